@@ -1,0 +1,17 @@
+"""`python -m spacy btl ...`: thin commands over the rooms.
+
+spaCy loads this module at every `python -m spacy` call, so a command imports what it needs only
+when it runs: nothing here may import torch.
+"""
+
+import typer
+from spacy.cli._util import app
+
+btl = typer.Typer(
+    name="btl",
+    help="Binary Token Labels: corpora, calibration and evaluation for clinical NER.",
+    no_args_is_help=True,
+)
+app.add_typer(btl)
+
+from spacy_btl.cli import convert, split, stats  # noqa: E402,F401  (they add their commands)

@@ -1,0 +1,20 @@
+"""The errors that spacy-btl raises on purpose.
+
+Their messages say what was wrong, where, and what to do. They never quote the text of a note.
+"""
+
+
+class BtlError(ValueError):
+    """Any error of ours: the command line prints it as one line, without a traceback."""
+
+
+class CorpusError(BtlError):
+    """An annotated corpus that cannot be read. Names the file, and the line where there is one."""
+
+
+class PipelineError(BtlError):
+    """A pipeline, configuration or training corpus that a pipe of ours cannot work with."""
+
+
+class CalibratorError(BtlError):
+    """A calibrator that cannot be fitted, or a saved one that cannot be trusted."""
