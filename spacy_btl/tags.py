@@ -4,7 +4,7 @@ T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,12 +30,11 @@ class TagScheme:
     def __init__(self, types: Sequence[str], scheme: SchemeName = "IO"):
         if scheme not in ("IO", "BIO"):
             raise PipelineError(f"Unknown tag scheme {scheme!r}: use 'IO' or 'BIO'.")
+        prefixes = ("",) if scheme == "IO" else ("B-", "I-")
         self.types = tuple(types)
         self.scheme = scheme
-        prefixes = ("",) if scheme == "IO" else ("B-", "I-")
         self.tags = ("O", *(prefix + label for label in self.types for prefix in prefixes))
-        self._begin = {label: 1 + i * len(prefixes) for i, label in enumerate(self.types)}
-        self._inside = {label: tag + len(prefixes) - 1 for label, tag in self._begin.items()}
+        self._ids = {tag: i for i, tag in enumerate(self.tags)}
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -49,24 +48,18 @@ class TagScheme:
     def encode(self, example: Example) -> NDArray[np.int64]:
         """Read the gold tags of an example, aligned to the tokens of its predicted doc.
 
-        RETURNS (int64 [T]): Tag ids; MISSING where the annotation is missing or does not align.
+        RETURNS (int64 [T]): Tag ids; MISSING where the annotation is missing or does not align,
+            and for white space, which belongs to no class.
         RAISES: PipelineError, for an entity type that is not among `types`.
         """
-        return np.array([self._encode_biluo(tag) for tag in gold_biluo(example)], dtype=np.int64)
-
-    def _encode_biluo(self, biluo: str | None) -> int:
-        if biluo is None:
-            return MISSING
-        if biluo == "O":
-            return O_TAG
-        prefix, label = biluo.split("-", 1)
-        table = self._begin if prefix in ("B", "U") else self._inside
-        if label not in table:
+        gold = gold_tags(example, self.scheme)
+        unknown = set(gold) - set(self._ids) - {None}
+        if unknown:
             raise PipelineError(
-                f"The annotation holds the entity type {label!r}, which this model does not know. "
-                "Initialize the pipe on a corpus that has it, or leave the type out."
+                f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
+                "does not know. Initialize the pipe on a corpus that has it, or leave it out."
             )
-        return table[label]
+        return np.array([MISSING if tag is None else self._ids[tag] for tag in gold], dtype="int64")
 
     def decode(self, doc: Doc, tag_ids: NDArray[np.integer]) -> list[Span]:
         """Turn tag ids into entity spans. An `I-` that continues nothing begins a new span.
@@ -90,9 +83,33 @@ class TagScheme:
         return [span for span in map(strip_space, spans) if len(span)]
 
 
-def gold_biluo(example: Example) -> list[str | None]:
-    """The gold entities as BILUO tags of the predicted doc's tokens; None where missing."""
-    return [None if tag in (None, "-", "") else tag for tag in example.get_aligned_ner()]
+def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
+    """The gold tag of each token of the predicted doc, by name.
+
+    RETURNS (List[Optional[str]]): T names; None where the annotation is missing or does not align,
+        and for white space.
+    """
+    return [
+        None if token.is_space else _from_biluo(biluo, scheme)
+        for token, biluo in zip(example.predicted, example.get_aligned_ner(), strict=True)
+    ]
+
+
+def _from_biluo(biluo: str | None, scheme: SchemeName) -> str | None:
+    if biluo in (None, "-"):
+        return None
+    if biluo == "O":
+        return "O"
+    prefix, label = biluo.split("-", 1)
+    if scheme == "IO":
+        return label
+    return ("B-" if prefix in ("B", "U") else "I-") + label
+
+
+def entity_types(tags: Iterable[str], scheme: SchemeName) -> list[str]:
+    """The entity types behind tag names, sorted."""
+    labels = {tag for tag in tags if tag != "O"}
+    return sorted(labels if scheme == "IO" else {tag[2:] for tag in labels})
 
 
 def token_types(doc: Doc) -> list[str]:

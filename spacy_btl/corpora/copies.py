@@ -1,0 +1,51 @@
+"""The sequential form of Binary Token Labels: the batcher that shows each batch once per type."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from spacy import registry
+from spacy.tokens import Doc
+from spacy.training import Example
+
+Batcher = Callable[[Iterable[Example]], Iterable[list[Example]]]
+
+
+@registry.batchers("spacy_btl.BinaryCopies.v1")
+def binary_copies(
+    batcher: Batcher, non_target: Literal["outside", "ignore"] = "outside"
+) -> Batcher:
+    """Yield every batch of another batcher once per entity type that is present in it.
+
+    In the copy for a type, the mentions of the other types are turned into `O`, or into missing
+    annotation. The order of the copies is drawn from Python's generator, which `training.seed`
+    sets. Steps and schedules count copies. It serves any NER pipe.
+
+    batcher (Callable): Any spaCy batcher.
+    non_target (str): "outside" (the paper) or "ignore".
+    """
+
+    def copy_batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+        for batch in batcher(examples):
+            batch = list(batch)
+            types = sorted({ent.label_ for example in batch for ent in example.reference.ents})
+            random.shuffle(types)
+            for label in types or [None]:
+                yield [keep_one_type(example, label, non_target) for example in batch]
+
+    return copy_batches
+
+
+def keep_one_type(
+    example: Example, label: str | None, non_target: Literal["outside", "ignore"]
+) -> Example:
+    """An example whose reference keeps the entities of one type only."""
+    reference: Doc = example.reference.copy()
+    own = [ent for ent in reference.ents if ent.label_ == label]
+    others = [ent for ent in reference.ents if ent.label_ != label]
+    missing = [token for token in reference if not token.ent_iob]
+    spans = [reference[token.i : token.i + 1] for token in missing]
+    if non_target == "ignore":
+        spans += others
+    reference.set_ents(own, missing=spans, default="outside")
+    return Example(example.predicted, reference)

@@ -1,0 +1,1 @@
+"""Registered architectures: the token-logits head, and the encoder that reads long notes."""

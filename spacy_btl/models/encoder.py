@@ -1,0 +1,159 @@
+"""A spacy-transformers encoder for notes of any length, on a CPU or a GPU.
+
+It differs from the stock `TransformerModel` in three ways: windows are counted in wordpieces and
+overlap, so nothing is cut off in silence; at prediction a forward pass has a bounded size, so a
+long note needs no more memory than a batch of short ones; mixed precision works on the CPU too.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spacy import registry
+from spacy.tokens import Doc
+from spacy_transformers.data_classes import FullTransformerBatch, WordpieceBatch
+from spacy_transformers.layers import split_trf_batch, trfs2arrays
+from spacy_transformers.layers.transformer_model import TransformerModel
+from thinc.api import Model, chain, get_torch_default_device
+from thinc.layers.pytorchwrapper import forward as pytorch_forward
+from thinc.types import Floats2d, Ragged
+from transformers.file_utils import ModelOutput
+
+from spacy_btl.models.windows import WordpieceWindows
+
+
+@registry.architectures("spacy_btl.WindowedTransformer.v1")
+def windowed_transformer(
+    name: str,
+    window: int = 256,
+    overlap: int = 64,
+    max_wordpieces: int = 8192,
+    mixed_precision: bool = False,
+    tokenizer_config: dict[str, Any] | None = None,
+    transformer_config: dict[str, Any] | None = None,
+    grad_scaler_config: dict[str, Any] | None = None,
+) -> Model[list[Doc], FullTransformerBatch]:
+    """The model of a `transformer` pipe.
+
+    name (str): A Hugging Face model name, or the path of a saved one.
+    window (int): Wordpieces per window.
+    overlap (int): Wordpieces that neighbouring windows share.
+    max_wordpieces (int): Wordpieces, padding included, of one forward pass at prediction.
+    mixed_precision (bool): bfloat16 autocast on the CPU (faster where the processor has bfloat16
+        arithmetic), float16 on CUDA.
+    tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
+    transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
+    grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
+    """
+    encoder = TransformerModel(
+        name,
+        get_spans=None,
+        tokenizer_config={"use_fast": True, **(tokenizer_config or {})},
+        transformer_config=dict(transformer_config or {}),
+        mixed_precision=mixed_precision and get_torch_default_device().type == "cuda",
+        grad_scaler_config=dict(grad_scaler_config or {}),
+    )
+    encoder.attrs["get_spans"] = WordpieceWindows(encoder, window, overlap)
+    encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
+    encoder.layers[0] = _bounded(encoder.layers[0], max_wordpieces, mixed_precision)
+    return encoder
+
+
+@registry.architectures("spacy_btl.WindowedTok2Vec.v1")
+def windowed_tok2vec(
+    pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0, **encoder: Any
+) -> Model[list[Doc], list[Floats2d]]:
+    """The same encoder owned by one pipe, as its `tok2vec`.
+
+    pooling (Model[Ragged, float32 [T, W]]): From wordpiece to token vectors: `reduce_mean.v1`.
+    grad_factor (float): Scales the gradient that reaches the encoder.
+    **encoder: The settings of `spacy_btl.WindowedTransformer.v1`.
+    """
+    return chain(
+        windowed_transformer(**encoder), split_trf_batch(), trfs2arrays(pooling, grad_factor)
+    )
+
+
+def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
+    """For `nlp.replace_listeners`: the config of the encoder once a pipe owns its copy."""
+    return {
+        **encoder,
+        "@architectures": "spacy_btl.WindowedTok2Vec.v1",
+        "pooling": listener["pooling"],
+        "grad_factor": listener.get("grad_factor", 1.0),
+    }
+
+
+def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool) -> Model:
+    """The Hugging Face layer with our forward pass; it keeps its shim, hence how it is saved."""
+    return Model(
+        wrapper.name,
+        _forward,
+        attrs={
+            **wrapper.attrs,
+            "max_wordpieces": max_wordpieces,
+            "mixed_precision": mixed_precision,
+        },
+        shims=wrapper.shims,
+        dims={"nI": None, "nO": None},
+    )
+
+
+def _forward(
+    model: Model, wordpieces: WordpieceBatch, is_train: bool
+) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
+    # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
+    with torch.autocast("cpu", torch.bfloat16, enabled=model.attrs["mixed_precision"]):
+        if is_train:
+            return _train(model, wordpieces)
+        return _predict(model, wordpieces), lambda d_output: []
+
+
+def _train(
+    model: Model, wordpieces: WordpieceBatch
+) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
+    """One pass over the batch, whose size the batcher bounds."""
+    output, backprop = pytorch_forward(model, wordpieces, True)
+    hidden = output.last_hidden_state
+
+    def backprop_hidden(d_output: ModelOutput) -> Any:
+        (d_hidden,) = d_output.values()
+        return backprop(ModelOutput(last_hidden_state=d_hidden.to(hidden.dtype)))
+
+    return ModelOutput(last_hidden_state=hidden.float()), backprop_hidden
+
+
+def _predict(model: Model, wordpieces: WordpieceBatch) -> ModelOutput:
+    """Windows of like length together, at most `max_wordpieces` a pass, back in their order."""
+    lengths = wordpieces.attention_mask.sum(axis=1).astype("int64")
+    hidden: torch.Tensor | None = None
+    for rows in _passes(lengths, model.attrs["max_wordpieces"]):
+        width = int(lengths[rows].max())
+        output, _ = pytorch_forward(model, _take(wordpieces, rows, width), False)
+        part = output.last_hidden_state
+        if hidden is None:
+            hidden = part.new_zeros((*wordpieces.input_ids.shape, part.shape[-1])).float()
+        hidden[torch.from_numpy(rows).to(hidden.device), :width] = part.float()
+    return ModelOutput(last_hidden_state=hidden)
+
+
+def _passes(lengths: NDArray[np.integer], max_wordpieces: int) -> Iterator[NDArray[np.integer]]:
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, max_wordpieces // max(1, int(lengths[order[start]])))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _take(wordpieces: WordpieceBatch, rows: NDArray[np.integer], width: int) -> WordpieceBatch:
+    types = wordpieces.token_type_ids
+    return WordpieceBatch(
+        strings=[wordpieces.strings[row][:width] for row in rows],
+        input_ids=wordpieces.input_ids[rows, :width],
+        attention_mask=wordpieces.attention_mask[rows, :width],
+        lengths=[wordpieces.lengths[row] for row in rows],
+        token_type_ids=None if types is None else types[rows, :width],
+    )

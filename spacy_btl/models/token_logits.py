@@ -1,0 +1,70 @@
+"""The head: token vectors in, raw logits out."""
+
+from collections.abc import Callable
+
+from spacy import registry
+from spacy.tokens import Doc
+from thinc.api import Dropout, Linear, Model, chain
+from thinc.types import Floats2d
+
+Vectors = list[Floats2d]
+
+
+@registry.architectures("spacy_btl.TokenLogits.v1")
+def token_logits(
+    tok2vec: Model[list[Doc], Vectors], nO: int | None = None
+) -> Model[list[Doc], Vectors]:
+    """A linear layer over token vectors, without softmax.
+
+    A token that the encoder never saw (white space, a lone zero-width character) has a zero vector.
+    Its logits are all zero too, not the bias, so that `unseen_tokens` can tell and arg-max is `O`.
+
+    tok2vec (Model[List[Doc], List[float32 [T, W]]]): Any token encoder: a TransformerListener, an
+        encoder of the pipe's own, spaCy's HashEmbedCNN.
+    nO (Optional[int]): The number of tags C; left open, `initialize` finds it.
+    RETURNS (Model[List[Doc], List[float32 [T, C]]]): Raw logits, one row per token.
+    """
+    width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else None
+    model = chain(tok2vec, Dropout(), over_seen_tokens(Linear(nO=nO, nI=width)))
+    model.set_ref("tok2vec", tok2vec)
+    return model
+
+
+def over_seen_tokens(layer: Model[Floats2d, Floats2d]) -> Model[Vectors, Vectors]:
+    """Run a layer over the tokens that have a vector, of all docs at once; the rest stay zero."""
+    return Model("over_seen_tokens", _forward, init=_init, layers=[layer], dims={"nO": None})
+
+
+def _forward(
+    model: Model[Vectors, Vectors], X: Vectors, is_train: bool
+) -> tuple[Vectors, Callable[[Vectors], Vectors]]:
+    xp = model.ops.xp
+    layer = model.layers[0]
+    width = layer.get_dim("nI")
+    # The vectors of an empty doc have no width at all.
+    X = [x if len(x) else model.ops.alloc2f(0, width) for x in X]
+    splits = [sum(len(x) for x in X[:i]) for i in range(1, len(X))]
+    vectors = xp.concatenate(X) if X else model.ops.alloc2f(0, width)
+    seen = vectors.any(axis=1)
+    Y_seen, backprop_layer = layer(vectors[seen], is_train)
+    Y = model.ops.alloc2f(len(vectors), layer.get_dim("nO"))
+    Y[seen] = Y_seen
+
+    def backprop(dY: Vectors) -> Vectors:
+        dX = xp.zeros_like(vectors)
+        dX[seen] = backprop_layer(xp.concatenate(dY)[seen])
+        return xp.split(dX, splits)
+
+    return xp.split(Y, splits), backprop
+
+
+def _init(
+    model: Model[Vectors, Vectors], X: Vectors | None = None, Y: Vectors | None = None
+) -> None:
+    layer = model.layers[0]
+    xp = model.ops.xp
+    layer.initialize(
+        X=xp.concatenate([x for x in X if len(x)]) if X is not None and any(map(len, X)) else None,
+        Y=xp.concatenate(Y) if Y is not None else None,
+    )
+    model.set_dim("nO", layer.get_dim("nO"))

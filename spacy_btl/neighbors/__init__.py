@@ -1,0 +1,1 @@
+"""Labelled logits, and the search for the nearest of them. Arrays only."""

@@ -1,0 +1,41 @@
+"""The search for nearest neighbours, behind an interface that a faster one can take over."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from spacy import registry
+
+Floats = NDArray[np.float32]
+
+
+class Search(Protocol):
+    """Finds the nearest rows, by Euclidean distance. Holds no state that needs saving."""
+
+    def fit(self, rows: Floats) -> None:
+        """Take the rows to search in, float32 [M, C]. Called again after loading."""
+
+    def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+        """Distances and row numbers, [N, k] each, of the k nearest rows, nearest first."""
+        ...
+
+
+@registry.misc("spacy_btl.SklearnSearch.v1")
+def sklearn_search() -> Search:
+    """Exact search by scikit-learn, all distances at once in blocks."""
+    return SklearnSearch()
+
+
+class SklearnSearch:
+    """See `sklearn_search`."""
+
+    def __init__(self) -> None:
+        # A tree is slower than brute force in the 30 to 70 dimensions of logits.
+        self._index = NearestNeighbors(algorithm="brute")
+
+    def fit(self, rows: Floats) -> None:
+        self._index.fit(rows)
+
+    def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+        return self._index.kneighbors(rows, n_neighbors=k)

@@ -1,0 +1,50 @@
+"""From neighbours to class probabilities, and from probabilities to a decision."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Votes = Literal["uniform", "distance"]
+Probabilities = NDArray[np.float64]
+
+
+def vote_shares(
+    distances: NDArray[np.floating], tags: NDArray[np.integer], n_tags: int, votes: Votes
+) -> Probabilities:
+    """The share of each tag among the votes of the neighbours.
+
+    distances (float [N, k]): Distances to the neighbours.
+    tags (int [N, k]): Tags of the neighbours.
+    votes (str): "uniform", or "distance": weighted by inverse distance, where neighbours at
+        distance 0 share all the votes among them (as in scikit-learn's KNeighborsClassifier).
+    RETURNS (float64 [N, C]): Rows that sum to 1.
+    """
+    weights = np.ones(distances.shape)
+    if votes == "distance":
+        exact = distances == 0
+        with np.errstate(divide="ignore"):
+            weights = np.where(exact.any(axis=1, keepdims=True), exact, 1 / distances)
+    shares = np.zeros((len(tags), n_tags))
+    np.add.at(shares, (np.arange(len(tags))[:, None], tags), weights)
+    return shares / weights.sum(axis=1, keepdims=True)
+
+
+def smooth(shares: Probabilities, prior: Probabilities, k: int) -> Probabilities:
+    """Add one vote to the k of the neighbours, spread like the training frequencies.
+
+    No class then has probability zero, and a class without a neighbour ranks by its frequency.
+    """
+    return (k * shares + prior) / (k + 1)
+
+
+def decide(p: Probabilities, prior: Probabilities, tau: Probabilities) -> NDArray[np.integer]:
+    """The tag of each token: argmax(log p - tau * log prior).
+
+    p (float64 [N, C]): Class probabilities.
+    prior (float64 [C]): Training frequencies, all positive.
+    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent.
+    RETURNS (int [N]): Tags.
+    """
+    with np.errstate(divide="ignore"):
+        return (np.log(p) - tau * np.log(prior)).argmax(axis=1)

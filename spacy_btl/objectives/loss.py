@@ -1,0 +1,22 @@
+"""The signature that every token loss shares."""
+
+from typing import Protocol
+
+from thinc.types import Floats2d, Ints1d
+
+
+class TokenLoss(Protocol):
+    """A loss over the tokens of one `nlp.update` call, with its gradient at the logits."""
+
+    def __call__(
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+    ) -> tuple[float, Floats2d]:
+        """Compute loss and gradient.
+
+        logits (float32 [N, C]): Raw logits of the N annotated tokens.
+        tags (int [N]): Their gold tags; 0 is `O`.
+        tag_types (int [C]): The entity type of each tag, counted from 1; 0 for `O`.
+        tag_counts (int [C]): Tokens of each tag in the training corpus.
+        RETURNS (Tuple[float, float32 [N, C]]): The loss and its gradient.
+        """
+        ...

@@ -1,0 +1,30 @@
+"""Class weights from the tag frequencies of the training corpus."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ClassWeights = Literal["complement", "balanced", "none"]
+
+
+def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray[np.float32]:
+    """One weight per tag.
+
+    complement: w_c = 1 - N_c / N, the paper's (section 3 of arXiv 2409.03238).
+    balanced: w_c = N / (C N_c), scikit-learn's; a tag that never occurs counts as occurring once.
+    none: 1.
+
+    tag_counts (int [C]): Tokens of each tag in the training corpus.
+    RETURNS (float32 [C]): The weights, all positive.
+    """
+    counts = np.asarray(tag_counts, dtype="float64")
+    total = counts.sum()
+    # A corpus in which one tag holds every token says nothing about the others.
+    if how == "none" or counts.max() == total:
+        return np.ones(len(counts), dtype="float32")
+    if how == "complement":
+        return (1 - counts / total).astype("float32")
+    if how == "balanced":
+        return (total / (len(counts) * np.maximum(counts, 1))).astype("float32")
+    raise ValueError(f"Unknown class weights {how!r}: use 'complement', 'balanced' or 'none'.")

@@ -1,0 +1,48 @@
+"""What our pipes write on a doc: raw logits, entities, and each entity's confidence."""
+
+from collections.abc import Sequence
+
+from spacy.tokens import Doc, Span
+
+LOGITS = "token_logits"
+CONFIDENCE = "btl_confidence"
+
+
+def install_extensions() -> None:
+    """Register `doc._.token_logits` (float32 [T, C], or None) and `ent._.confidence`."""
+    if not Doc.has_extension(LOGITS):
+        Doc.set_extension(LOGITS, default=None)
+    if not Span.has_extension("confidence"):
+        Span.set_extension("confidence", getter=confidence)
+
+
+def confidence(span: Span) -> float | None:
+    """The estimated probability that the entity is right, boundaries and label both.
+
+    RETURNS (Optional[float]): From 0 to 1; None where nothing computed it.
+    """
+    return span.doc.user_data.get(_key(span))
+
+
+def set_entities(
+    doc: Doc, spans: Sequence[Span], confidences: Sequence[float | None] | None = None
+) -> None:
+    """Make spans the entities of a doc, in place of those that our pipes wrote before.
+
+    Entities of other pipes (an entity ruler before ours) stay and win, as with spaCy's `ner`.
+    The values live in `doc.user_data` under (CONFIDENCE, start, end, label), and not in a plain
+    span extension, which a relabelled span would inherit.
+    """
+    ours = {key for key in doc.user_data if isinstance(key, tuple) and key[0] == CONFIDENCE}
+    others = [ent for ent in doc.ents if _key(ent) not in ours]
+    for key in ours:
+        del doc.user_data[key]
+    taken = {token.i for ent in others for token in ent}
+    for span, value in zip(spans, confidences or [None] * len(spans), strict=True):
+        if taken.isdisjoint(range(span.start, span.end)):
+            doc.user_data[_key(span)] = value
+    doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
+
+
+def _key(span: Span) -> tuple[str, int, int, str]:
+    return (CONFIDENCE, span.start, span.end, span.label_)

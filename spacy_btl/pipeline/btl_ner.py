@@ -1,0 +1,279 @@
+"""`btl_ner`: named entities by one tag per token, trained with a loss of your choice."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+from thinc.types import Floats2d
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.metrics import Scorer
+from spacy_btl.objectives.loss import TokenLoss
+from spacy_btl.pipeline.annotations import LOGITS, install_extensions, set_entities
+from spacy_btl.pipeline.stream import annotate_stream
+from spacy_btl.tags import MISSING, SchemeName, TagScheme, entity_types, gold_tags
+
+# Docs that size the network's layers at `initialize`.
+SAMPLE_SIZE = 10
+
+DEFAULT_CONFIG = Config().from_str(
+    """
+    [btl_ner]
+    scheme = "IO"
+
+    [btl_ner.model]
+    @architectures = "spacy_btl.TokenLogits.v1"
+
+    [btl_ner.model.tok2vec]
+    @architectures = "spacy.HashEmbedCNN.v2"
+    pretrained_vectors = null
+    width = 96
+    depth = 4
+    embed_size = 2000
+    window_size = 1
+    maxout_pieces = 3
+    subword_features = true
+
+    [btl_ner.loss]
+    @losses = "spacy_btl.BinaryTokenLabels.v1"
+
+    [btl_ner.scorer]
+    @scorers = "spacy_btl.NerScorer.v1"
+    """
+)
+
+
+@Language.factory(
+    "btl_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", f"doc._.{LOGITS}"],
+    default_config=DEFAULT_CONFIG["btl_ner"],
+    default_score_weights={
+        "ents_f": 1.0,
+        "ents_p": 0.0,
+        "ents_r": 0.0,
+        "ents_macro_f": 0.0,
+        "tag_uar": 0.0,
+        "tag_macro_f": 0.0,
+        "ents_per_type": None,
+    },
+)
+def make_btl_ner(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    loss: TokenLoss,
+    scheme: SchemeName,
+    scorer: Scorer | None,
+) -> "BtlNer":
+    """Make a `btl_ner` pipe.
+
+    model (Model[List[Doc], List[float32 [T, C]]]): Emits raw logits: `spacy_btl.TokenLogits.v1`.
+    loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1` or `spacy_btl.AllTokenLabels.v1`.
+    scheme (str): "IO", one tag per type; or "BIO", which keeps touching mentions apart.
+    scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
+    """
+    return BtlNer(nlp.vocab, model, loss, name=name, scheme=scheme, scorer=scorer)
+
+
+class BtlNer(TrainablePipe):
+    """Tags every token from raw logits and makes the runs of tags entities.
+
+    It leaves the logits on `doc._.token_logits` (float32 [T, C]) for `knn_calibrator`; a token that
+    the encoder never saw has an all-zero row, and is `O`.
+
+    unseen_tokens (int): How many tokens that are not white space went unseen so far.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        loss: TokenLoss,
+        *,
+        name: str = "ner",
+        scheme: SchemeName = "IO",
+        scorer: Scorer | None = None,
+    ):
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.loss = loss
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {"scheme": scheme, "labels": [], "tag_counts": []}
+        self.unseen_tokens = 0
+        self._warned_of: set[str] = set()
+        install_extensions()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The entity types, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def tag_scheme(self) -> TagScheme:
+        """The tags of the C columns of the logits."""
+        return TagScheme(self.labels, self.cfg["scheme"])
+
+    @property
+    def tag_counts(self) -> NDArray[np.int64]:
+        """Tokens of each tag in the training corpus, int64 [C]."""
+        return np.array(self.cfg["tag_counts"], dtype=np.int64)
+
+    @property
+    def label_data(self) -> dict[str, int]:
+        """What `spacy init labels` saves: the training tokens of each tag, `O` included."""
+        return dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=True))
+
+    def add_label(self, label: str) -> int:
+        """Add an entity type before the pipe is initialized.
+
+        RETURNS (int): 1 if it was added, 0 if it was there.
+        RAISES: PipelineError, once the network has its output layer.
+        """
+        if label in self.labels:
+            return 0
+        if self.cfg["tag_counts"]:
+            raise PipelineError(
+                f"The pipe '{self.name}' is initialized: its entity types are fixed. Add types "
+                "before nlp.initialize(), or train a new pipe."
+            )
+        self.cfg["labels"].append(label)
+        return 1
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Mapping[str, int] | Sequence[str] | None = None,
+    ) -> None:
+        """Find the entity types and their frequencies in one pass, and size the network.
+
+        get_examples (Callable[[], Iterable[Example]]): The whole training corpus.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
+            `spacy init labels` writes them, which spares the pass; or the entity types alone.
+        RAISES: PipelineError, without any entity type, or with a streamed corpus and no `labels`.
+        """
+        validate_get_examples(get_examples, "BtlNer.initialize")
+        scheme = self.cfg["scheme"]
+        if isinstance(labels, Mapping):
+            counts = Counter(labels)
+            sample = list(islice(get_examples(), SAMPLE_SIZE))
+        else:
+            self._refuse_streamed_corpus(nlp)
+            counts, sample = count_tags(get_examples(), scheme)
+        given = labels if isinstance(labels, Sequence) else self.labels
+        self.cfg["labels"] = list(given or entity_types(counts, scheme))
+        self.cfg["tag_counts"] = [int(counts[tag]) for tag in self.tag_scheme.tags]
+        if not self.labels:
+            raise PipelineError(
+                f"The pipe '{self.name}' found no entity type in the training corpus. Check that "
+                "its docs have `doc.ents` (`python -m spacy btl stats CORPUS` shows them)."
+            )
+        docs = [example.predicted for example in sample if len(example.predicted)]
+        n_tags = len(self.tag_scheme)
+        self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+
+    def _refuse_streamed_corpus(self, nlp: Language | None) -> None:
+        if nlp is not None and nlp.config["training"]["max_epochs"] == -1:
+            raise PipelineError(
+                f"With a streamed corpus (max_epochs = -1) spaCy shows the pipe '{self.name}' only "
+                "100 examples, too few to count the tags. Run `python -m spacy init labels` on the "
+                "corpus without streaming, and read its file in "
+                f"[initialize.components.{self.name}.labels] with spacy.read_labels.v1."
+            )
+
+    def predict(self, docs: Iterable[Doc]) -> list[NDArray[np.float32]]:
+        """Compute raw logits.
+
+        RETURNS (List[float32 [T, C]]): One array per doc, each its own memory.
+        """
+        docs = list(docs)
+        if not any(len(doc) for doc in docs):
+            return [np.zeros((0, len(self.tag_scheme)), dtype="float32") for _ in docs]
+        ops = self.model.ops
+        return [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
+
+    def set_annotations(self, docs: Iterable[Doc], logits: list[NDArray[np.float32]]) -> None:
+        """Write logits and entities."""
+        scheme = self.tag_scheme
+        for doc, doc_logits in zip(docs, logits, strict=True):
+            doc._.set(LOGITS, doc_logits)
+            self._count_unseen(doc, doc_logits)
+            set_entities(doc, scheme.decode(doc, doc_logits.argmax(axis=1)))
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate a stream; spaCy's error handler gets a failing doc alone."""
+        return annotate_stream(self, stream, batch_size)
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        """The configured loss and its gradient; unseen and unannotated tokens carry none."""
+        xp = self.model.ops.xp
+        scheme = self.tag_scheme
+        logits = xp.concatenate(scores)
+        tags = xp.asarray(np.concatenate([scheme.encode(example) for example in examples]))
+        rows = xp.flatnonzero((tags != MISSING) & logits.any(axis=1))
+        gradient = xp.zeros_like(logits)
+        loss = 0.0
+        if len(rows):
+            loss, gradient[rows] = self.loss(
+                logits[rows],
+                tags[rows],
+                tag_types=scheme.tag_types,
+                tag_counts=self.tag_counts,
+            )
+        borders = np.cumsum([len(doc_logits) for doc_logits in scores])[:-1].tolist()
+        return loss, xp.split(gradient, borders)
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score with the configured scorer; entity types unknown to the model count as missed."""
+        examples = list(examples)
+        gold = {ent.label_ for example in examples for ent in example.reference.ents}
+        for label in sorted(gold - set(self.labels) - self._warned_of):
+            self._warned_of.add(label)
+            warnings.warn(
+                f"The evaluation data holds the entity type {label!r}, which '{self.name}' does "
+                "not know: its mentions count as missed.",
+                stacklevel=2,
+            )
+        return super().score(examples, **kwargs)
+
+    def _count_unseen(self, doc: Doc, logits: NDArray[np.float32]) -> None:
+        unseen = sum(not doc[int(i)].is_space for i in np.flatnonzero(~logits.any(axis=1)))
+        if unseen and not self.unseen_tokens:
+            warnings.warn(
+                f"'{self.name}': the encoder has no wordpiece for {unseen} of {len(doc)} tokens of "
+                "a note (lone zero-width or combining characters, for example); they are O. "
+                f"Later notes are counted in nlp.get_pipe('{self.name}').unseen_tokens.",
+                stacklevel=2,
+            )
+        self.unseen_tokens += unseen
+
+
+def count_tags(
+    examples: Iterable[Example], scheme: SchemeName
+) -> tuple[Counter[str], list[Example]]:
+    """Count the gold tags of a corpus in one pass.
+
+    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples.
+    """
+    counts: Counter[str] = Counter()
+    sample: list[Example] = []
+    for example in examples:
+        counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
+        if len(sample) < SAMPLE_SIZE:
+            sample.append(example)
+    return counts, sample
