@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from wasabi import msg
+import typer
 
 from spacy_btl.errors import BtlError
 
@@ -19,6 +19,7 @@ def exits_on_error(command: Command) -> Command:
         try:
             return command(*args, **kwargs)
         except BtlError as err:
-            msg.fail(str(err), exits=1)
+            typer.secho(f"✘ {err}", fg="red", err=True)
+            raise typer.Exit(1) from None
 
     return run  # type: ignore[return-value]

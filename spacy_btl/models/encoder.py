@@ -2,7 +2,7 @@
 
 It differs from the stock `TransformerModel` in three ways: windows are counted in wordpieces and
 overlap, so nothing is cut off in silence; at prediction a forward pass has a bounded size, so a
-long note needs no more memory than a batch of short ones; mixed precision works on the CPU too.
+long note needs no more memory than a batch of short ones; mixed precision serves the CPU too.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,8 +41,8 @@ def windowed_transformer(
     window (int): Wordpieces per window.
     overlap (int): Wordpieces that neighbouring windows share.
     max_wordpieces (int): Wordpieces, padding included, of one forward pass at prediction.
-    mixed_precision (bool): bfloat16 autocast on the CPU (faster where the processor has bfloat16
-        arithmetic), float16 on CUDA.
+    mixed_precision (bool): On the CPU, train in bfloat16 if the processor has its arithmetic, and
+        predict in float32 all the same. On CUDA, train and predict in float16.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
     transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
@@ -94,28 +94,33 @@ def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool) -> Mode
         attrs={
             **wrapper.attrs,
             "max_wordpieces": max_wordpieces,
-            "mixed_precision": mixed_precision,
+            "cpu_bfloat16": mixed_precision and _cpu_has_bfloat16(),
         },
         shims=wrapper.shims,
         dims={"nI": None, "nO": None},
     )
 
 
+def _cpu_has_bfloat16() -> bool:
+    # Elsewhere torch emulates it, which is slower than float32.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def _forward(
     model: Model, wordpieces: WordpieceBatch, is_train: bool
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
-    # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=model.attrs["mixed_precision"]):
-        if is_train:
-            return _train(model, wordpieces)
-        return _predict(model, wordpieces), lambda d_output: []
+    if is_train:
+        return _train(model, wordpieces)
+    return _predict(model, wordpieces), lambda d_output: []
 
 
 def _train(
     model: Model, wordpieces: WordpieceBatch
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
     """One pass over the batch, whose size the batcher bounds."""
-    output, backprop = pytorch_forward(model, wordpieces, True)
+    # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
+    with torch.autocast("cpu", torch.bfloat16, enabled=model.attrs["cpu_bfloat16"]):
+        output, backprop = pytorch_forward(model, wordpieces, True)
     hidden = output.last_hidden_state
 
     def backprop_hidden(d_output: ModelOutput) -> Any:

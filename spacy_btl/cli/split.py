@@ -1,0 +1,47 @@
+"""`python -m spacy btl split`: a corpus into train, dev and test by document."""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+@btl.command("split")
+@exits_on_error
+def split_cli(
+    corpus: Path = typer.Argument(..., help="The .spacy file to divide"),
+    out_dir: Path = typer.Argument(..., help="The folder to write to"),
+    dev: float = typer.Option(0.15, help="Share of the documents for dev; with --folds, of train"),
+    test: float = typer.Option(0.2, help="Share of the documents for test; unused with --folds"),
+    folds: int | None = typer.Option(None, help="Make this many folds, each the test set once"),
+    seed: int = typer.Option(0, min=0, help="Decides the split"),
+) -> None:
+    """Divide a corpus into train, dev and test.
+
+    Divides by document, once or in folds. The parts have like shares of every entity type, the rare
+    ones too, and split.json names the notes of each part.
+    """
+    from spacy_btl.corpora.split import missing_types, split_corpus
+
+    splits = split_corpus(corpus, out_dir, dev=dev, test=test, folds=folds, seed=seed)
+    table = Table("part", "documents", "mentions", "types", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    warnings = []
+    for number, parts in enumerate(splits):
+        prefix = "" if folds is None else f"fold-{number}/"
+        for name, docs in parts.items():
+            ents = [ent.label_ for doc in docs for ent in doc.ents]
+            row = (len(docs), len(ents), len(set(ents)))
+            table.add_row(prefix + name, *(f"{count:,}" for count in row))
+        for name, types in missing_types(parts).items():
+            warnings.append(f"No document of {prefix}{name} has: {', '.join(types)}")
+    Console().print(table)
+    for warning in warnings:
+        msg.warn(warning)
+    msg.good(f"Wrote {out_dir}")

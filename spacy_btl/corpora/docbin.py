@@ -1,0 +1,62 @@
+"""Read and write `.spacy` files, whole or not at all."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from spacy_btl.errors import CorpusError
+
+
+def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
+    """Read the docs of a `.spacy` file.
+
+    vocab (Vocab): The vocab they are to share: a pipeline's own, if it is to process them.
+    RAISES: CorpusError, for a file that is missing, truncated, corrupt or without docs.
+    """
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file. Give a .spacy file.")
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(vocab))
+    except Exception:  # a damaged file can fail in any of zlib, msgpack, numpy and spaCy
+        raise CorpusError(
+            f"{path}: not a .spacy file, or a damaged one. Write it again, for one with "
+            "`python -m spacy btl convert`."
+        ) from None
+    if not docs:
+        raise CorpusError(f"{path}: holds no document.")
+    return docs
+
+
+def write_docs(path: Path, docs: Iterable[Doc]) -> None:
+    """Write docs, their user data and spans included, to a `.spacy` file.
+
+    RAISES: CorpusError, if they are too many for one file, or it cannot be written.
+    """
+    doc_bin = DocBin(docs=docs, store_user_data=True)
+    try:
+        data = doc_bin.to_bytes()
+    except ValueError:
+        raise CorpusError(
+            f"{path}: too large for one .spacy file (4 GB of tokens). Divide the corpus."
+        ) from None
+    write_file(path, data)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name and rename it, so that it is never there half-written.
+
+    RAISES: CorpusError, if it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as err:
+        raise CorpusError(f"{path}: cannot be written ({err.strerror}).") from err

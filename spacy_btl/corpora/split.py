@@ -1,0 +1,123 @@
+"""Divide a `.spacy` corpus by document into train, dev and test, once or in folds."""
+
+import json
+from collections.abc import Sequence
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.corpora.stratify import stratify
+from spacy_btl.errors import CorpusError
+
+Parts = dict[str, list[Doc]]
+
+
+def split_corpus(
+    corpus: Path,
+    out_dir: Path,
+    *,
+    dev: float = 0.15,
+    test: float = 0.2,
+    folds: int | None = None,
+    seed: int = 0,
+) -> list[Parts]:
+    """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
+
+    A doc without a `note_id` in its user data gets one, "doc-000001" and so on.
+
+    dev (float): The share of the documents that goes to dev; in folds, of the training documents.
+    test (float): The share that goes to test. Without a meaning in folds.
+    folds (Optional[int]): If given, every document is in the test part of one of so many folds.
+    seed (int): Not negative. The same seed gives the same split.
+    RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
+    RAISES: CorpusError, for a corpus that cannot be read or divided so, or two docs of one id.
+    """
+    _check_shares(dev, test, folds)
+    docs = read_docs(corpus, Vocab())
+    _name_docs(docs, corpus)
+    if folds is None:
+        splits = [_split(docs, dev, test, seed)]
+        folders = [out_dir]
+    else:
+        splits = _split_folds(docs, folds, dev, seed)
+        folders = [out_dir / f"fold-{i}" for i in range(folds)]
+    for folder, parts in zip(folders, splits, strict=True):
+        for name, part in parts.items():
+            write_docs(folder / f"{name}.spacy", part)
+    ids = [
+        {name: [doc.user_data["note_id"] for doc in part] for name, part in parts.items()}
+        for parts in splits
+    ]
+    record = {"seed": seed, "parts": ids[0]} if folds is None else {"seed": seed, "folds": ids}
+    write_file(out_dir / "split.json", json.dumps(record, indent=2).encode("utf-8"))
+    return splits
+
+
+def _check_shares(dev: float, test: float, folds: int | None) -> None:
+    if folds is not None and folds < 2:
+        raise CorpusError(f"{folds} folds: there must be at least 2.")
+    shares = (dev, test) if folds is None else (dev,)
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise CorpusError(
+            "The shares of dev and test must be above 0, and leave something to train on: "
+            f"{', '.join(f'{share:g}' for share in shares)} will not do."
+        )
+
+
+def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
+    seen: dict[str, int] = {}
+    for number, doc in enumerate(docs, start=1):
+        note_id = doc.user_data.setdefault("note_id", f"doc-{number:06}")
+        if note_id in seen:
+            raise CorpusError(
+                f"{corpus}: documents {seen[note_id]} and {number} have the same note_id, so a "
+                "note could end up in two parts. Leave one out, or name them apart."
+            )
+        seen[note_id] = number
+
+
+def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:
+    parts = stratify(_labels(docs), [1 - dev - test, dev, test], seed=seed)
+    return {name: _pick(docs, parts == i) for i, name in enumerate(("train", "dev", "test"))}
+
+
+def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list[Parts]:
+    tests = stratify(_labels(docs), [1 / folds] * folds, seed=seed)
+    splits = []
+    for fold in range(folds):
+        rest = _pick(docs, tests != fold)
+        parts = stratify(_labels(rest), [1 - dev, dev], seed=seed)
+        splits.append(
+            {
+                "train": _pick(rest, parts == 0),
+                "dev": _pick(rest, parts == 1),
+                "test": _pick(docs, tests == fold),
+            }
+        )
+    return splits
+
+
+def _labels(docs: Sequence[Doc]) -> NDArray[np.bool_]:
+    """bool [D, C]: which of the types that occur each doc has."""
+    present = [{ent.label_ for ent in doc.ents} for doc in docs]
+    types = sorted(set().union(*present))
+    table = [[label in doc_types for label in types] for doc_types in present]
+    return np.array(table, dtype=bool).reshape(len(docs), len(types))
+
+
+def _pick(docs: Sequence[Doc], mask: NDArray[np.bool_]) -> list[Doc]:
+    return list(compress(docs, mask))
+
+
+def missing_types(parts: Parts) -> dict[str, list[str]]:
+    """The entity types that each part lacks, for the parts that lack some that another has."""
+    present = {
+        name: {ent.label_ for doc in docs for ent in doc.ents} for name, docs in parts.items()
+    }
+    every = set().union(*present.values())
+    return {name: sorted(every - types) for name, types in present.items() if every - types}

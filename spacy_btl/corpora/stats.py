@@ -1,0 +1,107 @@
+"""What a corpus holds, type by type, from the rarest."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.errors import CorpusError
+
+OUTSIDE = "O"
+MIN_DOCUMENTS = 3  # one for each of train, dev and test
+
+
+@dataclass(frozen=True)
+class TypeStats:
+    """One entity type, or `O`.
+
+    mentions (int): In `doc.ents`; 0 for `O`.
+    documents (int): That have a token of it.
+    tokens (int): N_c.
+    share (float): N_c / N, where N counts all tokens whose annotation is not missing.
+    weight (float): The paper's class weight, 1 - N_c / N.
+    """
+
+    type: str
+    mentions: int
+    documents: int
+    tokens: int
+    share: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class CorpusStats:
+    """A whole corpus.
+
+    tokens (int): N, the tokens whose annotation is not missing.
+    missing (int): The other tokens.
+    left_out (Optional[int]): Mentions of `doc.spans["mentions"]` that `doc.ents`, which cannot
+        overlap, has no place for. None where no doc has such spans.
+    types (List[TypeStats]): From the type of fewest mentions to that of most.
+    outside (TypeStats): `O`.
+    """
+
+    documents: int
+    tokens: int
+    missing: int
+    mentions: int
+    left_out: int | None
+    types: list[TypeStats]
+    outside: TypeStats
+
+    @property
+    def too_rare(self) -> list[str]:
+        """The types in too few documents for one each in train, dev and test, rarest first."""
+        return [stats.type for stats in self.types if stats.documents < MIN_DOCUMENTS]
+
+
+def corpus_stats(corpus: Path) -> CorpusStats:
+    """Count the mentions, documents and tokens of every entity type of a `.spacy` file.
+
+    RAISES: CorpusError, for a file that cannot be read, or without an annotated token.
+    """
+    docs = read_docs(corpus, Vocab())
+    tokens = Counter(label for doc in docs for label in _token_types(doc))
+    documents = Counter(label for doc in docs for label in set(_token_types(doc)))
+    mentions = Counter(ent.label_ for doc in docs for ent in doc.ents)
+    total = tokens.total()
+    if not total:
+        raise CorpusError(
+            f"{corpus}: no token has entity annotation, so there is nothing to count."
+        )
+
+    def stats(label: str) -> TypeStats:
+        share = tokens[label] / total
+        return TypeStats(label, mentions[label], documents[label], tokens[label], share, 1 - share)
+
+    return CorpusStats(
+        documents=len(docs),
+        tokens=total,
+        missing=sum(len(doc) for doc in docs) - total,
+        mentions=mentions.total(),
+        left_out=_left_out(docs),
+        types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
+        outside=stats(OUTSIDE),
+    )
+
+
+def _token_types(doc: Doc) -> list[str]:
+    """The types of the tokens whose annotation is not missing."""
+    return [token.ent_type_ or OUTSIDE for token in doc if token.ent_iob]
+
+
+def _left_out(docs: Iterable[Doc]) -> int | None:
+    marked = [doc for doc in docs if "mentions" in doc.spans]
+    if not marked:
+        return None
+    return sum(_count_mentions(doc) - len(doc.ents) for doc in marked)
+
+
+def _count_mentions(doc: Doc) -> int:
+    """Fragments of one mention share their id; spans of another tool's making may have none."""
+    return len({span.id_ or i for i, span in enumerate(doc.spans["mentions"])})

@@ -1,0 +1,75 @@
+"""`.spacy` files: whole or not at all, and clear words for a damaged one."""
+
+import zlib
+from pathlib import Path
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import Span
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.errors import CorpusError
+
+
+def test_docs_keep_entities_spans_and_user_data(tmp_path: Path) -> None:
+    doc = spacy.blank("en").make_doc("No fever, no cough.")
+    doc.user_data["note_id"] = "a"
+    doc.ents = [Span(doc, 1, 2, label="Sign")]
+    doc.spans["mentions"] = [Span(doc, 1, 2, label="Sign", span_id="T1")]
+    path = tmp_path / "made" / "corpus.spacy"
+    write_docs(path, [doc])
+    (read,) = read_docs(path, Vocab())
+    assert read.text == doc.text
+    assert read.user_data["note_id"] == "a"
+    for span in (read.ents[0], read.spans["mentions"][0]):
+        assert (span.start, span.end, span.label_) == (1, 2, "Sign")
+    assert read.spans["mentions"][0].id_ == "T1"
+    assert [item.name for item in path.parent.iterdir()] == ["corpus.spacy"]
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.spacy"
+    write_docs(whole, [spacy.blank("en").make_doc("No fever.")])
+    data = whole.read_bytes()
+    damaged = {
+        "empty": b"",
+        "text": b"not a corpus",
+        "truncated": data[:-10],
+        "other": zlib.compress(srsly.msgpack_dumps({"attrs": 1})),
+    }
+    for name, content in damaged.items():
+        path = tmp_path / f"{name}.spacy"
+        path.write_bytes(content)
+        with pytest.raises(CorpusError, match=rf"{name}\.spacy: not a \.spacy file, or a damaged"):
+            read_docs(path, Vocab())
+    with pytest.raises(CorpusError, match=r"gone\.spacy: no such file"):
+        read_docs(tmp_path / "gone.spacy", Vocab())
+    write_docs(whole, [])
+    with pytest.raises(CorpusError, match=r"whole\.spacy: holds no document"):
+        read_docs(whole, Vocab())
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fill_disk(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_disk)
+    with pytest.raises(CorpusError, match=r"file: cannot be written \(No space left on device\)"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match="cannot be written"):
+        write_file(tmp_path / "file" / "corpus.spacy", b"")

@@ -1,0 +1,159 @@
+"""Splits: by document, reproducible, with every type in every part where that can be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.corpora.split import missing_types, split_corpus
+from spacy_btl.corpora.stratify import stratify
+from spacy_btl.errors import CorpusError
+
+PARTS = ("train", "dev", "test")
+
+
+def make_corpus(path: Path, types: list[set[str]], *, named: bool = True) -> Path:
+    """One doc per set of types, with one mention of each."""
+    vocab = Vocab()
+    docs = []
+    for number, labels in enumerate(types):
+        doc = Doc(vocab, words=["x", *labels])
+        doc.ents = [Span(doc, i, i + 1, label=label) for i, label in enumerate(labels, start=1)]
+        doc.spans["mentions"] = list(doc.ents)
+        if named:
+            doc.user_data["note_id"] = f"note-{number}"
+        docs.append(doc)
+    write_docs(path, docs)
+    return path
+
+
+def ids(docs: list[Doc]) -> list[str]:
+    return [doc.user_data["note_id"] for doc in docs]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """100 docs: Common in all, Half in every second, Rare in three."""
+    types = [{"Common", "Half"} if i % 2 else {"Common"} for i in range(100)]
+    for i in (10, 31, 90):
+        types[i].add("Rare")
+    return make_corpus(tmp_path / "corpus.spacy", types)
+
+
+def test_parts_are_disjoint_whole_and_stratified(corpus: Path, tmp_path: Path) -> None:
+    (parts,) = split_corpus(corpus, tmp_path / "out", dev=0.15, test=0.2, seed=3)
+    record = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert record == {"seed": 3, "parts": {name: ids(parts[name]) for name in PARTS}}
+    everything = [note for name in PARTS for note in record["parts"][name]]
+    assert sorted(everything) == sorted(ids(read_docs(corpus, Vocab())))
+    assert [len(parts[name]) for name in PARTS] == pytest.approx([65, 15, 20], abs=2)
+    for name, share in (("train", 32.5), ("dev", 7.5), ("test", 10)):
+        labels = [ent.label_ for doc in parts[name] for ent in doc.ents]
+        assert labels.count("Half") == pytest.approx(share, abs=2)
+        assert labels.count("Rare") == 1  # which iterative stratification alone never does
+    assert missing_types(parts) == {}
+
+
+def test_files_hold_the_docs_as_they_were(corpus: Path, tmp_path: Path) -> None:
+    before = {doc.user_data["note_id"]: doc for doc in read_docs(corpus, Vocab())}
+    (parts,) = split_corpus(corpus, tmp_path / "out")
+    for name in PARTS:
+        docs = read_docs(tmp_path / "out" / f"{name}.spacy", Vocab())
+        assert ids(docs) == ids(parts[name])
+        for doc in docs:
+            old = before[doc.user_data["note_id"]]
+            assert doc.text == old.text
+            for new_spans, old_spans in (
+                (doc.ents, old.ents),
+                (doc.spans["mentions"], old.spans["mentions"]),
+            ):
+                assert [(s.start, s.end, s.label_) for s in new_spans] == [
+                    (s.start, s.end, s.label_) for s in old_spans
+                ]
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_the_seed_decides_and_numpy_is_left_alone(
+    corpus: Path, tmp_path: Path, folds: int | None
+) -> None:
+    records = []
+    for run, seed in enumerate((1, 1, 2)):
+        np.random.seed(run)
+        before = np.random.get_state()[1].tolist()
+        split_corpus(corpus, tmp_path / f"{run}", folds=folds, seed=seed)
+        assert np.random.get_state()[1].tolist() == before
+        record = json.loads((tmp_path / f"{run}" / "split.json").read_text())
+        assert record.pop("seed") == seed
+        records.append(record)
+    assert records[0] == records[1] != records[2]
+
+
+def test_folds_test_every_document_once(corpus: Path, tmp_path: Path) -> None:
+    splits = split_corpus(corpus, tmp_path / "out", folds=3, dev=0.25)
+    record = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert record["folds"] == [{name: ids(parts[name]) for name in PARTS} for parts in splits]
+    everything = sorted(ids(read_docs(corpus, Vocab())))
+    assert sorted(note for parts in splits for note in ids(parts["test"])) == everything
+    for number, parts in enumerate(splits):
+        assert sorted(note for name in PARTS for note in ids(parts[name])) == everything
+        assert [len(parts[name]) for name in PARTS] == pytest.approx([50, 17, 33], abs=3)
+        for name in PARTS:
+            written = read_docs(tmp_path / "out" / f"fold-{number}" / f"{name}.spacy", Vocab())
+            assert ids(written) == ids(parts[name])
+        assert missing_types(parts) == {}
+
+
+def test_types_that_a_part_lacks_are_told(tmp_path: Path) -> None:
+    types = [{"Common"} for _ in range(10)]
+    types[4].add("Rare")
+    corpus = make_corpus(tmp_path / "corpus.spacy", types)
+    (parts,) = split_corpus(corpus, tmp_path / "out")
+    missing = missing_types(parts)
+    assert len(missing) == 2
+    assert all(types == ["Rare"] for types in missing.values())
+
+
+def test_docs_without_a_name_get_one(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus.spacy", [set(), {"A"}, {"A"}], named=False)
+    (parts,) = split_corpus(corpus, tmp_path / "out")
+    names = [note for name in PARTS for note in ids(parts[name])]
+    assert sorted(names) == ["doc-000001", "doc-000002", "doc-000003"]
+    assert [len(parts[name]) for name in PARTS] == [1, 1, 1]
+
+
+def test_what_cannot_be_split_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for shares in ({"dev": 0.0}, {"test": -0.1}, {"dev": 0.5, "test": 0.5}, {"dev": 1.5}):
+        with pytest.raises(CorpusError, match="shares of dev and test"):
+            split_corpus(corpus, out, **shares)
+    with pytest.raises(CorpusError, match="1 folds: there must be at least 2"):
+        split_corpus(corpus, out, folds=1)
+    small = make_corpus(tmp_path / "small.spacy", [{"A"}, {"A"}])
+    for folds in (None, 2, 3):
+        with pytest.raises(CorpusError, match="Too few documents"):
+            split_corpus(small, out, folds=folds)
+    docs = read_docs(small, Vocab())
+    docs[1].user_data["note_id"] = docs[0].user_data["note_id"]
+    write_docs(small, docs)
+    with pytest.raises(CorpusError, match="documents 1 and 2 have the same note_id"):
+        split_corpus(small, out)
+    assert not out.exists()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=4, max_size=25),
+    st.sampled_from([[0.65, 0.15, 0.2], [0.85, 0.15], [0.25] * 4]),
+)
+def test_stratify_fills_every_part(rows: list[list[bool]], shares: list[float]) -> None:
+    labels = np.array(rows, dtype=bool)
+    labels = labels[:, labels.any(axis=0)]
+    parts = stratify(labels, shares, seed=0)
+    assert parts.shape == (len(rows),)
+    assert set(parts) == set(range(len(shares)))

@@ -1,0 +1,67 @@
+"""Corpus statistics against a plain count."""
+
+from pathlib import Path
+
+import pytest
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.docbin import write_docs
+from spacy_btl.corpora.stats import TypeStats, corpus_stats
+from spacy_btl.errors import CorpusError
+
+VOCAB = Vocab()
+
+
+def make_doc(words: str, *ents: tuple[int, int, str]) -> Doc:
+    doc = Doc(VOCAB, words=words.split())
+    doc.ents = [Span(doc, start, end, label=label) for start, end, label in ents]
+    return doc
+
+
+@pytest.fixture
+def docs() -> list[Doc]:
+    return [
+        make_doc("a b c d", (0, 2, "Sign"), (3, 4, "Color")),
+        make_doc("a b c", (0, 1, "Sign"), (2, 3, "Sign")),
+        make_doc("a b c", (1, 2, "Sign")),
+    ]
+
+
+def test_counts_from_the_rarest(docs: list[Doc], tmp_path: Path) -> None:
+    write_docs(tmp_path / "c.spacy", docs)
+    stats = corpus_stats(tmp_path / "c.spacy")
+    assert stats.types == [
+        TypeStats("Color", mentions=1, documents=1, tokens=1, share=0.1, weight=0.9),
+        TypeStats("Sign", mentions=4, documents=3, tokens=5, share=0.5, weight=0.5),
+    ]
+    assert stats.outside == TypeStats("O", 0, 3, 4, 0.4, 0.6)
+    assert (stats.documents, stats.tokens, stats.missing, stats.mentions) == (3, 10, 0, 5)
+    assert stats.left_out is None
+    assert stats.too_rare == ["Color"]
+
+
+def test_missing_annotation_is_not_counted(docs: list[Doc], tmp_path: Path) -> None:
+    unknown = docs[0]
+    unknown.set_ents([], missing=[unknown[:]])
+    write_docs(tmp_path / "c.spacy", docs)
+    stats = corpus_stats(tmp_path / "c.spacy")
+    assert (stats.tokens, stats.missing, stats.mentions) == (6, 4, 3)
+    assert stats.outside.share == 0.5
+    write_docs(tmp_path / "c.spacy", [unknown])
+    with pytest.raises(CorpusError, match=r"c\.spacy: no token has entity annotation"):
+        corpus_stats(tmp_path / "c.spacy")
+
+
+def test_mentions_without_a_place_in_the_entities(docs: list[Doc], tmp_path: Path) -> None:
+    first, second, _ = docs
+    first.spans["mentions"] = [
+        Span(first, 0, 2, label="Sign", span_id="T1"),
+        Span(first, 3, 4, label="Color", span_id="T2"),
+        Span(first, 0, 1, label="Sign", span_id="T3"),  # one mention in two fragments
+        Span(first, 3, 4, label="Sign", span_id="T3"),
+    ]
+    # Spans of another tool, without ids: two of them entities, one left out.
+    second.spans["mentions"] = [*second.ents, Span(second, 0, 2, label="Sign")]
+    write_docs(tmp_path / "c.spacy", docs)
+    assert corpus_stats(tmp_path / "c.spacy").left_out == 2
