@@ -14,4 +14,4 @@ btl = typer.Typer(
 )
 app.add_typer(btl)
 
-from spacy_btl.cli import convert, split, stats  # noqa: E402,F401  (they add their commands)
+from spacy_btl.cli import calibrate, convert, evaluate, split, stats  # noqa: E402,F401  (they add their commands)

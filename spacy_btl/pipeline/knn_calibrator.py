@@ -272,9 +272,7 @@ class KnnCalibrator(Pipe):
 
     def _pipeline(self) -> Language:
         if self.nlp is None:
-            raise CalibratorError(
-                f"'{self.name}' runs in a worker: fit it where it was made."
-            )
+            raise CalibratorError(f"'{self.name}' runs in a worker: fit it where it was made.")
         return self.nlp
 
     def _logits(self, doc: Doc, n_tags: int) -> NDArray[np.float32]:
