@@ -1,10 +1,11 @@
 """The head: token vectors in, raw logits out."""
 
 from collections.abc import Callable
+from functools import partial
 
 from spacy import registry
 from spacy.tokens import Doc
-from thinc.api import Dropout, Linear, Model, chain
+from thinc.api import Dropout, Linear, Model, Ops, chain, glorot_uniform_init
 from thinc.types import Floats2d
 
 Vectors = list[Floats2d]
@@ -12,7 +13,7 @@ Vectors = list[Floats2d]
 
 @registry.architectures("spacy_btl.TokenLogits.v1")
 def token_logits(
-    tok2vec: Model[list[Doc], Vectors], nO: int | None = None
+    tok2vec: Model[list[Doc], Vectors], nO: int | None = None, scale: float = 1.0
 ) -> Model[list[Doc], Vectors]:
     """A linear layer over token vectors, without softmax.
 
@@ -22,24 +23,38 @@ def token_logits(
     tok2vec (Model[List[Doc], List[float32 [T, W]]]): Any token encoder: a TransformerListener, an
         encoder of the pipe's own, spaCy's HashEmbedCNN.
     nO (Optional[int]): The number of tags C; left open, `initialize` finds it.
+    scale (float): Multiplies the logits. Adam moves each weight by about the learning rate, so this
+        multiplies the head's rate: 10 lets a new head keep up with a pretrained encoder.
     RETURNS (Model[List[Doc], List[float32 [T, C]]]): Raw logits, one row per token.
     """
     width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else None
-    model = chain(tok2vec, Dropout(), over_seen_tokens(Linear(nO=nO, nI=width)))
+    head = Linear(nO=nO, nI=width, init_W=partial(_init_weights, scale=scale))
+    model = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
     model.set_ref("tok2vec", tok2vec)
     return model
 
 
-def over_seen_tokens(layer: Model[Floats2d, Floats2d]) -> Model[Vectors, Vectors]:
+def _init_weights(ops: Ops, shape: tuple[int, int], scale: float) -> Floats2d:
+    return glorot_uniform_init(ops, shape) / scale
+
+
+def over_seen_tokens(layer: Model[Floats2d, Floats2d], scale: float) -> Model[Vectors, Vectors]:
     """Run a layer over the tokens that have a vector, of all docs at once; the rest stay zero."""
-    return Model("over_seen_tokens", _forward, init=_init, layers=[layer], dims={"nO": None})
+    return Model(
+        "over_seen_tokens",
+        _forward,
+        init=_init,
+        layers=[layer],
+        dims={"nO": None},
+        attrs={"scale": scale},
+    )
 
 
 def _forward(
     model: Model[Vectors, Vectors], X: Vectors, is_train: bool
 ) -> tuple[Vectors, Callable[[Vectors], Vectors]]:
     xp = model.ops.xp
-    layer = model.layers[0]
+    layer, scale = model.layers[0], model.attrs["scale"]
     width = layer.get_dim("nI")
     # The vectors of an empty doc have no width at all.
     X = [x if len(x) else model.ops.alloc2f(0, width) for x in X]
@@ -48,11 +63,11 @@ def _forward(
     seen = vectors.any(axis=1)
     Y_seen, backprop_layer = layer(vectors[seen], is_train)
     Y = model.ops.alloc2f(len(vectors), layer.get_dim("nO"))
-    Y[seen] = Y_seen
+    Y[seen] = Y_seen * scale
 
     def backprop(dY: Vectors) -> Vectors:
         dX = xp.zeros_like(vectors)
-        dX[seen] = backprop_layer(xp.concatenate(dY)[seen])
+        dX[seen] = backprop_layer(xp.concatenate(dY)[seen] * scale)
         return xp.split(dX, splits)
 
     return xp.split(Y, splits), backprop

@@ -1,0 +1,56 @@
+"""Get MACCROBAT2020 from its publisher, unless a folder already has it.
+
+J. H. Caufield (2019), MACCROBAT, figshare, doi 10.6084/m9.figshare.9764942.v2, CC BY 4.0.
+"""
+
+import hashlib
+import io
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import typer
+
+URL = "https://ndownloader.figshare.com/files/21489405"
+MD5 = "9d090f3e0719e77e7a33c38750548bb8"
+N_REPORTS = 200
+
+
+def main(folder: Path) -> None:
+    """Download the 200 annotated case reports into FOLDER, or find them there."""
+    if not any(folder.glob("*.ann")):
+        download(folder)
+    n_reports = len(list(folder.glob("*.ann")))
+    if n_reports != N_REPORTS:
+        fail(f"{folder} holds {n_reports} annotated reports, not MACCROBAT2020's {N_REPORTS}.")
+    typer.echo(f"MACCROBAT2020 is in {folder}")
+
+
+def download(folder: Path) -> None:
+    typer.echo(f"Downloading {URL}")
+    try:
+        with urllib.request.urlopen(URL, timeout=60) as response:
+            data = response.read()
+    except OSError as error:
+        fail(
+            f"Cannot download MACCROBAT2020 from {URL} ({error}). Download it by other means, "
+            "unpack it, and give the folder with --vars.maccrobat_dir FOLDER."
+        )
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if digest != MD5:
+        fail(f"What came from {URL} has md5 {digest}, not {MD5}: it is not the published archive.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.namelist():
+            # Flat, whatever folder the archive has: brat's two files side by side.
+            if member.endswith((".txt", ".ann")) and not Path(member).name.startswith("."):
+                (folder / Path(member).name).write_bytes(archive.read(member))
+
+
+def fail(reason: str) -> None:
+    typer.secho(f"✘ {reason}", fg="red", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
