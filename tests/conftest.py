@@ -1,0 +1,105 @@
+"""What several rooms' tests share: a tiny BERT made on the spot, and a small annotated corpus."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+from spacy.training import Example
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+WORDS = (
+    "the a of and no fever cough pain chest severe mild crp was 84 mg / l patient had today in "
+    "left arm given aspirin daily note . , ( ) ##s ##er ##in ##a ##e ##o a b c d e f g h i j k l m "
+    "n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9"
+).split()
+
+# (text, [(start, end, type)]): three types, one of them rare.
+SENTENCES = [
+    (
+        "the patient had severe fever and cough",
+        [(16, 22, "Severity"), (23, 28, "Sign"), (33, 38, "Sign")],
+    ),
+    ("crp was 84 mg / l today", [(0, 3, "Test"), (8, 17, "Value")]),
+    ("pain in the left arm , no fever", [(0, 4, "Sign"), (26, 31, "Sign")]),
+    ("given aspirin daily", []),
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers and 32 dimensions, saved as `from_pretrained` reads it."""
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+    vocab += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(vocab)), encoding="utf-8")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(dict.fromkeys(vocab)),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def bert_pipeline(encoder: Path, *, scheme: str = "IO", loss: dict | None = None) -> Language:
+    """transformer > ner, not initialized, with dropout off: a step is then exactly repeatable."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe(
+        "transformer",
+        config={
+            "model": {
+                "@architectures": "spacy_btl.WindowedTransformer.v1",
+                "name": str(encoder),
+                "window": 48,
+                "overlap": 8,
+                "transformer_config": {
+                    "hidden_dropout_prob": 0.0,
+                    "attention_probs_dropout_prob": 0.0,
+                },
+            }
+        },
+    )
+    listener = {
+        "@architectures": "spacy-transformers.TransformerListener.v1",
+        "pooling": {"@layers": "reduce_mean.v1"},
+    }
+    config = {
+        "scheme": scheme,
+        "model": {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener},
+    }
+    if loss is not None:
+        config["loss"] = loss
+    nlp.add_pipe("btl_ner", name="ner", config=config)
+    return nlp
+
+
+def make_examples(nlp: Language, repeat: int = 1) -> list[Example]:
+    """The sentences as fresh examples."""
+    return [
+        Example.from_dict(nlp.make_doc(text), {"entities": entities})
+        for text, entities in SENTENCES * repeat
+    ]
+
+
+def train(nlp: Language, *, steps: int = 30, seed: int = 0) -> Language:
+    """Initialize a pipeline on the sentences and train it until it knows them."""
+    spacy.util.fix_random_seed(seed)
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    optimizer.learn_rate = 0.005
+    for _ in range(steps):
+        nlp.update(make_examples(nlp, repeat=2), sgd=optimizer)
+    return nlp
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_bert: Path) -> Language:
+    """A trained transformer > ner pipeline. Shared: do not change it; reload it to add pipes."""
+    return train(bert_pipeline(tiny_bert))
