@@ -1,0 +1,36 @@
+# `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
+# Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test test-all lint clean
+
+demo: .venv/installed
+	$(BIN)/python -m spacy project run all
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy spacy_btl scripts
+
+clean:
+	rm -rf .venv corpus training metrics packages
+
+.venv/installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[project,dev]'
+	@touch $@
