@@ -8,6 +8,7 @@ import io
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -47,7 +48,7 @@ def download(folder: Path) -> None:
                 (folder / Path(member).name).write_bytes(archive.read(member))
 
 
-def fail(reason: str) -> None:
+def fail(reason: str) -> NoReturn:
     typer.secho(f"✘ {reason}", fg="red", err=True)
     raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
     typer.echo(f"Copied the MiniLM encoder to {folder}")
 
 
-def fail(reason: str) -> None:
+def fail(reason: str) -> NoReturn:
     typer.secho(f"✘ {reason}", fg="red", err=True)
     raise typer.Exit(1)
 

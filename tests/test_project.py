@@ -1,0 +1,126 @@
+"""The project file and its configs: `run all` in a shortened form, and every config trains."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import spacy
+import torch
+from spacy.cli.debug_config import debug_config
+from spacy.cli.project.run import project_run
+from spacy.cli.train import train
+from transformers import BertConfig, BertModel
+
+from spacy_btl.corpora.convert import convert
+from spacy_btl.corpora.split import split_corpus
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
+PACKAGE = "btl_shortened"
+
+
+@pytest.fixture(scope="module")
+def like_biobert(tmp_path_factory) -> Path:
+    """A tiny BERT in the files that BioBERT v1.1 comes in: a cased vocabulary, a config and torch
+    weights, and nothing that says how to tokenize."""
+    folder = tmp_path_factory.mktemp("like-biobert")
+    letters = [chr(i) for i in range(33, 127)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    (folder / "vocab.txt").write_text("\n".join(vocab), encoding="utf-8")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    config.save_pretrained(folder)
+    torch.save(BertModel(config).state_dict(), folder / "pytorch_model.bin")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    notes = folder / "notes"
+    notes.mkdir()
+    for path in sorted((ROOT / "assets" / "demo").glob("r*.*")):
+        shutil.copy(path, notes)
+    convert(notes, folder / "all.spacy")
+    split_corpus(folder / "all.spacy", folder)
+    return folder
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_path):
+    overrides = {
+        "paths.train": str(corpus / "train.spacy"),
+        "paths.dev": str(corpus / "dev.spacy"),
+        "paths.encoder": str(like_biobert),
+    }
+    debug_config(config, overrides=overrides)
+    train(config, tmp_path, overrides={**overrides, "training.max_steps": 2})
+    nlp = spacy.load(tmp_path / "model-last")
+    assert len(nlp.get_pipe("ner").labels) == 33
+    tokenizer = nlp.get_pipe("transformer").model.tokenizer
+    cased = tokenizer.tokenize("CRP") != tokenizer.tokenize("crp")
+    assert cased == (config.stem != "btl_minilm")
+
+
+def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
+    like_biobert, tmp_path, capfd
+):
+    for name in ("configs", "scripts", "assets"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("minilm"))
+    shutil.copy(ROOT / "project.yml", tmp_path)
+    overrides = {
+        "vars.package": PACKAGE,
+        "vars.encoder": str(like_biobert),
+        "vars.max_steps": 3,
+    }
+    try:
+        project_run(tmp_path, "all", overrides=overrides)
+        metrics = json.loads((tmp_path / "metrics" / "demo.json").read_text())
+        assert metrics["documents"] > 15
+        assert len(metrics["ents_per_type"]) == 33
+        capfd.readouterr()
+
+        project_run(tmp_path, "all", overrides=overrides)
+        again = capfd.readouterr().out
+        for command in ("convert", "split", "train", "calibrate", "evaluate", "package"):
+            assert f"Skipping '{command}'" in again
+
+        code = (
+            f"import spacy; nlp = spacy.load('en_{PACKAGE}'); print(nlp.pipe_names);"
+            "print(nlp.config['paths'], nlp.meta['requirements'])"
+        )
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        assert "['transformer', 'ner', 'knn_calibrator', 'doc_cleaner']" in shown
+        assert "spacy-btl" in shown.replace("spacy_btl", "spacy-btl")
+        assert str(tmp_path) not in shown
+        assert str(like_biobert.parent) not in shown
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", f"en_{PACKAGE}"],
+            check=True,
+        )
+
+
+def test_maccrobat_fetch_fails_in_one_line(tmp_path):
+    """A folder that holds something else: one clear line and a non-zero exit."""
+    (tmp_path / "1.ann").touch()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "maccrobat.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "not MACCROBAT2020's 200" in done.stderr
