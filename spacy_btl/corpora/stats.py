@@ -22,7 +22,8 @@ class TypeStats:
     mentions (int): In `doc.ents`; 0 for `O`.
     documents (int): That have a token of it.
     tokens (int): N_c.
-    share (float): N_c / N, where N counts all tokens whose annotation is not missing.
+    share (float): N_c / N, where N counts all tokens whose annotation is not missing. White space
+        belongs to no class, here as in training.
     weight (float): The paper's class weight, 1 - N_c / N.
     """
 
@@ -82,7 +83,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
     return CorpusStats(
         documents=len(docs),
         tokens=total,
-        missing=sum(len(doc) for doc in docs) - total,
+        missing=sum(not token.is_space for doc in docs for token in doc) - total,
         mentions=mentions.total(),
         left_out=_left_out(docs),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
@@ -91,8 +92,9 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
 
 def _token_types(doc: Doc) -> list[str]:
-    """The types of the tokens whose annotation is not missing."""
-    return [token.ent_type_ or OUTSIDE for token in doc if token.ent_iob]
+    """The types of the tokens whose annotation is not missing, white space left out."""
+    words = (token for token in doc if token.ent_iob and not token.is_space)
+    return [token.ent_type_ or OUTSIDE for token in words]
 
 
 def _left_out(docs: Iterable[Doc]) -> int | None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import spacy
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import write_docs
@@ -65,3 +67,15 @@ def test_mentions_without_a_place_in_the_entities(docs: list[Doc], tmp_path: Pat
     second.spans["mentions"] = [*second.ents, Span(second, 0, 2, label="Sign")]
     write_docs(tmp_path / "c.spacy", docs)
     assert corpus_stats(tmp_path / "c.spacy").left_out == 2
+
+
+def test_the_counts_are_those_that_training_weighs_by(tmp_path: Path) -> None:
+    """White space is in no class, here and in the pipe."""
+    nlp = spacy.blank("en")
+    doc = nlp.make_doc("mild  fever\n\nand cough")
+    doc.ents = [Span(doc, 0, 3, label="Sign"), Span(doc, 5, 6, label="Color")]
+    write_docs(tmp_path / "c.spacy", [doc])
+    stats = corpus_stats(tmp_path / "c.spacy")
+    ner = nlp.add_pipe("btl_ner")
+    nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
+    assert ner.label_data == {row.type: row.tokens for row in [stats.outside, *stats.types]}
