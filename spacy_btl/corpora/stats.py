@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Token
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs
@@ -83,7 +83,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
     return CorpusStats(
         documents=len(docs),
         tokens=total,
-        missing=sum(not token.is_space for doc in docs for token in doc) - total,
+        missing=sum(not _is_space(token) for doc in docs for token in doc) - total,
         mentions=mentions.total(),
         left_out=_left_out(docs),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
@@ -93,8 +93,13 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
 def _token_types(doc: Doc) -> list[str]:
     """The types of the tokens whose annotation is not missing, white space left out."""
-    words = (token for token in doc if token.ent_iob and not token.is_space)
+    words = (token for token in doc if token.ent_iob and not _is_space(token))
     return [token.ent_type_ or OUTSIDE for token in words]
+
+
+def _is_space(token: Token) -> bool:
+    # Not token.is_space: the vocab that a file is read into here knows no language.
+    return token.text.isspace()
 
 
 def _left_out(docs: Iterable[Doc]) -> int | None:
