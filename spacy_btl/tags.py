@@ -4,6 +4,7 @@ T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -16,6 +17,8 @@ from spacy_btl.errors import PipelineError
 
 O_TAG = 0
 MISSING = -1
+
+LINE_END = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
 
 SchemeName = Literal["IO", "BIO"]
 
@@ -35,6 +38,8 @@ class TagScheme:
         self.scheme = scheme
         self.tags = ("O", *(prefix + label for label in self.types for prefix in prefixes))
         self._ids = {tag: i for i, tag in enumerate(self.tags)}
+        # The tag that continues an entity of each tag's type: in BIO, B- is odd and I- next to it.
+        self._inside = [i + i % 2 if scheme == "BIO" else i for i in range(len(self.tags))]
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -66,9 +71,11 @@ class TagScheme:
 
         doc (Doc): The doc of T tokens.
         tag_ids (int [T]): One tag per token.
-        RETURNS (List[Span]): Spans that do not overlap, in order. White space at their ends, which
-            spaCy does not accept in an entity, is left outside.
+        RETURNS (List[Span]): Spans that do not overlap, in order. White space within a line, which
+            the encoder cannot see, is part of an entity that goes on behind it; at the ends of an
+            entity spaCy does not accept it. A line end ends an entity.
         """
+        tag_ids = self._continue_over_space(doc, tag_ids)
         types = self.tag_types[tag_ids]
         starts = types != np.concatenate([[0], types[:-1]])
         if self.scheme == "BIO":
@@ -81,6 +88,18 @@ class TagScheme:
             end = int(later[0]) if len(later) else len(doc)
             spans.append(Span(doc, int(start), end, label=self.types[types[start] - 1]))
         return [span for span in map(strip_space, spans) if len(span)]
+
+    def _continue_over_space(self, doc: Doc, tag_ids: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Give a white-space token the tag that continues the entity before it.
+
+        Typeset text parts numbers from units by thin spaces, which are tokens to spaCy.
+        """
+        tag_ids = tag_ids.copy()
+        for token in doc:
+            if token.is_space:
+                before = tag_ids[token.i - 1] if token.i and not LINE_END.search(token.text) else 0
+                tag_ids[token.i] = self._inside[before]
+        return tag_ids
 
 
 def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
