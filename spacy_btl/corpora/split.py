@@ -82,16 +82,16 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
 
 
 def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:
-    parts = stratify(_labels(docs), [1 - dev - test, dev, test], seed=seed)
+    parts = stratify(type_table(docs), [1 - dev - test, dev, test], seed=seed)
     return {name: _pick(docs, parts == i) for i, name in enumerate(("train", "dev", "test"))}
 
 
 def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list[Parts]:
-    tests = stratify(_labels(docs), [1 / folds] * folds, seed=seed)
+    tests = stratify(type_table(docs), [1 / folds] * folds, seed=seed)
     splits = []
     for fold in range(folds):
         rest = _pick(docs, tests != fold)
-        parts = stratify(_labels(rest), [1 - dev, dev], seed=seed)
+        parts = stratify(type_table(rest), [1 - dev, dev], seed=seed)
         splits.append(
             {
                 "train": _pick(rest, parts == 0),
@@ -102,7 +102,7 @@ def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list
     return splits
 
 
-def _labels(docs: Sequence[Doc]) -> NDArray[np.bool_]:
+def type_table(docs: Sequence[Doc]) -> NDArray[np.bool_]:
     """bool [D, C]: which of the types that occur each doc has."""
     present = [{ent.label_ for ent in doc.ents} for doc in docs]
     types = sorted(set().union(*present))

@@ -1,0 +1,54 @@
+"""Write the results table of the README from the result files in docs/results."""
+
+import json
+from pathlib import Path
+
+import typer
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
+
+ROWS = {
+    "maccrobat-atl": ("MACCROBAT", "all token labels, arg-max (the usual training)"),
+    "maccrobat-argmax": ("MACCROBAT", "BTL, arg-max"),
+    "maccrobat": ("MACCROBAT", "BTL, kNN calibrator"),
+    "demo": ("demo notes", "BTL, kNN calibrator"),
+    "demo-50": ("demo notes", "the same, from half of the training documents"),
+    "demo-25": ("demo notes", "the same, from a quarter"),
+}
+FIGURES = {
+    "tag_uar": "UAR",
+    "tag_macro_f": "token macro F1",
+    "ents_f": "entity micro F1",
+    "ents_macro_f": "entity macro F1",
+}
+
+
+def table() -> str:
+    """The rows, as markdown."""
+    lines = [
+        f"| corpus | recipe | {' | '.join(FIGURES.values())} |",
+        f"| --- | --- | {' | '.join('---:' for _ in FIGURES)} |",
+    ]
+    for name, (corpus, recipe) in ROWS.items():
+        scores = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        figures = " | ".join(f"{scores[key]:.1%}" for key in FIGURES)
+        lines.append(f"| {corpus}, {scores['documents']} documents | {recipe} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """The README with its table written anew."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]
+
+
+def main() -> None:
+    """Rewrite the table in README.md."""
+    README.write_text(with_table(README.read_text("utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

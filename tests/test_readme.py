@@ -1,0 +1,22 @@
+"""The README's tables are what the project's files say."""
+
+import runpy
+import shutil
+from pathlib import Path
+
+from spacy.cli.project.document import project_document
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_results_are_those_of_the_result_files():
+    with_table = runpy.run_path(str(ROOT / "scripts" / "results_table.py"))["with_table"]
+    assert with_table(README) == README
+
+
+def test_the_commands_are_those_of_the_project_file(tmp_path):
+    shutil.copy(ROOT / "project.yml", tmp_path)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    project_document(tmp_path, tmp_path / "README.md", no_emoji=True)
+    assert (tmp_path / "README.md").read_text("utf-8") == README
