@@ -5,15 +5,23 @@ from pathlib import Path
 import pytest
 import spacy
 import torch
+from hypothesis import settings
 from spacy.language import Language
+from spacy.tokens import DocBin
 from spacy.training import Example
+from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-WORDS = (
+# The same examples on every run, however slow the machine.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+VOCABULARY = (
     "the a of and no fever cough pain chest severe mild crp was 84 mg / l patient had today in "
     "left arm given aspirin daily note . , ( ) ##s ##er ##in ##a ##e ##o a b c d e f g h i j k l m "
     "n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9"
-).split()
+)
+WORDS = VOCABULARY.split()
 
 # (text, [(start, end, type)]): three types, one of them rare.
 SENTENCES = [
@@ -49,7 +57,9 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def bert_pipeline(encoder: Path, *, scheme: str = "IO", loss: dict | None = None) -> Language:
+def bert_pipeline(
+    tiny_bert: Path, *, scheme: str = "IO", loss: dict | None = None, encoder: dict | None = None
+) -> Language:
     """transformer > ner, not initialized, with dropout off: a step is then exactly repeatable."""
     nlp = spacy.blank("en")
     nlp.add_pipe(
@@ -57,13 +67,14 @@ def bert_pipeline(encoder: Path, *, scheme: str = "IO", loss: dict | None = None
         config={
             "model": {
                 "@architectures": "spacy_btl.WindowedTransformer.v1",
-                "name": str(encoder),
+                "name": str(tiny_bert),
                 "window": 48,
                 "overlap": 8,
                 "transformer_config": {
                     "hidden_dropout_prob": 0.0,
                     "attention_probs_dropout_prob": 0.0,
                 },
+                **(encoder or {}),
             }
         },
     )
@@ -95,11 +106,37 @@ def train(nlp: Language, *, steps: int = 30, seed: int = 0) -> Language:
     optimizer = nlp.initialize(lambda: make_examples(nlp))
     optimizer.learn_rate = 0.005
     for _ in range(steps):
-        nlp.update(make_examples(nlp, repeat=2), sgd=optimizer)
+        step(nlp, make_examples(nlp, repeat=2), optimizer)
     return nlp
+
+
+def step(nlp: Language, examples: list[Example], optimizer: Optimizer) -> dict[str, float]:
+    """One optimizer step as `spacy train` takes it. Left to step by itself, `nlp.update` moves the
+    encoder before the gradient of its listener arrives."""
+    losses = nlp.update(examples, sgd=False)
+    for _, pipe in nlp.pipeline:
+        pipe.finish_update(optimizer)
+    return losses
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_bert: Path) -> Language:
     """A trained transformer > ner pipeline. Shared: do not change it; reload it to add pipes."""
     return train(bert_pipeline(tiny_bert))
+
+
+@pytest.fixture(scope="session")
+def trained_path(trained: Language, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on disk: `spacy.load` it for a copy of your own."""
+    path = tmp_path_factory.mktemp("trained") / "model"
+    trained.to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sentences, each twice, as a `.spacy` file."""
+    path = tmp_path_factory.mktemp("corpus") / "sentences.spacy"
+    docs = [example.reference for example in make_examples(spacy.blank("en"), repeat=2)]
+    DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return path

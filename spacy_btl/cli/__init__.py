@@ -9,7 +9,7 @@ from spacy.cli._util import app
 
 btl = typer.Typer(
     name="btl",
-    help="Binary Token Labels: corpora, calibration and evaluation for clinical NER.",
+    help="Clinical NER with Binary Token Labels.",
     no_args_is_help=True,
 )
 app.add_typer(btl)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,28 +20,37 @@ def evaluate_cli(
     corpus: Path = typer.Argument(..., help="The .spacy file of held-out documents"),
     output: Path | None = typer.Option(None, help="A JSON file to write the figures to"),
 ) -> None:
-    """Score a pipeline on held-out documents, type by type, the rarest first.
+    """Score a pipeline on held-out documents.
 
-    ents_* count entities whose boundaries and type are both right; tag_uar is the mean recall and
-    tag_macro_f the mean F1 of the tokens' classes, every class counting the same.
+    Type by type, the rarest first. An entity counts as found if its boundaries and its type are
+    both right. In the token figures every class counts the same, O included.
     """
     from spacy_btl.corpora.docbin import write_file
-    from spacy_btl.evaluation.scores import HEADLINE, evaluate
+    from spacy_btl.evaluation.scores import evaluate
 
+    msg.info(f"Scoring {model} on {corpus}")
     scores = evaluate(model, corpus)
+    print_scores(scores)
+    if output is not None:
+        write_file(output, json.dumps(scores, indent=2).encode("utf-8"))
+        msg.good(f"Wrote {output}")
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Print a row per entity type, then the figures over all of them."""
+    from spacy_btl.evaluation.scores import HEADLINE
+
     table = Table("type", "mentions", "precision", "recall", "F1", box=None)
-    for column in table.columns[1:]:
+    summary = Table("", "", show_header=False, box=None)
+    for column in [*table.columns[1:], summary.columns[1]]:
         column.justify = "right"
     for label, row in scores["ents_per_type"].items():
         figures = (f"{row[key]:.1%}" for key in ("p", "r", "f"))
         table.add_row(label, f"{row['support']:,}", *figures)
-    console = Console(markup=False)
-    console.print(table)
-    summary = Table("", "", show_header=False, box=None)
-    summary.columns[1].justify = "right"
     for key, meaning in HEADLINE.items():
-        summary.add_row(meaning, f"{scores[key]:.1%}")
+        if scores.get(key) is not None:  # a pipe other than btl_ner has fewer figures
+            summary.add_row(meaning, f"{scores[key]:.1%}")
+    console = Console(markup=False)  # a type in brackets is no markup of rich
+    console.print(table)
+    console.print(f"\n {scores['mentions']:,} mentions in {scores['documents']:,} documents")
     console.print(summary)
-    if output is not None:
-        write_file(output, json.dumps(scores, indent=2).encode("utf-8"))
-        msg.good(f"Wrote {output}")

@@ -7,7 +7,7 @@ from typing import Any
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import CorpusError, PipelineError
 from spacy_btl.pipeline.files import load_pipeline
 
 HEADLINE = {
@@ -27,15 +27,18 @@ def evaluate(model: str, corpus: Path) -> dict[str, Any]:
     corpus (Path): The `.spacy` file of held-out documents.
     RETURNS (Dict[str, Any]): The scores of `nlp.evaluate`; `ents_per_type` from the rarest type to
         the commonest, each with its support in mentions.
-    RAISES: BtlError, for a model or corpus that cannot be used, or a corpus without entities.
+    RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, or a
+        model that is not scored on any.
     """
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
     support = Counter(ent.label_ for doc in docs for ent in doc.ents)
     if not support:
         raise CorpusError(f"{corpus}: has no entity, so there is nothing to score.")
-    scores = nlp.evaluate(list(Corpus(corpus)(nlp)))
-    per_type = scores["ents_per_type"]
+    scores = nlp.evaluate(list(Corpus(corpus).make_examples(nlp, docs)))
+    per_type = scores.get("ents_per_type")
+    if per_type is None:
+        raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")
     scores["ents_per_type"] = {
         label: {"support": support[label], **per_type[label]}
         for label in sorted(per_type, key=lambda label: (support[label], label))

@@ -1,11 +1,13 @@
 """A spacy-transformers encoder for notes of any length, on a CPU or a GPU.
 
 It differs from the stock `TransformerModel` in three ways: windows are counted in wordpieces and
-overlap, so nothing is cut off in silence; at prediction a forward pass has a bounded size, so a
-long note needs no more memory than a batch of short ones; mixed precision serves the CPU too.
+overlap, so only a token longer than all that the encoder reads is cut; at prediction a forward pass
+has a bounded size, so a long note needs no more memory than a batch of short ones; mixed precision
+serves the CPU too.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from spacy import registry
 from spacy.tokens import Doc
+from spacy_transformers.align import get_alignment_via_offset_mapping
 from spacy_transformers.data_classes import FullTransformerBatch, WordpieceBatch
 from spacy_transformers.layers import split_trf_batch, trfs2arrays
 from spacy_transformers.layers.transformer_model import TransformerModel
@@ -22,6 +25,9 @@ from thinc.types import Floats2d, Ragged
 from transformers.file_utils import ModelOutput
 
 from spacy_btl.models.windows import WordpieceWindows
+
+# Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
+TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
 
 
 @registry.architectures("spacy_btl.WindowedTransformer.v1")
@@ -50,12 +56,13 @@ def windowed_transformer(
     encoder = TransformerModel(
         name,
         get_spans=None,
-        tokenizer_config={"use_fast": True, **(tokenizer_config or {})},
+        tokenizer_config={**TOKENIZER_DEFAULTS, **(tokenizer_config or {})},
         transformer_config=dict(transformer_config or {}),
         mixed_precision=mixed_precision and get_torch_default_device().type == "cuda",
         grad_scaler_config=dict(grad_scaler_config or {}),
     )
-    encoder.attrs["get_spans"] = WordpieceWindows(encoder, window, overlap)
+    _read_by_windows(encoder, window, overlap)
+    encoder.attrs["replace_listener"] = _replace_listener
     encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
     encoder.layers[0] = _bounded(encoder.layers[0], max_wordpieces, mixed_precision)
     return encoder
@@ -63,39 +70,81 @@ def windowed_transformer(
 
 @registry.architectures("spacy_btl.WindowedTok2Vec.v1")
 def windowed_tok2vec(
-    pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0, **encoder: Any
+    encoder: TransformerModel, pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0
 ) -> Model[list[Doc], list[Floats2d]]:
     """The same encoder owned by one pipe, as its `tok2vec`.
 
+    encoder (Model[List[Doc], FullTransformerBatch]): `spacy_btl.WindowedTransformer.v1`.
     pooling (Model[Ragged, float32 [T, W]]): From wordpiece to token vectors: `reduce_mean.v1`.
     grad_factor (float): Scales the gradient that reaches the encoder.
-    **encoder: The settings of `spacy_btl.WindowedTransformer.v1`.
     """
-    return chain(
-        windowed_transformer(**encoder), split_trf_batch(), trfs2arrays(pooling, grad_factor)
-    )
+    # A chain in a chain, as `nlp.replace_listeners` leaves it: saved layers are matched by place.
+    return chain(chain(encoder, split_trf_batch()), trfs2arrays(pooling, grad_factor))
+
+
+def _replace_listener(encoder: TransformerModel) -> Model:
+    """For `nlp.replace_listeners`: the layers of a copied encoder, which is a stock one again."""
+    windows = encoder.attrs["get_spans"]
+    _read_by_windows(encoder, windows.window, windows.overlap)
+    return chain(encoder, split_trf_batch())
 
 
 def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
     """For `nlp.replace_listeners`: the config of the encoder once a pipe owns its copy."""
     return {
-        **encoder,
         "@architectures": "spacy_btl.WindowedTok2Vec.v1",
+        "encoder": encoder,
         "pooling": listener["pooling"],
         "grad_factor": listener.get("grad_factor", 1.0),
     }
 
 
+def _read_by_windows(encoder: TransformerModel, window: int, overlap: int) -> None:
+    encoder.attrs["get_spans"] = WordpieceWindows(encoder, window, overlap)
+    encoder._func = _read
+
+
+def _read(
+    encoder: TransformerModel, docs: list[Doc], is_train: bool
+) -> tuple[FullTransformerBatch, Callable[[FullTransformerBatch], list[Doc]]]:
+    """The stock forward pass, save that an overlong token is cut by the tokenizer. The stock one
+    pads every window to that token's length first, in gigabytes."""
+    spans = encoder.attrs["get_spans"](docs)
+    windows = [window for doc_windows in spans for window in doc_windows]
+    tokenizer = encoder.tokenizer
+    encoding = tokenizer(
+        [window.text for window in windows],
+        truncation=True,
+        padding="longest",
+        return_attention_mask=True,
+        return_offsets_mapping=True,
+        return_tensors="np",
+    )
+    encoding["input_texts"] = [tokenizer.convert_ids_to_tokens(ids) for ids in encoding.input_ids]
+    encoding["pad_token"] = tokenizer.pad_token
+    wordpieces = WordpieceBatch.from_batch_encoding(encoding)
+    align = get_alignment_via_offset_mapping(windows, encoding["offset_mapping"])
+    output, backprop_output = encoder.layers[0](wordpieces, is_train)
+
+    def backprop(d_batch: FullTransformerBatch) -> list[Doc]:
+        backprop_output(d_batch.model_output)
+        return docs
+
+    return FullTransformerBatch(spans, wordpieces, output, align), backprop
+
+
 def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool) -> Model:
     """The Hugging Face layer with our forward pass; it keeps its shim, hence how it is saved."""
+    # Not as `attrs`, which are saved and would win over another machine's and a changed config.
+    forward = partial(
+        _forward,
+        max_wordpieces=max_wordpieces,
+        cpu_bfloat16=mixed_precision and _cpu_has_bfloat16(),
+    )
     return Model(
         wrapper.name,
-        _forward,
-        attrs={
-            **wrapper.attrs,
-            "max_wordpieces": max_wordpieces,
-            "cpu_bfloat16": mixed_precision and _cpu_has_bfloat16(),
-        },
+        forward,
+        attrs=wrapper.attrs,
         shims=wrapper.shims,
         dims={"nI": None, "nO": None},
     )
@@ -107,19 +156,24 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _forward(
-    model: Model, wordpieces: WordpieceBatch, is_train: bool
+    model: Model,
+    wordpieces: WordpieceBatch,
+    is_train: bool,
+    *,
+    max_wordpieces: int,
+    cpu_bfloat16: bool,
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
     if is_train:
-        return _train(model, wordpieces)
-    return _predict(model, wordpieces), lambda d_output: []
+        return _train(model, wordpieces, cpu_bfloat16)
+    return _predict(model, wordpieces, max_wordpieces), lambda d_output: []
 
 
 def _train(
-    model: Model, wordpieces: WordpieceBatch
+    model: Model, wordpieces: WordpieceBatch, cpu_bfloat16: bool
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
     """One pass over the batch, whose size the batcher bounds."""
     # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=model.attrs["cpu_bfloat16"]):
+    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bfloat16):
         output, backprop = pytorch_forward(model, wordpieces, True)
     hidden = output.last_hidden_state
 
@@ -130,11 +184,11 @@ def _train(
     return ModelOutput(last_hidden_state=hidden.float()), backprop_hidden
 
 
-def _predict(model: Model, wordpieces: WordpieceBatch) -> ModelOutput:
+def _predict(model: Model, wordpieces: WordpieceBatch, max_wordpieces: int) -> ModelOutput:
     """Windows of like length together, at most `max_wordpieces` a pass, back in their order."""
     lengths = wordpieces.attention_mask.sum(axis=1).astype("int64")
     hidden: torch.Tensor | None = None
-    for rows in _passes(lengths, model.attrs["max_wordpieces"]):
+    for rows in _passes(lengths, max_wordpieces):
         width = int(lengths[rows].max())
         output, _ = pytorch_forward(model, _take(wordpieces, rows, width), False)
         part = output.last_hidden_state

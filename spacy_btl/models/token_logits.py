@@ -59,7 +59,7 @@ def _forward(
     # The vectors of an empty doc have no width at all.
     X = [x if len(x) else model.ops.alloc2f(0, width) for x in X]
     splits = [sum(len(x) for x in X[:i]) for i in range(1, len(X))]
-    vectors = xp.concatenate(X) if X else model.ops.alloc2f(0, width)
+    vectors = xp.concatenate(X)
     seen = vectors.any(axis=1)
     Y_seen, backprop_layer = layer(vectors[seen], is_train)
     Y = model.ops.alloc2f(len(vectors), layer.get_dim("nO"))

@@ -15,12 +15,13 @@ from spacy_btl.errors import PipelineError
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
 CUT_WORD_MARGIN = 8
 
+# What transformers logs, once, about a text longer than the encoder's limit.
+TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+
 
 def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
     """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none."""
-    encoding = tokenizer(
-        doc.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
+    encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
     starts = np.array([start for start, _ in encoding["offset_mapping"]], dtype=np.int64)
     tokens = np.searchsorted([token.idx for token in doc], starts, side="right") - 1
     return np.bincount(tokens, minlength=len(doc))
@@ -97,4 +98,5 @@ class WordpieceWindows:
         # Tokenizers saved without a limit (BioBERT's) would let one overlong token crash the
         # encoder.
         tokenizer.model_max_length = limit
+        tokenizer.deprecation_warnings[TOO_LONG] = True  # notes are long, and windows fit
         return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()

@@ -6,7 +6,6 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from spacy_btl.errors import CalibratorError
@@ -58,13 +57,18 @@ class Store:
             _require(version == VERSION, f"its version is {version}, not {VERSION}")
             labels = json.loads(metadata["labels"])
             _check(arrays, labels, metadata["scheme"])
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error) if isinstance(error, CalibratorError) else "it is damaged"
-            raise CalibratorError(
-                f"Cannot use the calibrator in {where}: {reason}. Fit it again "
-                "(python -m spacy btl calibrate)."
-            ) from error
+        except CalibratorError as error:
+            raise _unusable(where, str(error)) from None
+        except Exception as error:  # safetensors, json and numpy each have their own
+            raise _unusable(where, "it is damaged") from error
         return cls(**arrays, labels=tuple(labels), scheme=cast(SchemeName, metadata["scheme"]))
+
+
+def _unusable(where: str, reason: str) -> CalibratorError:
+    return CalibratorError(
+        f"Cannot use the calibrator in {where}: {reason}. Fit it again "
+        "(python -m spacy btl calibrate)."
+    )
 
 
 def _require(holds: bool, reason: str) -> None:
@@ -82,13 +86,13 @@ def _check(arrays: dict[str, NDArray], labels: list[str], scheme: str) -> None:
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     _require(is_list and scheme in ("IO", "BIO"), "its list of labels is damaged")
     n_tags = 1 + len(labels) * {"IO": 1, "BIO": 2}[scheme]
-    n_rows = len(arrays["tags"])
+    _require(set(arrays) == {"logits", "tags", "prior"}, f"it holds the arrays {sorted(arrays)}")
+    n_rows = arrays["tags"].size
     expected = {
         "logits": ("float32", (n_rows, n_tags)),
         "tags": ("int16", (n_rows,)),
         "prior": ("float64", (n_tags,)),
     }
-    _require(set(arrays) == set(expected), f"it holds the arrays {sorted(arrays)}")
     for name, (dtype, shape) in expected.items():
         found = arrays[name]
         _require(
@@ -98,4 +102,6 @@ def _check(arrays: dict[str, NDArray], labels: list[str], scheme: str) -> None:
         _require(bool(np.isfinite(found).all()), f"'{name}' holds values that are not finite")
     in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < n_tags
     _require(bool(in_range), "'tags' holds numbers of no tag")
-    _require(bool((arrays["prior"] > 0).all()), "'prior' holds frequencies that are not positive")
+    prior = arrays["prior"]
+    is_prior = (prior > 0).all() and np.isclose(prior.sum(), 1)
+    _require(bool(is_prior), "'prior' holds no frequencies (positive, and 1 in sum)")

@@ -1,6 +1,7 @@
 """What our pipes write on a doc: raw logits, entities, and each entity's confidence."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from spacy.tokens import Doc, Span
 
@@ -30,10 +31,10 @@ def set_entities(
     """Make spans the entities of a doc, in place of those that our pipes wrote before.
 
     Entities of other pipes (an entity ruler before ours) stay and win, as with spaCy's `ner`.
-    The values live in `doc.user_data` under (CONFIDENCE, start, end, label), and not in a plain
-    span extension, which a relabelled span would inherit.
+    The values live in `doc.user_data` by offsets and label, and not in a plain span extension,
+    which a relabelled span would inherit.
     """
-    ours = {key for key in doc.user_data if isinstance(key, tuple) and key[0] == CONFIDENCE}
+    ours = {key for key in doc.user_data if _is_ours(key)}
     others = [ent for ent in doc.ents if _key(ent) not in ours]
     for key in ours:
         del doc.user_data[key]
@@ -44,5 +45,10 @@ def set_entities(
     doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
 
 
-def _key(span: Span) -> tuple[str, int, int, str]:
-    return (CONFIDENCE, span.start, span.end, span.label_)
+def _key(span: Span) -> tuple[str, str, int, int]:
+    # Like a key of spaCy's span extensions: `as_doc` and `from_docs` then shift the offsets.
+    return ("._.", f"{CONFIDENCE}:{span.label_}", span.start_char, span.end_char)
+
+
+def _is_ours(key: Any) -> bool:
+    return isinstance(key, tuple) and len(key) == 4 and str(key[1]).startswith(f"{CONFIDENCE}:")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
-from spacy.training import Example, validate_get_examples
+from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
@@ -131,8 +131,9 @@ class BtlNer(TrainablePipe):
 
     @property
     def label_data(self) -> dict[str, int]:
-        """What `spacy init labels` saves: the training tokens of each tag, `O` included."""
-        return dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=True))
+        """What `spacy init labels` saves: the training tokens of each tag, `O` included. Nothing
+        before `initialize`."""
+        return dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=False))
 
     def add_label(self, label: str) -> int:
         """Add an entity type before the pipe is initialized.
@@ -163,27 +164,37 @@ class BtlNer(TrainablePipe):
         nlp (Optional[Language]): The pipeline.
         labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
             `spacy init labels` writes them, which spares the pass; or the entity types alone.
-        RAISES: PipelineError, without any entity type, or with a streamed corpus and no `labels`.
+        RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, or
+            with those of the other tag scheme.
         """
-        validate_get_examples(get_examples, "BtlNer.initialize")
         scheme = self.cfg["scheme"]
         if isinstance(labels, Mapping):
             counts = Counter(labels)
-            sample = list(islice(get_examples(), SAMPLE_SIZE))
+            sample = list(islice(filter(has_tokens, get_examples()), SAMPLE_SIZE))
         else:
             self._refuse_streamed_corpus(nlp)
             counts, sample = count_tags(get_examples(), scheme)
-        given = labels if isinstance(labels, Sequence) else self.labels
-        self.cfg["labels"] = list(given or entity_types(counts, scheme))
+        found = labels if isinstance(labels, Sequence) else self._entity_types(counts)
+        self.cfg["labels"] = list(dict.fromkeys([*self.labels, *found]))
         self.cfg["tag_counts"] = [int(counts[tag]) for tag in self.tag_scheme.tags]
         if not self.labels:
             raise PipelineError(
                 f"The pipe '{self.name}' found no entity type in the training corpus. Check that "
                 "its docs have `doc.ents` (`python -m spacy btl stats CORPUS` shows them)."
             )
-        docs = [example.predicted for example in sample if len(example.predicted)]
+        docs = [example.predicted for example in sample]
         n_tags = len(self.tag_scheme)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+
+    def _entity_types(self, counts: Counter[str]) -> list[str]:
+        scheme = self.cfg["scheme"]
+        tags = set(counts) - {"O"}
+        if tags and (scheme == "BIO") != all(tag[:2] in ("B-", "I-") for tag in tags):
+            raise PipelineError(
+                f"The labels given to the pipe '{self.name}' are not those of the tag scheme "
+                f"{scheme}. Run `python -m spacy init labels` with this config again."
+            )
+        return entity_types(counts, scheme)
 
     def _refuse_streamed_corpus(self, nlp: Language | None) -> None:
         if nlp is not None and nlp.config["training"]["max_epochs"] == -1:
@@ -268,12 +279,17 @@ def count_tags(
 ) -> tuple[Counter[str], list[Example]]:
     """Count the gold tags of a corpus in one pass.
 
-    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples.
+    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples with any.
     """
     counts: Counter[str] = Counter()
     sample: list[Example] = []
     for example in examples:
         counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
-        if len(sample) < SAMPLE_SIZE:
+        if len(sample) < SAMPLE_SIZE and has_tokens(example):
             sample.append(example)
     return counts, sample
+
+
+def has_tokens(example: Example) -> bool:
+    """Whether the predicted doc has any token."""
+    return len(example.predicted) > 0

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
@@ -21,19 +20,20 @@ def calibrate(model: str, corpus: Path, output: Path, *, settings: dict[str, Any
     model (str): A package name or a folder. Its calibrator, if it has one, is replaced.
     corpus (Path): The `.spacy` file to fit on.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
-    settings (Dict[str, Any]): The pipe's settings.
+    settings (Dict[str, Any]): The settings of the `knn_calibrator`.
     RAISES: BtlError, where the model, the corpus or the output cannot be used.
     """
-    nlp = load_pipeline(model)
-    read_docs(corpus, nlp.vocab)  # a clear error now rather than a strange one from the reader
     refuse_foreign_folder(output)
+    nlp = load_pipeline(model)
+    docs = read_docs(corpus, nlp.vocab)
     for name in (CALIBRATOR, CLEANER):
-        if name in nlp.pipe_names:
+        if name in nlp.component_names:
+            nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
     calibrator = nlp.add_pipe(CALIBRATOR, config=settings)
-    calibrator.fit(Corpus(corpus)(nlp))
-    working_data = [name for name in (LOGITS, "trf_data") if Doc.has_extension(name)]
-    nlp.add_pipe(CLEANER, config={"attrs": {f"_.{name}": None for name in working_data}})
+    calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
+    # By its own defaults it drops `doc._.trf_data`, too.
+    nlp.add_pipe(CLEANER, config={"attrs": {f"_.{LOGITS}": None}})
     forget_paths(nlp)
     save_whole(nlp, output)
     return nlp

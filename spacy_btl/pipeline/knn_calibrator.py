@@ -5,9 +5,9 @@ whose logits lie nearest to its own, and their votes are its class probabilities
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,28 @@ from scipy.special import softmax
 from spacy import util
 from spacy.language import Language
 from spacy.pipeline import Pipe
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import minibatch
 
 from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import Store
-from spacy_btl.neighbors.votes import Probabilities, Votes, decide, smooth, vote_shares
+from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
 from spacy_btl.pipeline.annotations import LOGITS, install_extensions, set_entities
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.decoding import Tau, decode
+from spacy_btl.pipeline.labelled_logits import (
+    empty_store,
+    labelled_logits,
+    make_store,
+    read_logits,
+)
 from spacy_btl.pipeline.stream import annotate_stream
-from spacy_btl.tags import MISSING, O_TAG, TagScheme
+from spacy_btl.tags import O_TAG, TagScheme
 
 STORE_FILE = "store.safetensors"
+# What the file of a calibrator without a store holds. An empty file is a damaged one.
+UNFITTED = b"not fitted"
 
 
 @Language.factory(
@@ -51,7 +59,7 @@ def make_knn_calibrator(
     n_neighbors: int,
     votes: Votes,
     mix: float,
-    tau: float | dict[str, float],
+    tau: Tau,
     search: Search,
 ) -> "KnnCalibrator":
     """Make a `knn_calibrator` pipe.
@@ -93,13 +101,8 @@ class KnnCalibrator(Pipe):
         n_neighbors: int = 17,
         votes: Votes = "uniform",
         mix: float = 1.0,
-        tau: float | dict[str, float] = 0.0,
+        tau: Tau = 0.0,
     ):
-        if n_neighbors < 1 or not 0 <= mix <= 1 or votes not in ("uniform", "distance"):
-            raise CalibratorError(
-                f"'{name}' needs n_neighbors >= 1, mix from 0 to 1, and votes 'uniform' or "
-                f"'distance'; it got {n_neighbors}, {mix} and {votes!r}."
-            )
         self.nlp = nlp
         self.name = name
         self.ner = ner
@@ -110,14 +113,14 @@ class KnnCalibrator(Pipe):
         self.search = search
         self._store: Store | None = None
         self._warned = False
+        self._check_settings()
         install_extensions()
 
     @property
     def store(self) -> Store | None:
         """What it was fitted to; None while unfitted. mix = 0 needs the `ner` pipe's tags only."""
         if self._store is None and self.mix == 0 and self.nlp is not None:
-            ner = self._ner_pipe()
-            self._store = make_store(ner, np.zeros((0, len(ner.tag_counts))), np.zeros(0, "int64"))
+            return empty_store(self._ner_pipe())
         return self._store
 
     @property
@@ -134,25 +137,11 @@ class KnnCalibrator(Pipe):
             or `n_neighbors` tokens; PipelineError, for an entity type that the `ner` pipe lacks.
         """
         ner = self._ner_pipe()
-        scheme = ner.tag_scheme
-        logits = [np.zeros((0, len(scheme)))]
-        tags = [np.zeros(0, dtype="int64")]
-        for batch in minibatch(examples, 32):
-            docs = self._run_upstream([example.predicted for example in batch])
-            for example, doc in zip(batch, docs, strict=True):
-                doc_logits = self._logits(doc, len(scheme))
-                doc_tags = scheme.encode(Example(doc, example.reference))
-                keep = (doc_tags != MISSING) & doc_logits.any(axis=1)
-                logits.append(doc_logits[keep])
-                tags.append(doc_tags[keep])
-        store = make_store(ner, np.concatenate(logits), np.concatenate(tags))
-        if not (store.tags != O_TAG).any():
+        logits, tags = labelled_logits(self._pipeline(), examples, ner=ner, before=self.name)
+        if not (tags != O_TAG).any():
             raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
-        if len(store.tags) < self.n_neighbors:
-            raise CalibratorError(
-                f"The corpus to fit on has {len(store.tags)} annotated tokens, fewer than "
-                f"n_neighbors = {self.n_neighbors}. Use a larger corpus or fewer neighbours."
-            )
+        store = make_store(ner, logits, tags)
+        self._check_size(store)
         self._use(store)
 
     def predict(self, docs: Iterable[Doc]) -> list[Probabilities | None]:
@@ -163,12 +152,14 @@ class KnnCalibrator(Pipe):
         RAISES: CalibratorError, for a doc without logits or with those of other labels.
         """
         docs = list(docs)
+        self._check_settings()
         store = self.store
         if store is None:
             self._warn_unfitted()
             return [None] * len(docs)
         self._check_labels(store)
-        per_doc = [self._logits(doc, len(store.prior)) for doc in docs]
+        n_tags = len(store.prior)
+        per_doc = [read_logits(doc, n_tags, ner=self.ner, reader=self.name) for doc in docs]
         logits = np.concatenate(per_doc)
         seen = logits.any(axis=1)
         p = np.zeros(logits.shape)
@@ -181,6 +172,7 @@ class KnnCalibrator(Pipe):
         p_softmax = softmax(logits.astype("float64"), axis=1)
         if self.mix == 0:
             return p_softmax
+        self._check_size(store)
         distances, rows = self.search.query(logits, self.n_neighbors)
         shares = vote_shares(distances, store.tags[rows], len(store.prior), self.votes)
         p_knn = smooth(shares, store.prior, self.n_neighbors)
@@ -194,17 +186,7 @@ class KnnCalibrator(Pipe):
         for doc, p in zip(docs, probabilities, strict=True):
             if p is None or store is None:
                 continue
-            spans = scheme.decode(doc, decide(p, store.prior, self._tau_per_tag(scheme)))
-            set_entities(doc, spans, [span_confidence(span, p, scheme) for span in spans])
-
-    def _tau_per_tag(self, scheme: TagScheme) -> NDArray[np.float64]:
-        if not isinstance(self.tau, dict):
-            return np.full(len(scheme), float(self.tau))
-        classes = ("O", *scheme.types)
-        unknown = sorted(set(self.tau) - set(classes))
-        if unknown:
-            raise CalibratorError(f"tau of '{self.name}' names unknown types: {unknown}.")
-        return np.array([self.tau.get(classes[i], 0.0) for i in scheme.tag_types])
+            set_entities(doc, *decode(doc, p, scheme=scheme, prior=store.prior, tau=self.tau))
 
     def __call__(self, doc: Doc) -> Doc:
         """Annotate one doc."""
@@ -236,11 +218,12 @@ class KnnCalibrator(Pipe):
         return self
 
     def _store_bytes(self) -> bytes:
-        """Empty while unfitted."""
-        return self._store.to_bytes() if self._store is not None else b""
+        return UNFITTED if self._store is None else self._store.to_bytes()
 
     def _load(self, data: bytes, where: str) -> None:
-        if data:
+        if data == UNFITTED:
+            self._store = None
+        else:
             self._use(Store.from_bytes(data, where=where))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -249,16 +232,7 @@ class KnnCalibrator(Pipe):
             key: getattr(self, key)
             for key in ("search", "name", "ner", "n_neighbors", "votes", "mix", "tau")
         }
-        return _restore, (settings, self.store)
-
-    def _run_upstream(self, docs: list[Doc]) -> list[Doc]:
-        """Copies of docs, annotated by the pipes before this one."""
-        nlp = self._pipeline()
-        names = nlp.pipe_names
-        if self.name not in names:
-            raise CalibratorError(f"'{self.name}' is not in the pipeline {names}: add it first.")
-        with nlp.select_pipes(disable=names[names.index(self.name) :]):
-            return list(nlp.pipe([doc.copy() for doc in docs]))
+        return _restore, (settings, self.store, self.get_error_handler())
 
     def _ner_pipe(self) -> BtlNer:
         nlp = self._pipeline()
@@ -275,19 +249,20 @@ class KnnCalibrator(Pipe):
             raise CalibratorError(f"'{self.name}' runs in a worker: fit it where it was made.")
         return self.nlp
 
-    def _logits(self, doc: Doc, n_tags: int) -> NDArray[np.float32]:
-        logits = doc._.get(LOGITS)
-        if logits is None:
+    def _check_settings(self) -> None:
+        if self.n_neighbors < 1 or not 0 <= self.mix <= 1 or self.votes not in get_args(Votes):
             raise CalibratorError(
-                f"A doc reached '{self.name}' without token logits. It must run after the btl_ner "
-                f"pipe '{self.ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
+                f"'{self.name}' needs n_neighbors >= 1, mix from 0 to 1, and votes 'uniform' or "
+                f"'distance'; it got {self.n_neighbors}, {self.mix} and {self.votes!r}."
             )
-        if logits.shape[1] != n_tags:
+
+    def _check_size(self, store: Store) -> None:
+        if len(store.tags) < self.n_neighbors:
             raise CalibratorError(
-                f"'{self.name}' was fitted to {n_tags} tags, and the pipe '{self.ner}' emits "
-                f"{logits.shape[1]}. Fit the calibrator again."
+                f"'{self.name}' has {len(store.tags)} annotated tokens to search, fewer than "
+                f"n_neighbors = {self.n_neighbors}. Fit it on a larger corpus, or set fewer "
+                "neighbours."
             )
-        return logits
 
     def _check_labels(self, store: Store) -> None:
         if self.nlp is None:
@@ -314,26 +289,11 @@ class KnnCalibrator(Pipe):
             self.search.fit(store.logits)
 
 
-def make_store(ner: BtlNer, logits: NDArray[np.floating], tags: NDArray[np.integer]) -> Store:
-    """A store of labelled logits [M, C] with the training frequencies of the `ner` pipe's tags."""
-    counts = ner.tag_counts + 1.0  # a tag without tokens still has a frequency
-    return Store(
-        logits=logits.astype("float32"),
-        tags=tags.astype("int16"),
-        prior=counts / counts.sum(),
-        labels=ner.labels,
-        scheme=ner.tag_scheme.scheme,
-    )
-
-
-def span_confidence(span: Span, p: Probabilities, scheme: TagScheme) -> float:
-    """How sure a span is: the least of its tokens' probabilities of being of its type."""
-    columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
-    return float(p[span.start : span.end, columns].sum(axis=1).min())
-
-
-def _restore(settings: dict[str, Any], store: Store | None) -> KnnCalibrator:
+def _restore(
+    settings: dict[str, Any], store: Store | None, error_handler: Callable[..., Any]
+) -> KnnCalibrator:
     pipe = KnnCalibrator(None, **settings)
+    pipe.set_error_handler(error_handler)
     if store is not None:
         pipe._use(store)
     return pipe

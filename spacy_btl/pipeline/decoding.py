@@ -1,0 +1,48 @@
+"""From class probabilities to entities and their confidence."""
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc, Span
+
+from spacy_btl.errors import CalibratorError
+from spacy_btl.neighbors.votes import Probabilities, decide
+from spacy_btl.tags import TagScheme
+
+Tau = float | dict[str, float]
+
+
+def decode(
+    doc: Doc, p: Probabilities, *, scheme: TagScheme, prior: Probabilities, tau: Tau
+) -> tuple[list[Span], list[float]]:
+    """Decide the entities of a doc.
+
+    p (float64 [T, C]): Class probabilities.
+    prior (float64 [C]): Training frequencies, all positive.
+    tau (float | Dict[str, float]): How far to favour rare types. One number, or one per type.
+    RETURNS (Tuple[List[Span], List[float]]): Entities, and the confidence of each: by p, and not
+        by the shifted scores that decide.
+    RAISES: CalibratorError, if tau names a type that is not in the scheme.
+    """
+    spans = scheme.decode(doc, decide(p, prior, tau_per_tag(tau, scheme)))
+    return spans, [span_confidence(span, p, scheme) for span in spans]
+
+
+def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
+    """The tau of each tag, float64 [C]: 0 for the types that it does not name."""
+    if not isinstance(tau, dict):
+        return np.full(len(scheme), float(tau))
+    classes = ("O", *scheme.types)
+    unknown = sorted(set(tau) - set(classes))
+    if unknown:
+        raise CalibratorError(
+            f"tau names the types {unknown}, which the calibrator does not know. "
+            f"It knows {list(classes)}."
+        )
+    return np.array([tau.get(classes[i], 0.0) for i in scheme.tag_types])
+
+
+def span_confidence(span: Span, p: Probabilities, scheme: TagScheme) -> float:
+    """How sure a span is: the least of its tokens' probabilities of being of its type."""
+    columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
+    least = p[span.start : span.end, columns].sum(axis=1).min()
+    return min(1.0, float(least))  # a sum of probabilities may round to more than 1

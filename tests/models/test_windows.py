@@ -1,0 +1,60 @@
+"""Windows as a matter of counts; test_encoder.py reads real notes through them."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.models.windows import WordpieceWindows, window_borders
+
+COUNTS = st.lists(st.integers(0, 12), max_size=60).map(lambda counts: np.array(counts, dtype=int))
+BUDGETS = st.integers(1, 30)
+OVERLAPS = st.integers(0, 40)
+
+
+def windows(counts, budget, overlap):
+    return list(window_borders(counts, budget, overlap))
+
+
+@given(COUNTS, BUDGETS, OVERLAPS)
+def test_windows_cover_every_token_in_order(counts, budget, overlap):
+    made = windows(counts, budget, overlap)
+    assert ([0] + [end for _, end in made])[-1] == len(counts)
+    for (start, end), (next_start, next_end) in zip([(-1, 0), *made], made, strict=False):
+        assert start < next_start <= end < next_end
+
+
+@given(COUNTS, BUDGETS, OVERLAPS)
+def test_a_window_keeps_to_the_budget_save_for_one_overlong_token(counts, budget, overlap):
+    for start, end in windows(counts, budget, overlap):
+        assert counts[start:end].sum() <= budget or end - start == 1
+
+
+@given(COUNTS, BUDGETS, OVERLAPS)
+def test_neighbours_overlap_as_asked_as_far_as_there_is_room(counts, budget, overlap):
+    made = windows(counts, budget, overlap)
+    for (_, end), (start, _) in pairwise(made):
+        assert counts[start:end].sum() <= overlap
+        # One token more of context would be too much, or leave no room for the next token.
+        longer = counts[start - 1 : end].sum()
+        assert longer > overlap or longer + counts[end] > budget
+
+
+def test_a_border_token_is_read_with_context_on_both_sides():
+    assert windows(np.ones(10, int), 6, 2) == [(0, 6), (4, 10)]
+
+
+@pytest.mark.parametrize("overlap", [-1, 24, 48])
+def test_an_overlap_of_half_a_window_or_less_than_none_is_refused(overlap):
+    with pytest.raises(PipelineError, match=f"overlap \\({overlap}\\)"):
+        WordpieceWindows(encoder=None, window=48, overlap=overlap)
+
+
+def test_a_tokenizer_without_character_offsets_is_refused():
+    slow = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
+    with pytest.raises(PipelineError, match="use_fast"):
+        WordpieceWindows(slow, 48, 8)([])

@@ -1,0 +1,105 @@
+"""Entities on a doc, and the confidence of each."""
+
+import pickle
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin, Span
+
+from spacy_btl.pipeline.annotations import install_extensions, set_entities
+
+VOCAB = spacy.blank("en").vocab
+WORDS = ["no", "fever", ",", "severe", "cough", ".", "crp", "was", "84", "today"]
+
+
+@pytest.fixture
+def doc() -> Doc:
+    """fever: Sign 0.9; severe cough: Sign 0.8; crp: Test, without a value."""
+    install_extensions()
+    doc = Doc(VOCAB, words=WORDS)
+    spans = [Span(doc, 1, 2, "Sign"), Span(doc, 3, 5, "Sign"), Span(doc, 6, 7, "Test")]
+    set_entities(doc, spans, [0.9, 0.8, None])
+    return doc
+
+
+def confidences(doc: Doc) -> list[tuple[str, str, float | None]]:
+    return [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
+
+
+EXPECTED = [("fever", "Sign", 0.9), ("severe cough", "Sign", 0.8), ("crp", "Test", None)]
+
+
+def test_entities_carry_their_confidence(doc):
+    assert confidences(doc) == EXPECTED
+
+
+def test_a_span_that_nothing_computed_has_none(doc):
+    assert Span(doc, 1, 2, "Test")._.confidence is None  # relabelled
+    assert Span(doc, 1, 2)._.confidence is None
+    assert Span(doc, 0, 2, "Sign")._.confidence is None  # other offsets
+    assert Span(doc, 1, 3, "Sign")._.confidence is None
+    assert Span(doc, 4, 5, "Sign")._.confidence is None
+    assert doc[1:2]._.confidence is None
+    assert Span(Doc(VOCAB, words=WORDS), 1, 2, "Sign")._.confidence is None  # another doc
+
+
+def test_new_entities_replace_ours_and_their_confidence(doc):
+    set_entities(doc, [Span(doc, 3, 5, "Sign")], [0.5])
+    assert confidences(doc) == [("severe cough", "Sign", 0.5)]
+    assert Span(doc, 1, 2, "Sign")._.confidence is None
+    set_entities(doc, [])
+    assert confidences(doc) == []
+    assert doc.has_annotation("ENT_IOB")
+    assert not any("confidence" in str(key) for key in doc.user_data)
+
+
+def test_entities_of_other_pipes_stay_and_win(doc):
+    other = Span(doc, 4, 6, "Other", kb_id="Q1", span_id="x")
+    doc.set_ents([doc.ents[0], other])  # in place of "severe cough" and "crp"
+    set_entities(doc, [Span(doc, 1, 2, "Sign"), Span(doc, 3, 5, "Sign")], [0.7, 0.6])
+    assert confidences(doc) == [("fever", "Sign", 0.7), ("cough .", "Other", None)]
+    assert (doc.ents[1].kb_id_, doc.ents[1].id_) == ("Q1", "x")
+    assert Span(doc, 3, 5, "Sign")._.confidence is None
+
+
+def through_bytes(doc: Doc) -> Doc:
+    return Doc(VOCAB).from_bytes(doc.to_bytes())
+
+
+def through_doc_bin(doc: Doc) -> Doc:
+    data = DocBin(docs=[doc], store_user_data=True).to_bytes()
+    (back,) = DocBin().from_bytes(data).get_docs(VOCAB)
+    return back
+
+
+def through_pickle(doc: Doc) -> Doc:
+    return pickle.loads(pickle.dumps(doc))
+
+
+@pytest.mark.parametrize("way", [through_bytes, through_doc_bin, through_pickle, Doc.copy])
+def test_confidence_travels_with_the_doc(doc, way):
+    back = way(doc)
+    assert confidences(back) == EXPECTED
+    set_entities(back, [])
+    assert back.ents == ()  # they are still known as ours
+
+
+def test_confidence_moves_with_the_offsets(doc):
+    part = doc[2:].as_doc(copy_user_data=True)
+    assert confidences(part) == EXPECTED[1:]
+    assert Span(part, 1, 2, "Sign")._.confidence is None  # where "fever" was
+    assert confidences(Doc.from_docs([doc, doc])) == EXPECTED * 2
+
+
+def test_confidence_outlives_merged_tokens(doc):
+    with doc.retokenize() as retokenizer:
+        for ent in doc.ents:
+            retokenizer.merge(ent)
+    assert confidences(doc) == EXPECTED
+
+
+def test_foreign_user_data_is_left_alone(doc):
+    foreign = {"note_id": "7", ("._.", "seen", None, None): True, (): 1, 5: 2, (1, 2, 3, 4): 3}
+    doc.user_data.update(foreign)
+    set_entities(doc, [])
+    assert doc.user_data == foreign

@@ -1,0 +1,136 @@
+"""From a trained pipeline to a calibrated one on disk."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+
+from spacy_btl.errors import BtlError, CalibratorError, CorpusError, PipelineError
+from spacy_btl.pipeline.calibrate import calibrate
+from tests.conftest import SENTENCES, make_examples
+
+TEXT = SENTENCES[0][0]
+SETTINGS = {"n_neighbors": 5}
+
+
+@pytest.fixture
+def output(tmp_path) -> Path:
+    return tmp_path / "calibrated"
+
+
+def entities(doc) -> list[tuple[str, str, float | None]]:
+    return [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
+
+
+def test_appends_a_fitted_calibrator_and_a_cleaner(trained_path, corpus_path, output):
+    returned = calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    nlp = spacy.load(output)
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+    assert nlp.pipe_names == returned.pipe_names
+
+    other = spacy.load(trained_path)
+    pipe = other.add_pipe("knn_calibrator", config=SETTINGS)
+    pipe.fit(make_examples(other, repeat=2))
+    assert len(nlp.get_pipe("knn_calibrator").store.tags) == len(pipe.store.tags)
+    expected = entities(other(TEXT))
+    assert [name for _, name, _ in expected]
+    assert [e[:2] for e in entities(nlp(TEXT))] == [e[:2] for e in expected]
+    assert [e[2] for e in entities(nlp(TEXT))] == pytest.approx([e[2] for e in expected], rel=1e-4)
+
+
+def test_the_doc_keeps_entities_and_confidence_only(trained_path, corpus_path, output):
+    nlp = calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    for doc in [nlp(TEXT), *nlp.pipe([TEXT] * 3), *spacy.load(output).pipe([TEXT] * 3)]:
+        assert doc._.token_logits is None
+        assert doc._.trf_data is None
+        assert doc.ents
+        assert all(0 < ent._.confidence <= 1 for ent in doc.ents)
+
+
+def test_a_calibrated_pipeline_can_be_calibrated_again(trained_path, corpus_path, output):
+    calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    half = output.parent / "half.spacy"
+    docs = [example.reference for example in make_examples(spacy.blank("en"))]
+    DocBin(docs=docs).to_disk(half)
+    nlp = calibrate(str(output), half, output, settings={"n_neighbors": 3, "votes": "distance"})
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+    pipe = spacy.load(output).get_pipe("knn_calibrator")
+    assert (pipe.n_neighbors, pipe.votes) == (3, "distance")
+    assert len(pipe.store.tags) == sum(len(doc) for doc in docs)
+
+
+def test_a_disabled_calibrator_is_replaced_too(trained_path, corpus_path, output):
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator")
+    nlp.disable_pipe("knn_calibrator")
+    nlp.to_disk(output)
+    nlp = calibrate(str(output), corpus_path, output, settings=SETTINGS)
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+
+
+def test_pipes_that_come_later_stay(trained_path, corpus_path, output):
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(output)
+    nlp = calibrate(str(output), corpus_path, output, settings=SETTINGS)
+    assert nlp.pipe_names[2:] == ["sentencizer", "knn_calibrator", "doc_cleaner"]
+
+
+def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, output):
+    renamed = output.parent / "corpus.bin"
+    renamed.write_bytes(corpus_path.read_bytes())
+    nlp = calibrate(str(trained_path), renamed, output, settings=SETTINGS)
+    assert len(nlp.get_pipe("knn_calibrator").store.tags)
+
+
+def test_no_saved_file_holds_a_path_of_the_machine(tiny_bert, trained_path, corpus_path, output):
+    calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    data = b"".join(path.read_bytes() for path in output.rglob("*") if path.is_file())
+    for path in (tiny_bert, trained_path, corpus_path, output, Path(tempfile.gettempdir())):
+        assert str(path).encode() not in data
+
+
+def save_docs(path: Path, *texts: str) -> Path:
+    nlp = spacy.blank("en")
+    DocBin(docs=[nlp(text) for text in texts]).to_disk(path)
+    return path
+
+
+def test_what_cannot_be_used_is_a_clear_error_and_leaves_nothing(
+    trained_path, corpus_path, tmp_path, output
+):
+    model = str(trained_path)
+    plain = save_docs(tmp_path / "plain.spacy", TEXT)
+    nothing = save_docs(tmp_path / "nothing.spacy")
+    (tmp_path / "broken.spacy").write_bytes(corpus_path.read_bytes()[:-10])
+    before = sorted(tmp_path.iterdir())
+    cases: list[tuple[str, Path, dict, type[BtlError], str]] = [
+        ("en_gone", corpus_path, {}, PipelineError, "no package and no pipeline folder"),
+        (model, tmp_path / "gone.spacy", {}, CorpusError, "gone.spacy: no such file"),
+        (model, tmp_path / "broken.spacy", {}, CorpusError, "broken.spacy: not a .spacy file"),
+        (model, nothing, {}, CorpusError, "holds no document"),
+        (model, plain, {}, CalibratorError, "no entity"),
+        (model, corpus_path, {"n_neighbors": 9999}, CalibratorError, "n_neighbors = 9999"),
+        (model, corpus_path, {"ner": "other"}, CalibratorError, "btl_ner pipe named 'other'"),
+    ]
+    for name, corpus, settings, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            calibrate(name, corpus, output, settings=settings)
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_no_pipeline_is_not_overwritten(trained_path, corpus_path, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(PipelineError, match="holds no pipeline"):
+        calibrate(str(trained_path), corpus_path, tmp_path, settings=SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_earlier_pipeline_survives_a_failure(trained_path, corpus_path, output):
+    calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with pytest.raises(CalibratorError):
+        calibrate(str(output), corpus_path, output, settings={"n_neighbors": 9999})
+    assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}

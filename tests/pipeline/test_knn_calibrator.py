@@ -1,0 +1,274 @@
+"""What `knn_calibrator` computes, against scikit-learn and torch on the same logits."""
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from spacy import registry
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
+
+# Unlike the sentences of training, so that neighbours disagree.
+NOTES = [
+    "the left arm had severe pain and no cough",
+    "aspirin 84 mg daily , crp 12 mg / l",
+    "mild fever today",
+    "patient was given chest pain",
+]
+
+
+@pytest.fixture
+def nlp(trained_path) -> Language:
+    return spacy.load(trained_path)
+
+
+def fit(nlp: Language, **settings) -> KnnCalibrator:
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
+    pipe.fit(make_examples(nlp))
+    return pipe
+
+
+def before_calibration(nlp: Language, texts: list[str]) -> list[Doc]:
+    with nlp.select_pipes(enable=["transformer", "ner"]):
+        return list(nlp.pipe(texts))
+
+
+def gold_types(doc: Doc, entities: list[tuple[int, int, str]]) -> list[str]:
+    """The type of each token, straight from the offsets."""
+    return [
+        next((label for start, end, label in entities if start <= token.idx < end), "O")
+        for token in doc
+    ]
+
+
+class Reference:
+    """The calibrator once more, from scikit-learn, torch and plain loops."""
+
+    def __init__(self, nlp: Language, k: int = 17, votes: str = "uniform"):
+        docs = before_calibration(nlp, [text for text, _ in SENTENCES])
+        logits = np.concatenate([doc._.token_logits for doc in docs])
+        gold = [entities for _, entities in SENTENCES]
+        types = [c for doc, ents in zip(docs, gold, strict=True) for c in gold_types(doc, ents)]
+        self.classes = ["O", *nlp.get_pipe("ner").labels]
+        self.k = k
+        self.prior = np.array([types.count(c) + 1 for c in self.classes]) / (
+            len(types) + len(self.classes)
+        )
+        self.model = KNeighborsClassifier(k, weights=votes).fit(logits, types)
+
+    def probabilities(self, logits: np.ndarray, mix: float = 1.0) -> np.ndarray:
+        shares = np.zeros((len(logits), len(self.classes)))
+        columns = [self.classes.index(c) for c in self.model.classes_]
+        shares[:, columns] = self.model.predict_proba(logits)
+        p_knn = (self.k * shares + self.prior) / (self.k + 1)
+        p_softmax = torch.softmax(torch.tensor(logits, dtype=torch.float64), dim=1).numpy()
+        return mix * p_knn + (1 - mix) * p_softmax
+
+    def types(self, p: np.ndarray, tau: np.ndarray | float = 0.0) -> list[str]:
+        return [self.classes[i] for i in (np.log(p) - tau * np.log(self.prior)).argmax(axis=1)]
+
+
+def types(doc: Doc) -> list[str]:
+    return [token.ent_type_ or "O" for token in doc]
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("votes", ["uniform", "distance"])
+@pytest.mark.parametrize("k", [3, 17])
+def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, mix):
+    reference = Reference(nlp, k, votes)
+    fit(nlp, n_neighbors=k, votes=votes, mix=mix)
+    pipe = nlp.get_pipe("knn_calibrator")
+    np.testing.assert_allclose(pipe.store.prior, reference.prior, rtol=1e-12)
+    docs = before_calibration(nlp, NOTES)
+    disagreements = 0
+    for doc, p in zip(docs, pipe.predict(docs), strict=True):
+        expected = reference.probabilities(doc._.token_logits, mix)
+        np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+        argmax = types(doc)
+        assert types(pipe(doc)) == reference.types(expected)
+        disagreements += types(doc) != argmax
+    assert (disagreements > 0) == (mix > 0)  # mix = 0 is the `ner` pipe's own decision
+
+
+def test_confidence_is_the_least_probability_among_the_tokens(nlp):
+    reference = Reference(nlp, 3)
+    pipe = fit(nlp, n_neighbors=3)
+    entities = 0
+    for doc in before_calibration(nlp, NOTES):
+        p = reference.probabilities(doc._.token_logits)
+        for ent in pipe(doc).ents:
+            column = reference.classes.index(ent.label_)
+            expected = min(p[token.i, column] for token in ent)
+            assert ent._.confidence == pytest.approx(expected, rel=1e-5)
+            assert 0 <= ent._.confidence <= 1
+            entities += 1
+    assert entities > 3
+
+
+def test_mix_zero_needs_no_fitting(nlp):
+    pipe = nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    for doc in before_calibration(nlp, NOTES):
+        argmax = types(doc)
+        (p,) = pipe.predict([doc])
+        expected = torch.softmax(torch.tensor(doc._.token_logits).double(), dim=1).numpy()
+        np.testing.assert_allclose(p, expected, atol=1e-9)
+        assert types(pipe(doc)) == argmax
+        assert all(0 < ent._.confidence <= 1 for ent in doc.ents)
+
+
+def test_mix_above_zero_is_unfitted_even_after_mix_zero(nlp):
+    pipe = nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    nlp(NOTES[0])
+    pipe.mix = 1.0
+    with pytest.warns(UserWarning, match="not fitted"):
+        nlp(NOTES[0])
+
+
+@pytest.mark.parametrize("tau", [1, 2.5, {"Severity": 1.5}, {"Severity": 3, "O": 1.0}])
+def test_tau_shifts_decisions_and_not_confidence(nlp, tau):
+    reference = Reference(nlp)
+    pipe = fit(nlp, tau=tau)
+    shifts = tau
+    if isinstance(tau, dict):
+        shifts = np.array([tau.get(c, 0.0) for c in reference.classes])
+    changed = 0
+    for doc in before_calibration(nlp, NOTES):
+        p = reference.probabilities(doc._.token_logits)
+        expected = reference.types(p, shifts)
+        assert types(pipe(doc)) == expected
+        changed += expected != reference.types(p)
+        for ent in doc.ents:
+            column = reference.classes.index(ent.label_)
+            assert ent._.confidence == pytest.approx(p[ent.start : ent.end, column].min(), rel=1e-5)
+    assert changed
+
+
+def test_works_in_a_bio_pipeline(tiny_bert):
+    nlp = train(bert_pipeline(tiny_bert, scheme="BIO"))
+    pipe = fit(nlp, n_neighbors=1)
+    assert pipe.store.logits.shape[1] == len(pipe.tag_scheme) == 9
+    for text, gold in SENTENCES:
+        doc = nlp(text)
+        assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == gold
+        (p,) = pipe.predict([doc])
+        for ent in doc.ents:
+            begin = 1 + 2 * pipe.store.labels.index(ent.label_)
+            expected = p[ent.start : ent.end, begin : begin + 2].sum(axis=1).min()
+            assert ent._.confidence == pytest.approx(expected)
+            assert ent._.confidence > 0.5
+
+
+def test_another_search_can_take_over(nlp):
+    @registry.misc("tests.BruteSearch")
+    def make_search():
+        return BruteSearch()
+
+    class BruteSearch:
+        def fit(self, rows):
+            self.rows = rows
+
+        def query(self, rows, k):
+            distances = np.linalg.norm(rows[:, None] - self.rows, axis=2)
+            numbers = distances.argsort(axis=1)[:, :k]
+            return np.take_along_axis(distances, numbers, axis=1), numbers
+
+    pipe = fit(nlp, search={"@misc": "tests.BruteSearch"}, n_neighbors=3)
+    reference = Reference(nlp, 3)
+    for doc in before_calibration(nlp, NOTES):
+        expected = reference.probabilities(doc._.token_logits)
+        np.testing.assert_allclose(pipe.predict([doc])[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_store_holds_seen_and_annotated_tokens_only(nlp):
+    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 2})
+    unseen = Doc(nlp.vocab, words=["\u200b", "\n", "fever"])
+    partly = Doc(nlp.vocab, words=["severe", "cough", "today"])
+    examples = [
+        Example.from_dict(unseen, {"entities": ["U-Sign", "O", "U-Sign"]}),
+        Example.from_dict(partly, {"entities": ["-", "U-Sign", "O"]}),
+    ]
+    pipe = nlp.get_pipe("knn_calibrator")
+    with pytest.warns(UserWarning, match="no wordpiece"):
+        pipe.fit(examples)
+    sign = 1 + pipe.store.labels.index("Sign")
+    np.testing.assert_array_equal(pipe.store.tags, [sign, sign, 0])
+    assert pipe.store.logits.any(axis=1).all()
+
+
+def test_unseen_tokens_are_certainly_outside(nlp):
+    pipe = fit(nlp, n_neighbors=1, tau=50.0)
+    with pytest.warns(UserWarning, match="no wordpiece"):
+        (doc,) = before_calibration(nlp, ["fever \u200b cough"])
+    (p,) = pipe.predict([doc])
+    np.testing.assert_array_equal(p[1], [1, 0, 0, 0, 0])
+    assert pipe(doc)[1].ent_type_ == ""
+
+
+def test_fitting_changes_no_example(nlp):
+    nlp.add_pipe("knn_calibrator")
+    examples = make_examples(nlp)
+    before = [
+        (eg.predicted.to_bytes(), eg.reference.to_bytes(), len(eg.predicted.user_data))
+        for eg in examples
+    ]
+    nlp.get_pipe("knn_calibrator").fit(examples)
+    assert before == [
+        (eg.predicted.to_bytes(), eg.reference.to_bytes(), len(eg.predicted.user_data))
+        for eg in examples
+    ]
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator"]  # all enabled again
+
+
+def test_fitting_again_replaces_the_store(nlp):
+    pipe = fit(nlp, n_neighbors=3)
+    n_rows = len(pipe.store.tags)
+    pipe.fit(make_examples(nlp, repeat=3))
+    assert len(pipe.store.tags) == 3 * n_rows
+
+
+def test_empty_and_white_space_notes_pass_in_a_batch(nlp):
+    fit(nlp, n_neighbors=1)
+    texts = ["", "   ", SENTENCES[0][0], "\n\n", ""]
+    docs = list(nlp.pipe(texts))
+    assert [doc.text for doc in docs] == texts
+    assert [len(doc.ents) > 0 for doc in docs] == [False, False, True, False, False]
+    assert [doc.ents for doc in nlp.pipe(["", ""])] == [(), ()]
+    assert nlp("").ents == ()
+
+
+def test_confidence_is_none_for_other_spans(nlp):
+    fit(nlp, n_neighbors=3)
+    doc = nlp(SENTENCES[0][0])
+    ent = doc.ents[0]
+    assert ent._.confidence is not None
+    assert Span(doc, ent.start, ent.end, "Test")._.confidence is None
+    assert Span(doc, ent.start - 1, ent.end, ent.label_)._.confidence is None
+
+
+def test_confidence_is_computed_again_with_the_doc(nlp):
+    pipe = fit(nlp)
+    doc = nlp(SENTENCES[0][0])
+    first = {(e.text, e.label_): e._.confidence for e in doc.ents}
+    pipe.mix = 0.5
+    again = {(e.text, e.label_): e._.confidence for e in nlp(doc).ents}
+    fresh = {(e.text, e.label_): e._.confidence for e in nlp(doc.text).ents}
+    assert again == fresh
+    assert set(first.values()).isdisjoint(again.values())
+
+
+def test_entities_of_an_entity_ruler_survive(nlp):
+    ruler = nlp.add_pipe("entity_ruler", before="ner")
+    ruler.add_patterns([{"label": "Day", "pattern": "today"}, {"label": "X", "pattern": "84"}])
+    fit(nlp, n_neighbors=1)
+    doc = nlp(SENTENCES[1][0])  # crp: Test; 84 mg / l: Value
+    found = [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
+    confidence = found[0][2]
+    assert confidence > 0.5
+    assert found == [("crp", "Test", confidence), ("84", "X", None), ("today", "Day", None)]

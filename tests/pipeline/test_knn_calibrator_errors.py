@@ -1,0 +1,217 @@
+"""What a user gets who misuses `knn_calibrator`, and a note that fails."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import spacy
+import srsly
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_btl.errors import CalibratorError, PipelineError
+from spacy_btl.neighbors.search import sklearn_search
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from tests.conftest import SENTENCES, make_examples
+
+TEXT = SENTENCES[0][0]
+
+
+@pytest.fixture
+def nlp(trained_path) -> Language:
+    """transformer > ner > knn_calibrator, unfitted."""
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator")
+    return nlp
+
+
+@pytest.fixture
+def pipe(nlp) -> KnnCalibrator:
+    return nlp.get_pipe("knn_calibrator")
+
+
+def entities(doc) -> list[tuple[str, str]]:
+    return [(ent.text, ent.label_) for ent in doc.ents]
+
+
+def test_unfitted_it_lets_entities_pass_and_warns_once(nlp, trained):
+    with pytest.warns(UserWarning, match="'knn_calibrator' is not fitted") as caught:
+        docs = [nlp(TEXT), *nlp.pipe([TEXT, TEXT])]
+    assert len(caught) == 1
+    for doc in docs:
+        assert entities(doc) == entities(trained(TEXT)) != []
+        assert [ent._.confidence for ent in doc.ents] == [None] * len(doc.ents)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n_neighbors": 0}, {"mix": -0.1}, {"mix": 1.5}, {"votes": "best"}]
+)
+def test_settings_out_of_range(nlp, pipe, wrong):
+    message = "needs n_neighbors >= 1, mix from 0 to 1, and votes 'uniform' or 'distance'"
+    with pytest.raises(CalibratorError, match=message):
+        KnnCalibrator(nlp, search=sklearn_search(), **wrong)
+    for name, value in wrong.items():
+        setattr(pipe, name, value)
+    with pytest.raises(CalibratorError, match=message):
+        nlp(TEXT)
+
+
+def test_more_neighbours_than_tokens_to_fit_on(nlp, pipe):
+    pipe.n_neighbors = 1000
+    with pytest.raises(CalibratorError, match=r"has \d+ annotated tokens .* n_neighbors = 1000"):
+        pipe.fit(make_examples(nlp))
+
+
+def test_more_neighbours_than_the_store_has(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    pipe.n_neighbors = len(pipe.store.tags)
+    assert nlp(TEXT).has_annotation("ENT_IOB")
+    pipe.n_neighbors += 1
+    with pytest.raises(CalibratorError, match=rf"n_neighbors = {pipe.n_neighbors}\."):
+        nlp(TEXT)
+
+
+@pytest.mark.parametrize("n_docs", [0, 4])
+def test_a_corpus_without_entities(nlp, pipe, n_docs):
+    docs = [nlp.make_doc(TEXT) for _ in range(n_docs)]
+    with pytest.raises(CalibratorError, match="no entity"):
+        pipe.fit(Example.from_dict(doc, {"entities": []}) for doc in docs)
+
+
+def test_an_entity_type_that_ner_lacks(nlp, pipe):
+    example = Example.from_dict(nlp.make_doc(TEXT), {"entities": [(4, 11, "Person")]})
+    with pytest.raises(PipelineError, match="'Person', which this model does not know"):
+        pipe.fit([example])
+    assert "knn_calibrator" in nlp.pipe_names  # enabled again
+
+
+def test_no_ner_pipe():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("knn_calibrator")
+    message = "reads the logits of a btl_ner pipe named 'ner', and the pipeline"
+    with pytest.raises(CalibratorError, match=message):
+        pipe.fit([])
+    pipe.mix = 0.0
+    with pytest.raises(CalibratorError, match=message):
+        nlp(TEXT)
+
+
+def test_a_ner_pipe_of_another_kind():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("ner")
+    pipe = nlp.add_pipe("knn_calibrator")
+    with pytest.raises(CalibratorError, match=r"btl_ner pipe named 'ner'.*has none"):
+        pipe.fit([])
+
+
+def test_a_ner_pipe_of_another_name(nlp, pipe):
+    pipe.ner = "entities"
+    with pytest.raises(CalibratorError, match="btl_ner pipe named 'entities'"):
+        pipe.fit(make_examples(nlp))
+    nlp.rename_pipe("ner", "entities")
+    pipe.fit(make_examples(nlp))
+    assert nlp(TEXT).has_annotation("ENT_IOB")
+
+
+@pytest.mark.parametrize(
+    "other", [{"labels": ("Sign", "Test", "Severity", "Value")}, {"labels": ("A", "B", "C", "D")}]
+)
+def test_labels_unlike_those_of_ner(nlp, pipe, other):
+    pipe.fit(make_examples(nlp))
+    store = replace(pipe.store, **other)
+    pipe.from_bytes(srsly.msgpack_dumps({"store": store.to_bytes()}))
+    with pytest.raises(CalibratorError, match="fitted to other labels"):
+        nlp(TEXT)
+
+
+def test_a_tag_scheme_unlike_that_of_ner(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    nlp.get_pipe("ner").cfg["scheme"] = "BIO"
+    with pytest.raises(CalibratorError, match="another tag scheme"):
+        pipe.predict([])
+
+
+def test_logits_of_other_labels(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    doc = nlp(TEXT)
+    doc._.token_logits = doc._.token_logits[:, :3]
+    with pytest.raises(CalibratorError, match="fitted to 5 tags, and the pipe 'ner' emits 3"):
+        pipe(doc)
+
+
+def test_logits_that_were_cleaned_too_early(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    cleaner = {"attrs": {"_.token_logits": None}}
+    nlp.add_pipe("doc_cleaner", before="knn_calibrator", config=cleaner)
+    message = "without token logits.* before any doc_cleaner"
+    with pytest.raises(CalibratorError, match=message):
+        nlp(TEXT)
+    with pytest.raises(CalibratorError, match=message):
+        pipe.fit(make_examples(nlp))
+
+
+def test_a_calibrator_before_ner(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    nlp.remove_pipe("knn_calibrator")
+    first = nlp.add_pipe("knn_calibrator", first=True)
+    with pytest.raises(CalibratorError, match="must run after the btl_ner pipe 'ner'"):
+        first.fit(make_examples(nlp))
+
+
+def test_a_calibrator_that_left_the_pipeline(nlp, pipe):
+    nlp.remove_pipe("knn_calibrator")
+    with pytest.raises(CalibratorError, match="is not in the pipeline"):
+        pipe.fit(make_examples(nlp))
+
+
+def test_a_tau_that_names_an_unknown_type(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    pipe.tau = {"Sign": 1.0, "Nothing": 2.0}
+    with pytest.raises(CalibratorError, match=r"tau names the types \['Nothing'\]"):
+        nlp(TEXT)
+
+
+@Language.component("tests_drop_logits_of_aspirin")
+def drop_logits_of_aspirin(doc):
+    if "aspirin" in doc.text:
+        doc._.token_logits = None
+    return doc
+
+
+def test_a_failing_note_goes_alone_to_the_error_handler(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+    nlp.add_pipe("tests_drop_logits_of_aspirin", before="knn_calibrator")
+    failed = []
+    nlp.set_error_handler(lambda name, proc, docs, error: failed.append((name, docs, error)))
+    texts = [text for text, _ in SENTENCES] * 2
+    docs = list(nlp.pipe(texts))
+    assert [doc.text for doc in docs] == [text for text in texts if "aspirin" not in text]
+    assert all(ent._.confidence is not None for doc in docs for ent in doc.ents)
+    assert [(name, len(docs)) for name, docs, _ in failed] == [("knn_calibrator", 1)] * 2
+    assert all(isinstance(error, CalibratorError) for _, _, error in failed)
+    assert all("aspirin" in docs[0].text for _, docs, _ in failed)
+
+
+def test_a_note_that_fails_while_fitting_is_left_out(nlp, pipe):
+    examples = make_examples(nlp)
+    kept = [example for example in examples if "aspirin" not in example.text]
+    pipe.fit(kept)
+    n_tokens = len(pipe.store.tags)
+    nlp.add_pipe("tests_fail_on_aspirin", before="ner")
+    with pytest.raises(ZeroDivisionError):
+        pipe.fit(examples)
+    nlp.set_error_handler(lambda *args: None)
+    pipe.fit(examples)
+    assert len(pipe.store.tags) == n_tokens
+
+
+@Language.component("tests_fail_on_aspirin")
+def fail_on_aspirin(doc):
+    return 1 / 0 if "aspirin" in doc.text else doc
+
+
+def test_fitted_it_warns_of_nothing(nlp, pipe):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe.fit(make_examples(nlp))
+        nlp(TEXT)

@@ -1,0 +1,188 @@
+from itertools import groupby
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics.sequence_labeling import get_entities
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.tags import MISSING, TagScheme, entity_types, gold_tags, strip_space, token_types
+
+VOCAB = spacy.blank("en").vocab
+TYPES = ("Sign", "Test", "Value")
+
+
+def doc_of(words, entities=(), missing=()):
+    """A doc of words with (start, end, type) entities, everything else being `O` or missing."""
+    doc = Doc(VOCAB, words=words)
+    doc.set_ents(
+        [Span(doc, start, end, label=label) for start, end, label in entities],
+        missing=[doc[i : i + 1] for i in missing],
+        default="outside",
+    )
+    return doc
+
+
+def encode(doc, scheme):
+    predicted = Doc(doc.vocab, words=[token.text for token in doc])
+    return TagScheme(TYPES, scheme).encode(Example(predicted, doc))
+
+
+def as_tuples(spans):
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
+@st.composite
+def entities(draw):
+    """Entities over a doc of T tokens: runs of random lengths, typed or not."""
+    runs = draw(st.lists(st.tuples(st.integers(1, 4), st.sampled_from((None, *TYPES))), max_size=8))
+    ends = np.cumsum([length for length, _ in runs]).tolist()
+    found = [
+        (end - length, end, label)
+        for end, (length, label) in zip(ends, runs, strict=True)
+        if label is not None
+    ]
+    return (ends[-1] if ends else 0), found
+
+
+def merge_touching(found):
+    merged = []
+    for start, end, label in found:
+        if merged and merged[-1][1:] == (start, label):
+            start = merged.pop()[0]
+        merged.append((start, end, label))
+    return merged
+
+
+@given(entities())
+def test_bio_gives_every_entity_back(case):
+    n_tokens, found = case
+    doc = doc_of(["fever"] * n_tokens, found)
+    assert as_tuples(TagScheme(TYPES, "BIO").decode(doc, encode(doc, "BIO"))) == found
+
+
+@given(entities())
+def test_io_gives_every_entity_back_with_touching_ones_of_a_type_as_one(case):
+    n_tokens, found = case
+    doc = doc_of(["fever"] * n_tokens, found)
+    decoded = TagScheme(TYPES, "IO").decode(doc, encode(doc, "IO"))
+    assert as_tuples(decoded) == merge_touching(found)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(0, 2 * len(TYPES)), max_size=12))
+def test_an_odd_bio_sequence_loses_no_entity(tag_ids):
+    """`I-` after `O`, or after another type, begins an entity, as seqeval reads it."""
+    scheme = TagScheme(TYPES, "BIO")
+    doc = doc_of(["fever"] * len(tag_ids))
+    expected = [
+        (start, last + 1, label)
+        for label, start, last in get_entities([scheme.tags[i] for i in tag_ids])
+    ]
+    assert as_tuples(scheme.decode(doc, np.array(tag_ids, dtype=int))) == expected
+
+
+@given(st.lists(st.integers(0, len(TYPES)), max_size=12))
+def test_an_io_entity_is_a_run_of_one_type(tag_ids):
+    doc = doc_of(["fever"] * len(tag_ids))
+    decoded = TagScheme(TYPES, "IO").decode(doc, np.array(tag_ids, dtype=int))
+    runs = [(tag, len(list(run))) for tag, run in groupby(tag_ids)]
+    assert [(s.label_, len(s)) for s in decoded] == [(TYPES[t - 1], n) for t, n in runs if t]
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_tags_and_their_types(scheme):
+    tags = {"IO": ("O", "Sign", "Test"), "BIO": ("O", "B-Sign", "I-Sign", "B-Test", "I-Test")}
+    made = TagScheme(TYPES[:2], scheme)
+    assert made.tags == tags[scheme]
+    assert len(made) == len(tags[scheme])
+    assert made.tag_types.tolist() == {"IO": [0, 1, 2], "BIO": [0, 1, 1, 2, 2]}[scheme]
+    assert entity_types(made.tags, scheme) == ["Sign", "Test"]
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(PipelineError, match="BILUO"):
+        TagScheme(TYPES, "BILUO")
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_white_space_belongs_to_no_class(scheme):
+    doc = doc_of(["\n", "severe", "  ", "fever", "\n"], [(1, 4, "Sign")])
+    assert (encode(doc, scheme) == MISSING).tolist() == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "found"),
+    [
+        (["84", "\u2009", "mg"], ["B", "O", "I"], [(0, 3)]),
+        (["84", " ", "\t", "mg"], ["B", "O", "O", "I"], [(0, 4)]),
+        (["84", "\n", "mg"], ["B", "O", "I"], [(0, 1), (2, 3)]),
+        (["84", " \r\n ", "mg"], ["B", "B", "I"], [(0, 1), (2, 3)]),
+        (["84", " ", "\n", " ", "mg"], ["B", "O", "O", "O", "I"], [(0, 1), (4, 5)]),
+        (["84", " ", "was"], ["B", "I", "O"], [(0, 1)]),
+        ([" ", "84", " ", "\n"], ["B", "I", "I", "I"], [(1, 2)]),
+        (["was", " ", "\n"], ["O", "B", "I"], []),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_an_entity_goes_on_over_white_space_within_a_line_only(scheme, words, tags, found):
+    made = TagScheme(TYPES, scheme)
+    names = {"IO": {"B": "Sign", "I": "Sign"}, "BIO": {"B": "B-Sign", "I": "I-Sign"}}[scheme]
+    doc = doc_of(words)
+    decoded = made.decode(doc, np.array([made.tags.index(names.get(tag, tag)) for tag in tags]))
+    assert as_tuples(decoded) == [(start, end, "Sign") for start, end in found]
+    doc.set_ents(decoded)  # spaCy takes no entity that begins or ends with white space
+
+
+def test_bio_begins_an_entity_behind_white_space_too():
+    scheme = TagScheme(TYPES, "BIO")
+    doc = doc_of(["fever", " ", "cough", " ", "rash"])
+    tag_ids = np.array([scheme.tags.index(tag) for tag in ("B-Sign", "O", "B-Sign", "O", "I-Test")])
+    expected = [(0, 1, "Sign"), (2, 3, "Sign"), (4, 5, "Test")]
+    assert as_tuples(scheme.decode(doc, tag_ids)) == expected
+
+
+def test_decoding_leaves_the_tags_as_they_are():
+    tag_ids = np.array([1, 0, 1])
+    TagScheme(TYPES).decode(doc_of(["84", " ", "mg"]), tag_ids)
+    assert tag_ids.tolist() == [1, 0, 1]
+
+
+def test_a_span_of_white_space_alone_strips_to_nothing():
+    assert len(strip_space(doc_of(["fever", " ", "\n"])[1:3])) == 0
+
+
+def test_missing_annotation_is_missing():
+    bare = Doc(VOCAB, words=["severe", "fever"])
+    assert encode(bare, "IO").tolist() == [MISSING, MISSING]
+    partly = doc_of(["no", "severe", "fever"], [(2, 3, "Sign")], missing=[1])
+    assert encode(partly, "IO").tolist() == [0, MISSING, 1]
+
+
+def test_a_type_that_the_model_lacks_is_named():
+    doc = doc_of(["aspirin", "daily"], [(0, 1, "Drug")])
+    with pytest.raises(PipelineError, match="'Drug'") as error:
+        encode(doc, "IO")
+    assert "aspirin" not in str(error.value)
+
+
+def test_gold_of_another_tokenization_is_aligned():
+    text_words = ["no", "heart-attack", "84", "mg", "today"]
+    gold = Doc(VOCAB, words=text_words, spaces=[True, True, False, True, False])
+    gold.set_ents([Span(gold, 1, 2, label="Sign"), Span(gold, 2, 3, label="Value")])
+    words = ["no", "heart", "-", "attack", "84mg", "today"]
+    spaces = [True, False, False, True, True, False]
+    predicted = Doc(VOCAB, words=words, spaces=spaces)
+    assert predicted.text == gold.text
+    # An entity that ends inside a token cannot be a tag of it: nothing is known of that token.
+    expected = ["O", "B-Sign", "I-Sign", "I-Sign", None, "O"]
+    assert gold_tags(Example(predicted, gold), "BIO") == expected
+
+
+def test_the_type_of_each_token():
+    doc = doc_of(["no", "severe", "fever"], [(1, 3, "Sign")])
+    assert token_types(doc) == ["O", "Sign", "Sign"]
