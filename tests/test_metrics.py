@@ -2,7 +2,7 @@
 
 import pytest
 import spacy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 from seqeval.metrics import f1_score as seqeval_f1
@@ -63,6 +63,7 @@ def test_token_figures_are_scikit_learns(corpus):
     assert scores["tag_macro_f"] == pytest.approx(f1_score(gold, predicted, **over))
 
 
+@settings(max_examples=30)
 @given(CORPUS)
 def test_token_scores_per_class_are_scikit_learns(corpus):
     gold = [tag for tags, _ in corpus for tag in classes(tags)]

@@ -20,6 +20,7 @@ import spacy_btl.cli  # noqa: F401  (adds the commands)
 from tests.conftest import SENTENCES, make_examples
 
 MARKER = "zyxwvut"
+BLANK = spacy.blank("en")
 NOTE = f"{MARKER} had severe fever and cough"
 RECORD = {"text": NOTE, "ents": [[19, 24, "Sign"]]}
 
@@ -63,7 +64,7 @@ def save(path: Path, *docs: Doc) -> Path:
 
 
 def annotated(*entities: tuple[int, int, str], text: str = NOTE) -> Doc:
-    doc = spacy.blank("en")(text)
+    doc = BLANK(text)
     doc.ents = [doc.char_span(*entity) for entity in entities]
     return doc
 
@@ -132,13 +133,12 @@ def broken(tmp_path) -> dict[str, Path]:
     whole = save(tmp_path / "whole.spacy", annotated((19, 24, "Sign")))
     (tmp_path / "cut.spacy").write_bytes(whole.read_bytes()[:-9])
     (tmp_path / "text.spacy").write_text(NOTE)
-    unannotated = spacy.blank("en")(NOTE)
     return {
         "one note": whole,
         "cut": tmp_path / "cut.spacy",
         "text": tmp_path / "text.spacy",
         "no entity": save(tmp_path / "plain.spacy", annotated()),
-        "no annotation": save(tmp_path / "missing.spacy", unannotated),
+        "no annotation": save(tmp_path / "missing.spacy", BLANK(NOTE)),
         "unknown type": save(tmp_path / "unknown.spacy", annotated((0, 7, "Person"))),
     }
 

@@ -78,7 +78,6 @@ for registry, group in groups.items():
         found[name] = f"{value.__module__}:{value.__name__}" if callable(value) else ""
 for name in declared["spacy_factories"]:
     assert nlp.has_factory(name), name
-    nlp.create_pipe(name)
     found[name] = nlp.get_factory_meta(name).factory
 print(json.dumps(found))
 """

@@ -42,7 +42,8 @@ def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
 
 
 def span_confidence(span: Span, p: Probabilities, scheme: TagScheme) -> float:
-    """How sure a span is: the least of its tokens' probabilities of being of its type."""
+    """How sure a span is: the least of its words' probabilities of being of its type."""
     columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
-    least = p[span.start : span.end, columns].sum(axis=1).min()
+    words = [token.i for token in span if not token.is_space]  # white space is `O` by itself
+    least = p[np.ix_(words, columns)].sum(axis=1).min()
     return min(1.0, float(least))  # a sum of probabilities may round to more than 1

@@ -94,14 +94,17 @@ def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, mix):
         argmax = types(doc)
         assert types(pipe(doc)) == reference.types(expected)
         disagreements += types(doc) != argmax
-    assert (disagreements > 0) == (mix > 0)  # mix = 0 is the `ner` pipe's own decision
+    if mix == 0:  # the `ner` pipe's own decision
+        assert not disagreements
+    if (mix, k) == (1.0, 17):  # most of the store votes: O wins where it should not
+        assert disagreements
 
 
 def test_confidence_is_the_least_probability_among_the_tokens(nlp):
     reference = Reference(nlp, 3)
     pipe = fit(nlp, n_neighbors=3)
     entities = 0
-    for doc in before_calibration(nlp, NOTES):
+    for doc in before_calibration(nlp, [*NOTES, *(text for text, _ in SENTENCES)]):
         p = reference.probabilities(doc._.token_logits)
         for ent in pipe(doc).ents:
             column = reference.classes.index(ent.label_)
@@ -253,9 +256,10 @@ def test_confidence_is_none_for_other_spans(nlp):
 
 
 def test_confidence_is_computed_again_with_the_doc(nlp):
-    pipe = fit(nlp)
+    pipe = fit(nlp, n_neighbors=3)
     doc = nlp(SENTENCES[0][0])
     first = {(e.text, e.label_): e._.confidence for e in doc.ents}
+    assert first
     pipe.mix = 0.5
     again = {(e.text, e.label_): e._.confidence for e in nlp(doc).ents}
     fresh = {(e.text, e.label_): e._.confidence for e in nlp(doc.text).ents}

@@ -1,0 +1,26 @@
+"""From probabilities to entities, where the calibrator's own tests do not reach."""
+
+import numpy as np
+import pytest
+import spacy
+
+from spacy_btl.pipeline.decoding import decode
+from spacy_btl.tags import TagScheme
+
+
+@pytest.mark.parametrize("space", [" ", "\u2009", "  ", "\t"])
+def test_white_space_inside_an_entity_does_not_lower_its_confidence(space):
+    doc = spacy.blank("en").make_doc(f"took 8 {space}mg")
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [1.0, 0.0], [0.3, 0.7]])
+    spans, confidences = decode(
+        doc, p, scheme=TagScheme(["Dosage"]), prior=np.array([0.5, 0.5]), tau=0.0
+    )
+    assert [(span.start, span.end, span.label_) for span in spans] == [(1, 4, "Dosage")]
+    assert confidences == [pytest.approx(0.7)]
+
+
+def test_a_line_end_ends_an_entity():
+    doc = spacy.blank("en").make_doc("aspirin\nwarfarin")
+    p = np.array([[0.1, 0.9], [1.0, 0.0], [0.2, 0.8]])
+    spans, _ = decode(doc, p, scheme=TagScheme(["Medication"]), prior=np.array([0.5, 0.5]), tau=0.0)
+    assert [span.text for span in spans] == ["aspirin", "warfarin"]
