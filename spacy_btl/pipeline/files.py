@@ -31,8 +31,8 @@ def forget_paths(nlp: Language) -> None:
         model = getattr(pipe, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
             if isinstance(layer, TransformerModel):
-                name = base_name(layer.attrs["name"])
-                layer.attrs["name"] = layer.transformer.config.name_or_path = name
+                encoder = base_name(layer.attrs["name"])
+                layer.attrs["name"] = layer.transformer.config.name_or_path = encoder
 
 
 def _forget_in(block: dict[str, Any]) -> None:
