@@ -7,15 +7,12 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test lint clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: .venv/installed
 	$(BIN)/python -m pytest
 
 lint: .venv/installed
@@ -24,7 +21,7 @@ lint: .venv/installed
 	$(BIN)/mypy spacy_btl scripts
 
 clean:
-	rm -rf .venv corpus training metrics packages
+	rm -rf .venv corpus training metrics packages assets/minilm project.lock
 
 .venv/installed: setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

@@ -4,7 +4,9 @@ J. H. Caufield (2019), MACCROBAT, figshare, doi 10.6084/m9.figshare.9764942.v2, 
 """
 
 import hashlib
+import http.client
 import io
+import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -19,7 +21,7 @@ N_REPORTS = 200
 
 def main(folder: Path) -> None:
     """Download the 200 annotated case reports into FOLDER, or find them there."""
-    if not any(folder.glob("*.ann")):
+    if not folder.exists():
         download(folder)
     n_reports = len(list(folder.glob("*.ann")))
     if n_reports != N_REPORTS:
@@ -32,7 +34,7 @@ def download(folder: Path) -> None:
     try:
         with urllib.request.urlopen(URL, timeout=60) as response:
             data = response.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         fail(
             f"Cannot download MACCROBAT2020 from {URL} ({error}). Download it by other means, "
             "unpack it, and give the folder with --vars.maccrobat_dir FOLDER."
@@ -40,12 +42,18 @@ def download(folder: Path) -> None:
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if digest != MD5:
         fail(f"What came from {URL} has md5 {digest}, not {MD5}: it is not the published archive.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent) as temporary,
+        zipfile.ZipFile(io.BytesIO(data)) as archive,
+    ):
+        reports = Path(temporary) / "reports"
+        reports.mkdir()
         for member in archive.namelist():
             # Flat, whatever folder the archive has: brat's two files side by side.
             if member.endswith((".txt", ".ann")) and not Path(member).name.startswith("."):
-                (folder / Path(member).name).write_bytes(archive.read(member))
+                (reports / Path(member).name).write_bytes(archive.read(member))
+        reports.rename(folder)
 
 
 def fail(reason: str) -> NoReturn:

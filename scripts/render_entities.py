@@ -1,4 +1,9 @@
-"""Draw the entities of a note with displaCy: the picture in the README."""
+"""Draw the entities of a note with displaCy: the picture in the README.
+
+python scripts/render_entities.py en_btl_clinical assets/samples/breathlessness.txt entities.html
+chromium --headless --hide-scrollbars --window-size=1180,905 --screenshot=docs/images/entities.png \
+    entities.html
+"""
 
 from pathlib import Path
 

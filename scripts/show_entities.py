@@ -16,7 +16,8 @@ def main(package: str, notes: list[Path]) -> None:
         table = Table("text", "label", "confidence", title=path.stem, title_justify="left")
         table.columns[2].justify = "right"
         for ent in doc.ents:
-            table.add_row(ent.text, ent.label_, f"{ent._.confidence:.2f}")
+            sure = ent._.confidence
+            table.add_row(ent.text, ent.label_, "-" if sure is None else f"{sure:.2f}")
         console.print(table)
     console.print(f"{package} {nlp.meta['version']}: {' > '.join(nlp.pipe_names)}")
 

@@ -37,9 +37,9 @@ def score_ner(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     gold_types = {ent.label_ for example in examples for ent in example.reference.ents}
     per_type = scores["ents_per_type"] or {}
     scores["ents_macro_f"] = _mean(per_type[label]["f"] for label in gold_types)
-    confusion = token_confusion(examples)
-    scores["tag_uar"] = _mean(recall for _, recall, _ in token_scores(confusion).values())
-    scores["tag_macro_f"] = _mean(f for _, _, f in token_scores(confusion).values())
+    per_class = token_scores(token_confusion(examples)).values()
+    scores["tag_uar"] = _mean(recall for _, recall, _ in per_class)
+    scores["tag_macro_f"] = _mean(f for _, _, f in per_class)
     return scores
 
 

@@ -1,6 +1,9 @@
 """The project file and its configs: `run all` in a shortened form, and every config trains."""
 
+import http.client
+import io
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 import spacy
 import torch
+import typer
 from spacy.cli.debug_config import debug_config
 from spacy.cli.project.run import project_run
 from spacy.cli.train import train
@@ -124,3 +128,31 @@ def test_maccrobat_fetch_fails_in_one_line(tmp_path):
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "not MACCROBAT2020's 200" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (OSError("no route"), "Cannot download"),
+        (http.client.IncompleteRead(b""), "Cannot download"),
+        (b"something else", "not the published archive"),
+    ],
+)
+def test_a_failed_or_wrong_download_is_one_line_and_leaves_nothing(
+    response, reason, tmp_path, monkeypatch, capsys
+):
+    class Response(io.BytesIO):
+        def read(self, *args):
+            if isinstance(response, Exception):
+                raise response
+            return super().read(*args)
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: Response(b"something"))
+    script = runpy.run_path(str(ROOT / "scripts" / "maccrobat.py"))
+    with pytest.raises(typer.Exit) as stop:
+        script["main"](tmp_path / "maccrobat2020")
+    assert stop.value.exit_code == 1
+    shown = capsys.readouterr().err.strip()
+    assert reason in shown
+    assert len(shown.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

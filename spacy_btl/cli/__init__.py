@@ -13,5 +13,6 @@ btl = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(btl)
+app.pretty_exceptions_show_locals = False  # a local variable may hold a note
 
 from spacy_btl.cli import calibrate, convert, evaluate, split, stats  # noqa: E402,F401  (they add their commands)

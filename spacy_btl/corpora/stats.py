@@ -106,7 +106,7 @@ def _left_out(docs: Iterable[Doc]) -> int | None:
     marked = [doc for doc in docs if "mentions" in doc.spans]
     if not marked:
         return None
-    return sum(_count_mentions(doc) - len(doc.ents) for doc in marked)
+    return sum(max(0, _count_mentions(doc) - len(doc.ents)) for doc in marked)
 
 
 def _count_mentions(doc: Doc) -> int:

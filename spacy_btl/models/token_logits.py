@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 from spacy import registry
 from spacy.tokens import Doc
 from thinc.api import Dropout, Linear, Model, Ops, chain, glorot_uniform_init
@@ -58,7 +59,7 @@ def _forward(
     width = layer.get_dim("nI")
     # The vectors of an empty doc have no width at all.
     X = [x if len(x) else model.ops.alloc2f(0, width) for x in X]
-    splits = [sum(len(x) for x in X[:i]) for i in range(1, len(X))]
+    splits = np.cumsum([len(x) for x in X])[:-1].tolist()
     vectors = xp.concatenate(X)
     seen = vectors.any(axis=1)
     Y_seen, backprop_layer = layer(vectors[seen], is_train)

@@ -20,6 +20,7 @@ def vote_shares(
         distance 0 share all the votes among them (as in scikit-learn's KNeighborsClassifier).
     RETURNS (float64 [N, C]): Rows that sum to 1.
     """
+    distances = distances.astype("float64")  # the inverse of a tiny float32 is infinite
     weights = np.ones(distances.shape)
     if votes == "distance":
         exact = distances == 0

@@ -69,6 +69,9 @@ class BinaryTokenLabels:
             shares = xp.full((len(tags), 1), 1 / len(tags), dtype="float32")
             return all_compete(logits, tags, shares, shares < 0)
         own = types[:, None] == copied
+        if self.non_target == "ignore":  # a copy may have no token at all
+            filled = own.any(axis=0) | (types == 0).any()
+            copied, own = copied[filled], own[:, filled]
         shares = self._shares(w, tags, types, own)
         if self.competition == "all":
             return all_compete(logits, tags, shares, own)

@@ -91,7 +91,8 @@ class BtlNer(TrainablePipe):
     It leaves the logits on `doc._.token_logits` (float32 [T, C]) for `knn_calibrator`; a token that
     the encoder never saw has an all-zero row, and is `O`.
 
-    unseen_tokens (int): How many tokens that are not white space went unseen so far.
+    unseen_tokens (int): How many tokens that are not white space went unseen so far, in this
+        process.
     """
 
     def __init__(

@@ -66,6 +66,11 @@ def save_whole(nlp: Language, output: Path) -> None:
             nlp.to_disk(Path(folder) / "new")
             if output.exists():
                 output.rename(Path(folder) / "old")
-            (Path(folder) / "new").rename(output)
+            try:
+                (Path(folder) / "new").rename(output)
+            except BaseException:  # an interruption too must not cost the old pipeline
+                if (Path(folder) / "old").exists():
+                    (Path(folder) / "old").rename(output)
+                raise
     except OSError as error:
         raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error

@@ -91,3 +91,17 @@ def test_the_literal_reading_collapses_to_outside_and_pair_does_not(competition,
     for _ in range(2000):
         logits -= 2 * loss_function(logits, tags, **settings)[1]
     assert (logits.argmax(axis=1)[1:] == tags[1:]).sum() == found
+
+
+@pytest.mark.parametrize("competition", COMPETITION)
+def test_a_copy_without_a_token_is_no_copy(competition):
+    """All types copied, other types ignored, and no `O` in the batch: most copies are empty."""
+    logits = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    tags = np.array([1, 1, 2])
+    settings = {"tag_types": np.arange(5), "tag_counts": np.arange(1, 6)}
+    every, present = (
+        binary_token_labels(competition, "ignore", copies)(logits, tags, **settings)
+        for copies in COPIES
+    )
+    assert every[0] == pytest.approx(present[0])
+    np.testing.assert_allclose(every[1], present[1])

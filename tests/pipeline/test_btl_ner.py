@@ -237,3 +237,11 @@ def test_processes_give_the_same_entities(trained, monkeypatch):
         assert entities(doc) == entities(alone)
         np.testing.assert_allclose(doc._.token_logits, alone._.token_logits, atol=1e-4)
     assert sum(len(doc.ents) for doc in docs) == 21
+
+
+def test_a_note_of_a_million_characters(trained):
+    text = ("severe fever and cough , crp was 84 mg / l today . " * 20_000)[:1_000_000]
+    doc = trained(text)
+    assert len(doc.text) == 1_000_000
+    assert doc._.token_logits.any(axis=1).all()
+    assert len(doc.ents) > 10_000

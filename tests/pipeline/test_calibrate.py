@@ -134,3 +134,12 @@ def test_an_earlier_pipeline_survives_a_failure(trained_path, corpus_path, outpu
     with pytest.raises(CalibratorError):
         calibrate(str(output), corpus_path, output, settings={"n_neighbors": 9999})
     assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+def test_what_a_cleaner_dropped_before_it_still_drops(trained_path, corpus_path, tmp_path, output):
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("doc_cleaner", config={"attrs": {"cats": {}}})
+    nlp.to_disk(tmp_path / "cleaned")
+    calibrated = calibrate(str(tmp_path / "cleaned"), corpus_path, output, settings={})
+    attrs = calibrated.get_pipe_config("doc_cleaner")["attrs"]
+    assert {"cats", "_.token_logits", "_.trf_data"} <= set(attrs)

@@ -170,3 +170,20 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(trained, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match=r"model: cannot be written \("):
         save_whole(trained, tmp_path / "file" / "model")
+
+
+def test_an_earlier_pipeline_is_put_back_if_the_last_step_fails(trained, tmp_path, monkeypatch):
+    output = tmp_path / "pipeline"
+    save_whole(trained, output)
+    rename = Path.rename
+
+    def fail_for_the_new(self, target):
+        if self.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(PipelineError, match="No space left"):
+        save_whole(trained, output)
+    assert load_pipeline(str(output)).pipe_names == ["transformer", "ner"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]
