@@ -1,9 +1,11 @@
 """Class weights from the tag frequencies of the training corpus."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spacy_btl.errors import PipelineError
 
 ClassWeights = Literal["complement", "balanced", "none"]
 
@@ -17,7 +19,10 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
 
     tag_counts (int [C]): Tokens of each tag in the training corpus.
     RETURNS (float32 [C]): The weights, all positive.
+    RAISES: PipelineError, for another name.
     """
+    if how not in get_args(ClassWeights):
+        raise PipelineError(f"Unknown class weights {how!r}: use one of {get_args(ClassWeights)}.")
     counts = np.asarray(tag_counts, dtype="float64")
     total = counts.sum()
     # A corpus in which one tag holds every token says nothing about the others.
@@ -25,6 +30,4 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
         return np.ones(len(counts), dtype="float32")
     if how == "complement":
         return (1 - counts / total).astype("float32")
-    if how == "balanced":
-        return (total / (len(counts) * np.maximum(counts, 1))).astype("float32")
-    raise ValueError(f"Unknown class weights {how!r}: use 'complement', 'balanced' or 'none'.")
+    return (total / (len(counts) * np.maximum(counts, 1))).astype("float32")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
+from spacy_btl.errors import PipelineError
 from spacy_btl.objectives.weights import class_weights
 
 
@@ -25,5 +26,5 @@ def test_weights_stay_positive_and_finite(how, counts):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="complement"):
-        class_weights(np.array([1, 2]), "sqrt")
+    with pytest.raises(PipelineError, match="complement"):
+        class_weights(np.array([0, 2]), "sqrt")
