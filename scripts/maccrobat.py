@@ -25,7 +25,10 @@ def main(folder: Path) -> None:
         download(folder)
     n_reports = len(list(folder.glob("*.ann")))
     if n_reports != N_REPORTS:
-        fail(f"{folder} holds {n_reports} annotated reports, not MACCROBAT2020's {N_REPORTS}.")
+        fail(
+            f"{folder} holds {n_reports} annotated reports, not MACCROBAT2020's {N_REPORTS}. Give "
+            "another folder, or one that does not exist, to download to."
+        )
     typer.echo(f"MACCROBAT2020 is in {folder}")
 
 
