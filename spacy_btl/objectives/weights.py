@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from spacy_btl.errors import PipelineError
 
-ClassWeights = Literal["complement", "balanced", "none"]
+ClassWeights = Literal["complement", "balanced", "sqrt_odds", "none"]
 
 
 def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray[np.float32]:
@@ -15,6 +15,7 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
 
     complement: w_c = 1 - N_c / N, the paper's (section 3 of arXiv 2409.03238).
     balanced: w_c = N / (C N_c), scikit-learn's; a tag that never occurs counts as occurring once.
+    sqrt_odds: w_c = sqrt((N - N_c) / N_c) for an entity's tag, 1 for `O`: between the two above.
     none: 1.
 
     tag_counts (int [C]): Tokens of each tag in the training corpus.
@@ -30,4 +31,9 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
         return np.ones(len(counts), dtype="float32")
     if how == "complement":
         return (1 - counts / total).astype("float32")
-    return (total / (len(counts) * np.maximum(counts, 1))).astype("float32")
+    counts = np.maximum(counts, 1)
+    if how == "balanced":
+        return (total / (len(counts) * counts)).astype("float32")
+    odds = (total - counts) / counts
+    odds[0] = 1  # `O`
+    return np.sqrt(odds).astype("float32")

@@ -1,4 +1,4 @@
-"""What our pipes write on a doc: raw logits, entities, and each entity's confidence."""
+"""What our pipes write on a doc: raw logits, probabilities, entities and their confidence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,16 @@ from typing import Any
 from spacy.tokens import Doc, Span
 
 LOGITS = "token_logits"
+PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
 
 
 def install_extensions() -> None:
-    """Register `doc._.token_logits` (float32 [T, C], or None) and `ent._.confidence`."""
-    if not Doc.has_extension(LOGITS):
-        Doc.set_extension(LOGITS, default=None)
+    """Register `doc._.token_logits` and `doc._.token_probabilities` (float32 [T, C], or None), and
+    `ent._.confidence`."""
+    for name in (LOGITS, PROBABILITIES):
+        if not Doc.has_extension(name):
+            Doc.set_extension(name, default=None)
     if not Span.has_extension("confidence"):
         Span.set_extension("confidence", getter=confidence)
 

@@ -131,6 +131,12 @@ class BtlNer(TrainablePipe):
         return np.array(self.cfg["tag_counts"], dtype=np.int64)
 
     @property
+    def prior(self) -> NDArray[np.float64]:
+        """Training frequency of each tag, float64 [C]; all positive, sum 1."""
+        counts = self.tag_counts + 1.0  # a tag without tokens still has a frequency
+        return counts / counts.sum()
+
+    @property
     def label_data(self) -> dict[str, int]:
         """What `spacy init labels` saves: the training tokens of each tag, `O` included. Nothing
         before `initialize`."""

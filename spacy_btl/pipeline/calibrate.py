@@ -7,7 +7,7 @@ from spacy.language import Language
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.pipeline.annotations import LOGITS
+from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 
 CALIBRATOR = "knn_calibrator"
@@ -35,7 +35,9 @@ def calibrate(model: str, corpus: Path, output: Path, *, settings: dict[str, Any
     calibrator = nlp.add_pipe(CALIBRATOR, config=settings)
     calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
     # By its own defaults it drops `doc._.trf_data`, too.
-    nlp.add_pipe(CLEANER, config={"attrs": {**attrs, f"_.{LOGITS}": None}})
+    nlp.add_pipe(
+        CLEANER, config={"attrs": {**attrs, f"_.{LOGITS}": None, f"_.{PROBABILITIES}": None}}
+    )
     forget_paths(nlp)
     save_whole(nlp, output)
     return nlp

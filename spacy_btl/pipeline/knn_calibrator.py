@@ -22,7 +22,7 @@ from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import Store
 from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
-from spacy_btl.pipeline.annotations import LOGITS, install_extensions, set_entities
+from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES, install_extensions, set_entities
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.decoding import Tau, decode
 from spacy_btl.pipeline.labelled_logits import (
@@ -42,7 +42,13 @@ UNFITTED = b"not fitted"
 @Language.factory(
     "knn_calibrator",
     requires=[f"doc._.{LOGITS}"],
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "span._.confidence"],
+    assigns=[
+        "doc.ents",
+        "token.ent_iob",
+        "token.ent_type",
+        f"doc._.{PROBABILITIES}",
+        "span._.confidence",
+    ],
     default_config={
         "ner": "ner",
         "n_neighbors": 17,
@@ -181,11 +187,12 @@ class KnnCalibrator(Pipe):
     def set_annotations(
         self, docs: Iterable[Doc], probabilities: Sequence[Probabilities | None]
     ) -> None:
-        """Write entities and `ent._.confidence`, from what `predict` returned."""
+        """Write probabilities, entities and `ent._.confidence`, from what `predict` returned."""
         scheme, store = self.tag_scheme, self.store
         for doc, p in zip(docs, probabilities, strict=True):
             if p is None or store is None:
                 continue
+            doc._.set(PROBABILITIES, p.astype("float32"))
             set_entities(doc, *decode(doc, p, scheme=scheme, prior=store.prior, tau=self.tau))
 
     def __call__(self, doc: Doc) -> Doc:

@@ -71,11 +71,10 @@ def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.f
 
 def make_store(ner: BtlNer, logits: NDArray[np.float32], tags: NDArray[np.int64]) -> Store:
     """A store of labelled logits [M, C] with the training frequencies of the `ner` pipe's tags."""
-    counts = ner.tag_counts + 1.0  # a tag without tokens still has a frequency
     return Store(
         logits=logits,
         tags=tags.astype("int16"),
-        prior=counts / counts.sum(),
+        prior=ner.prior,
         labels=ner.labels,
         scheme=ner.tag_scheme.scheme,
     )

@@ -1,0 +1,237 @@
+"""What a pipeline says about documents beside what their annotation says, without their text.
+
+Every figure of this room is computed from `Predictions`, so those of several folds can be pooled
+and those of two pipelines compared document by document.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.corpora.docbin import write_file
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.tags import gold_tags, token_types
+
+# Docs that are held with all that the encoder left on them.
+BATCH_SIZE = 32
+
+# An entity: its document, its first token and the one after its last (in the tokens of the
+# reference doc), and its class.
+ENTITY = np.dtype([("doc", "i4"), ("start", "i4"), ("end", "i4"), ("label", "i4")])
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Gold and predicted classes of D documents; C classes, the first of them `O`.
+
+    classes (Tuple[str, ...]): "O" and the entity types, sorted.
+    n_docs (int): D.
+    token_docs (int32 [N]): The document of each scored token: annotated, and not white space.
+    gold (int32 [N]): The class of each token by the annotation.
+    predicted (int32 [N]): The class of each token by the pipeline.
+    probabilities (Optional[float32 [N, C]]): Its class probabilities; None if it has none.
+    prior (Optional[float64 [C]]): Training frequencies of the classes; None if it has none.
+    gold_ents (ENTITY [M]): Entities of the annotation.
+    predicted_ents (ENTITY [P]): Those of the pipeline, less those where annotation is missing.
+    confidence (float64 [P]): `ent._.confidence`; nan where the pipeline gives none.
+    """
+
+    classes: tuple[str, ...]
+    n_docs: int
+    token_docs: NDArray[np.int32]
+    gold: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    probabilities: NDArray[np.float32] | None
+    prior: NDArray[np.float64] | None
+    gold_ents: NDArray[Any]
+    predicted_ents: NDArray[Any]
+    confidence: NDArray[np.float64]
+
+    def save(self, path: Path) -> None:
+        """Write an npz file, whole or not at all. RAISES: CorpusError, if it cannot be written."""
+        present = {name: value for name, value in vars(self).items() if value is not None}
+        buffer = BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **present)
+        write_file(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read an npz file. RAISES: CorpusError, for one that is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values: dict[str, Any] = {"probabilities": None, "prior": None, **file}
+            values["classes"] = tuple(values["classes"].tolist())
+            values["n_docs"] = int(values["n_docs"])
+            return cls(**values)
+        except Exception as error:  # a damaged file can fail in any of zipfile, zlib and numpy
+            raise CorpusError(f"{path}: not a file of predictions, or a damaged one.") from error
+
+
+class _Row(NamedTuple):
+    """One document, classes by name."""
+
+    gold: list[str]
+    predicted: list[str]
+    probabilities: NDArray[np.float32] | None
+    gold_ents: list[tuple[int, int, str]]
+    predicted_ents: list[tuple[int, int, str]]
+    confidence: list[float]
+
+
+def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
+    """Run a pipeline over copies of the predicted docs of examples and read what it says.
+
+    Token probabilities are a `knn_calibrator`'s, else the softmax of a `btl_ner` pipe's logits,
+    else None.
+    """
+    pairs = ((example.predicted.copy(), example.reference) for example in examples)
+    cleaners = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "doc_cleaner"]
+    rows = []
+    ner = next((pipe for _, pipe in nlp.pipeline if isinstance(pipe, BtlNer)), None)
+    with nlp.select_pipes(disable=cleaners):
+        for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
+            rows.append(_read(Example(doc, reference), ner))
+    return _assemble(rows, ner)
+
+
+def _read(example: Example, ner: BtlNer | None) -> _Row:
+    doc = example.predicted
+    gold = gold_tags(example)
+    scored = np.array([tag is not None for tag in gold], dtype=bool)
+    p = None if ner is None else _type_probabilities(doc, ner)
+    entities, confidence = _predicted_entities(example)
+    return _Row(
+        gold=[tag for tag in gold if tag is not None],
+        predicted=[label for label, keep in zip(token_types(doc), scored, strict=True) if keep],
+        probabilities=None if p is None else p[scored],
+        gold_ents=[(ent.start, ent.end, ent.label_) for ent in example.reference.ents],
+        predicted_ents=entities,
+        confidence=confidence,
+    )
+
+
+def _type_probabilities(doc: Doc, ner: BtlNer) -> NDArray[np.float32]:
+    """float32 [T, 1 + types]: the probability of `O` and of each type of the pipe."""
+    tag_types = ner.tag_scheme.tag_types
+    p = doc._.get(PROBABILITIES)
+    if p is None:
+        logits = doc._.get(LOGITS)
+        p = softmax(logits, axis=1)
+        p[~logits.any(axis=1)] = np.eye(len(tag_types))[0]  # the encoder never saw it: `O`
+    starts = np.flatnonzero(np.diff(tag_types, prepend=-1))
+    return np.add.reduceat(p, starts, axis=1).astype("float32")
+
+
+def _predicted_entities(
+    example: Example,
+) -> tuple[list[tuple[int, int, str]], list[float]]:
+    """The pipeline's entities in the tokens of the reference, as spaCy's scorer aligns them."""
+    to_reference = example.alignment.x2y
+    entities, confidence = [], []
+    for ent in example.predicted.ents:
+        tokens = to_reference[ent.start : ent.end]
+        if not len(tokens):
+            continue
+        start, end = int(tokens[0]), int(tokens[-1]) + 1
+        if all(token.ent_iob for token in example.reference[start:end]):
+            entities.append((start, end, ent.label_))
+            value = ent._.confidence if ent.has_extension("confidence") else None
+            confidence.append(np.nan if value is None else value)
+    return entities, confidence
+
+
+def _assemble(rows: Sequence[_Row], ner: BtlNer | None) -> Predictions:
+    if not rows:
+        raise PipelineError("The pipeline returned no document: there is nothing to score.")
+    known = ner.tag_scheme.types if ner else ()
+    types = {ent[2] for row in rows for ent in [*row.gold_ents, *row.predicted_ents]}
+    types.update(*(row.gold + row.predicted for row in rows), known)
+    classes = ("O", *sorted(types - {"O"}))
+    number = {label: i for i, label in enumerate(classes)}
+    columns = [number[label] for label in ("O", *known)]
+
+    def ids(names: Iterable[str]) -> NDArray[np.int32]:
+        return np.array([number[name] for name in names], dtype="int32")
+
+    def entities(per_doc: Sequence[list[tuple[int, int, str]]]) -> NDArray[Any]:
+        rows = [
+            (doc, start, end, number[label])
+            for doc, ents in enumerate(per_doc)
+            for start, end, label in ents
+        ]
+        return np.array(rows, dtype=ENTITY)
+
+    probabilities = prior = None
+    if ner is not None:
+        probabilities = np.zeros((sum(len(row.gold) for row in rows), len(classes)), "float32")
+        probabilities[:, columns] = np.concatenate([row.probabilities for row in rows])
+        prior = np.zeros(len(classes))
+        prior[columns] = np.bincount(ner.tag_scheme.tag_types, weights=ner.prior)
+    return Predictions(
+        classes=classes,
+        n_docs=len(rows),
+        token_docs=np.repeat(np.arange(len(rows), dtype="int32"), [len(row.gold) for row in rows]),
+        gold=ids(tag for row in rows for tag in row.gold),
+        predicted=ids(tag for row in rows for tag in row.predicted),
+        probabilities=probabilities,
+        prior=prior,
+        gold_ents=entities([row.gold_ents for row in rows]),
+        predicted_ents=entities([row.predicted_ents for row in rows]),
+        confidence=np.array([value for row in rows for value in row.confidence]),
+    )
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several folds as one, over the classes of all of them.
+
+    The prior is left out, since each fold has its own.
+    """
+    classes = ("O", *sorted(set().union(*(part.classes for part in parts)) - {"O"}))
+    number = {label: i for i, label in enumerate(classes)}
+    first_docs = np.cumsum([0, *(part.n_docs for part in parts[:-1])])
+    maps = [np.array([number[label] for label in part.classes], dtype="int32") for part in parts]
+
+    def entities(name: str) -> NDArray[Any]:
+        pooled = []
+        for part, first, ids in zip(parts, first_docs, maps, strict=True):
+            ents = getattr(part, name).copy()
+            ents["doc"] += first
+            ents["label"] = ids[ents["label"]]
+            pooled.append(ents)
+        return np.concatenate(pooled)
+
+    def tokens(name: str) -> NDArray[np.int32]:
+        values = [ids[getattr(part, name)] for part, ids in zip(parts, maps, strict=True)]
+        return np.concatenate(values)
+
+    probabilities = None
+    if all(part.probabilities is not None for part in parts):
+        wide = [np.zeros((len(part.gold), len(classes)), "float32") for part in parts]
+        for rows, part, ids in zip(wide, parts, maps, strict=True):
+            rows[:, ids] = part.probabilities
+        probabilities = np.concatenate(wide)
+    return Predictions(
+        classes=classes,
+        n_docs=sum(part.n_docs for part in parts),
+        token_docs=np.concatenate(
+            [part.token_docs + first for part, first in zip(parts, first_docs, strict=True)]
+        ).astype("int32"),
+        gold=tokens("gold"),
+        predicted=tokens("predicted"),
+        probabilities=probabilities,
+        prior=None,
+        gold_ents=entities("gold_ents"),
+        predicted_ents=entities("predicted_ents"),
+        confidence=np.concatenate([part.confidence for part in parts]),
+    )
