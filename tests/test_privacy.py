@@ -250,12 +250,13 @@ def test_ordinary_use_says_nothing_of_the_notes(said, command, nlp, tmp_path):
         ["stats", corpus],
         ["split", corpus, tmp_path / "parts"],
         ["calibrate", model, corpus, out],
-        ["evaluate", out, corpus, "--output", tmp_path / "metrics.json"],
+        ["evaluate", out, corpus, "--versus", model, "--output", tmp_path / "metrics"],
     ):
         heard = command(*args)
         assert "exit 0" in heard
         assert MARKER not in heard
-    assert MARKER not in (tmp_path / "metrics.json").read_text()
+    for name in ("metrics.json", "report.html"):
+        assert MARKER not in (tmp_path / "metrics" / name).read_text("utf-8")
     calibrated = spacy.load(out)
     assert MARKER not in said(lambda: list(calibrated.pipe([NOTE, SENTENCES[0][0]] * 3)))
 

@@ -88,9 +88,11 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
     }
     try:
         project_run(tmp_path, "all", overrides=overrides)
-        metrics = json.loads((tmp_path / "metrics" / "demo.json").read_text())
+        metrics = json.loads((tmp_path / "metrics" / "demo" / "metrics.json").read_text())
         assert metrics["documents"] > 15
-        assert len(metrics["ents_per_type"]) == 33
+        assert len(metrics["types"]) == 33
+        assert metrics["calibration"]["entities"]["bins"]
+        assert (tmp_path / "metrics" / "demo" / "report.html").is_file()
         capfd.readouterr()
 
         project_run(tmp_path, "all", overrides=overrides)

@@ -15,4 +15,14 @@ btl = typer.Typer(
 app.add_typer(btl)
 app.pretty_exceptions_show_locals = False  # a local variable may hold a note
 
-from spacy_btl.cli import calibrate, convert, evaluate, split, stats  # noqa: E402,F401  (they add their commands)
+from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
+    ablate,
+    bias_test,
+    calibrate,
+    convert,
+    evaluate,
+    explain,
+    split,
+    stats,
+    tune,
+)

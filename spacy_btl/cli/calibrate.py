@@ -2,12 +2,17 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+from spacy.cli._util import parse_config_overrides
 from wasabi import msg
 
 from spacy_btl.cli import btl
 from spacy_btl.cli._run import exits_on_error
+
+if TYPE_CHECKING:
+    from spacy_btl.pipeline.crossfit import CrossFit
 
 
 class VotesOption(StrEnum):
@@ -17,9 +22,19 @@ class VotesOption(StrEnum):
     distance = "distance"
 
 
-@btl.command("calibrate")
+class FitOnOption(StrEnum):
+    """What --fit-on takes."""
+
+    corpus = "corpus"
+    crossfit = "crossfit"
+
+
+@btl.command(
+    "calibrate", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
 @exits_on_error
 def calibrate_cli(
+    ctx: typer.Context,
     model: str = typer.Argument(..., help="A trained pipeline: a package name or a folder"),
     corpus: Path = typer.Argument(..., help="The .spacy file to fit on: the training documents"),
     output: Path = typer.Argument(..., help="The folder to save the calibrated pipeline in"),
@@ -28,11 +43,24 @@ def calibrate_cli(
     votes: VotesOption = typer.Option("uniform", help="Each neighbour alike, or by 1 / distance"),
     mix: float = typer.Option(1.0, min=0, max=1, help="Share of kNN; the rest is the softmax"),
     tau: float = typer.Option(0.0, help="Shift towards rare types; 0 not at all"),
+    transitions: float = typer.Option(0.0, min=0, help="What counts which tag follows which"),
+    held_out: Path | None = typer.Option(
+        None, help="A .spacy file of documents that nothing was fitted to: makes confidence honest"
+    ),
+    fit_on: FitOnOption = typer.Option(
+        "corpus",
+        help="The corpus as MODEL reads it, or as networks read it that did not train on it",
+    ),
+    config: Path | None = typer.Option(None, help="With crossfit: the config of the training"),
+    folds: int = typer.Option(3, min=2, help="With crossfit: how many networks to train"),
+    gpu_id: int = typer.Option(-1, help="With crossfit: the GPU; -1 is the CPU"),
 ) -> None:
     """Append a knn_calibrator, fitted on a corpus.
 
     The pipeline that is saved ends with a doc_cleaner that drops the logits, and keeps no path of
-    this machine.
+    this machine. With --held-out, or --fit-on crossfit, its probabilities and confidences are
+    mapped to how often they are right. Cross-fitting takes overrides of the config as spacy train
+    does (--paths.dev dev.spacy), and goes on where it was cut.
     """
     from spacy_btl.pipeline.calibrate import calibrate
 
@@ -42,7 +70,22 @@ def calibrate_cli(
         "votes": votes.value,
         "mix": mix,
         "tau": tau,
+        "transitions": transitions,
     }
+    crossfit = _crossfit(ctx, config, folds, gpu_id) if fit_on == FitOnOption.crossfit else None
+    if crossfit is None and (ctx.args or config):
+        unused = ctx.args[0] if ctx.args else "--config"
+        raise typer.BadParameter(f"{unused} goes with --fit-on crossfit only.")
     msg.info(f"Fitting a knn_calibrator for {model} on {corpus}")
-    nlp = calibrate(model, corpus, output, settings=settings)
+    if crossfit is not None:
+        msg.info(f"Training {folds} networks, each on the documents that it does not read")
+    nlp = calibrate(model, corpus, output, settings=settings, held_out=held_out, crossfit=crossfit)
     msg.good(f"Saved {' > '.join(nlp.pipe_names)} to {output}")
+
+
+def _crossfit(ctx: typer.Context, config: Path | None, folds: int, gpu: int) -> "CrossFit":
+    from spacy_btl.pipeline.crossfit import CrossFit
+
+    if config is None:
+        raise typer.BadParameter("--fit-on crossfit needs the --config of the training.")
+    return CrossFit(config, parse_config_overrides(ctx.args), folds=folds, gpu=gpu)

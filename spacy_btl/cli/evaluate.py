@@ -1,4 +1,4 @@
-"""`python -m spacy btl evaluate`: score a pipeline on held-out documents, type by type."""
+"""`python -m spacy btl evaluate`: measure a pipeline on held-out documents, type by type."""
 
 import json
 from pathlib import Path
@@ -18,39 +18,76 @@ from spacy_btl.cli._run import exits_on_error
 def evaluate_cli(
     model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
     corpus: Path = typer.Argument(..., help="The .spacy file of held-out documents"),
-    output: Path | None = typer.Option(None, help="A JSON file to write the figures to"),
+    output: Path | None = typer.Option(
+        None, help="A folder for metrics.json and report.html, a page for readers"
+    ),
+    versus: str | None = typer.Option(None, help="Another pipeline, to compare with"),
+    with_text: bool = typer.Option(
+        False, "--with-text", help="Show the worst errors in the report: it then quotes the notes"
+    ),
+    seed: int = typer.Option(0, help="Seed of the resampling of documents"),
 ) -> None:
-    """Score a pipeline on held-out documents.
+    """Measure a pipeline on held-out documents.
 
     Type by type, the rarest first. An entity counts as found if its boundaries and its type are
-    both right. In the token figures every class counts the same, O included.
+    both right. In the token figures every class counts the same, O included. Intervals hold 95%,
+    from a bootstrap over documents.
     """
     from spacy_btl.corpora.docbin import write_file
-    from spacy_btl.evaluation.scores import evaluate
+    from spacy_btl.errors import BtlError
+    from spacy_btl.evaluation.evaluate import evaluate
+    from spacy_btl.evaluation.report import require_extra, write_report
 
-    msg.info(f"Scoring {model} on {corpus}")
-    scores = evaluate(model, corpus)
-    print_scores(scores)
+    if output is None and with_text:
+        raise BtlError("--with-text is for the report: say where to write it with --output DIR.")
     if output is not None:
-        write_file(output, json.dumps(scores, indent=2).encode("utf-8"))
-        msg.good(f"Wrote {output}")
+        require_extra()
+    msg.info(f"Scoring {model} on {corpus}")
+    metrics = evaluate(model, corpus, versus=versus, seed=seed, with_text=with_text)
+    errors = metrics.pop("errors", None)
+    print_metrics(metrics)
+    if output is not None:
+        write_file(output / "metrics.json", json.dumps(metrics, indent=2).encode("utf-8"))
+        write_report(metrics, output / "report.html", errors)
+        msg.good(f"Wrote {output / 'metrics.json'} and {output / 'report.html'}")
 
 
-def print_scores(scores: dict[str, Any]) -> None:
+def print_metrics(metrics: dict[str, Any]) -> None:
     """Print a row per entity type, then the figures over all of them."""
-    from spacy_btl.evaluation.scores import HEADLINE
+    from spacy_btl.evaluation.figures import HEADLINE
 
-    table = Table("type", "mentions", "precision", "recall", "F1", box=None)
-    summary = Table("", "", show_header=False, box=None)
-    for column in [*table.columns[1:], summary.columns[1]]:
-        column.justify = "right"
-    for label, row in scores["ents_per_type"].items():
-        figures = (f"{row[key]:.1%}" for key in ("p", "r", "f"))
-        table.add_row(label, f"{row['support']:,}", *figures)
-    for key, meaning in HEADLINE.items():
-        if scores.get(key) is not None:  # a pipe other than btl_ner has fewer figures
-            summary.add_row(meaning, f"{scores[key]:.1%}")
+    types = _table("type", "mentions", "precision", "recall", "F1")
+    for label, row in metrics["types"].items():
+        values = (f"{row[key]['value']:.1%}" for key in ("precision", "recall", "f"))
+        types.add_row(label, f"{row['support']:,}", *values)
+    summary = _table("", "", "95% interval")
+    for name, meaning in HEADLINE.items():
+        if name in metrics["figures"]:  # no calibration without probabilities
+            row = metrics["figures"][name]
+            summary.add_row(
+                meaning, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"
+            )
     console = Console(markup=False)  # a type in brackets is no markup of rich
-    console.print(table)
-    console.print(f"\n {scores['mentions']:,} mentions in {scores['documents']:,} documents")
+    console.print(types)
+    console.print(f"\n {metrics['mentions']:,} mentions in {metrics['documents']:,} documents")
     console.print(summary)
+    if metrics["versus"] is not None:
+        console.print(f"\n Differences to {metrics['versus']['model']}, in points")
+        console.print(_comparison(metrics["versus"]["figures"]))
+
+
+def _comparison(figures: dict[str, dict[str, float]]) -> Table:
+    from spacy_btl.evaluation.figures import HEADLINE
+
+    table = _table("", "", "95% interval", "p (Holm)")
+    for name, row in figures.items():
+        difference, low, high = (f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high"))
+        table.add_row(HEADLINE[name], difference, f"{low} to {high}", f"{row['p_holm']:.4f}")
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(*columns, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table

@@ -98,7 +98,7 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     cleaners = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "doc_cleaner"]
     rows = []
-    ner = next((pipe for _, pipe in nlp.pipeline if isinstance(pipe, BtlNer)), None)
+    ner = next((pipe for _, pipe in nlp.components if isinstance(pipe, BtlNer)), None)
     with nlp.select_pipes(disable=cleaners):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             rows.append(_read(Example(doc, reference), ner))

@@ -9,16 +9,13 @@ Votes = Literal["uniform", "distance"]
 Probabilities = NDArray[np.float64]
 
 
-def vote_shares(
-    distances: NDArray[np.floating], tags: NDArray[np.integer], n_tags: int, votes: Votes
-) -> Probabilities:
-    """The share of each tag among the votes of the neighbours.
+def vote_weights(distances: NDArray[np.floating], votes: Votes) -> NDArray[np.float64]:
+    """The share of each neighbour in the vote.
 
     distances (float [N, k]): Distances to the neighbours.
-    tags (int [N, k]): Tags of the neighbours.
     votes (str): "uniform", or "distance": weighted by inverse distance, where neighbours at
         distance 0 share all the votes among them (as in scikit-learn's KNeighborsClassifier).
-    RETURNS (float64 [N, C]): Rows that sum to 1.
+    RETURNS (float64 [N, k]): Rows that sum to 1.
     """
     distances = distances.astype("float64")  # the inverse of a tiny float32 is infinite
     weights = np.ones(distances.shape)
@@ -26,9 +23,21 @@ def vote_shares(
         exact = distances == 0
         with np.errstate(divide="ignore"):
             weights = np.where(exact.any(axis=1, keepdims=True), exact, 1 / distances)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def vote_shares(
+    distances: NDArray[np.floating], tags: NDArray[np.integer], n_tags: int, votes: Votes
+) -> Probabilities:
+    """The share of each tag among the votes of the neighbours, weighted by `vote_weights`.
+
+    distances (float [N, k]): Distances to the neighbours.
+    tags (int [N, k]): Tags of the neighbours.
+    RETURNS (float64 [N, C]): Rows that sum to 1.
+    """
     shares = np.zeros((len(tags), n_tags))
-    np.add.at(shares, (np.arange(len(tags))[:, None], tags), weights)
-    return shares / weights.sum(axis=1, keepdims=True)
+    np.add.at(shares, (np.arange(len(tags))[:, None], tags), vote_weights(distances, votes))
+    return shares
 
 
 def smooth(shares: Probabilities, prior: Probabilities, k: int) -> Probabilities:
@@ -37,15 +46,3 @@ def smooth(shares: Probabilities, prior: Probabilities, k: int) -> Probabilities
     No class then has probability zero, and a class without a neighbour ranks by its frequency.
     """
     return (k * shares + prior) / (k + 1)
-
-
-def decide(p: Probabilities, prior: Probabilities, tau: Probabilities) -> NDArray[np.integer]:
-    """The tag of each token: argmax(log p - tau * log prior).
-
-    p (float64 [N, C]): Class probabilities.
-    prior (float64 [C]): Training frequencies, all positive.
-    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent.
-    RETURNS (int [N]): Tags.
-    """
-    with np.errstate(divide="ignore"):
-        return (np.log(p) - tau * np.log(prior)).argmax(axis=1)

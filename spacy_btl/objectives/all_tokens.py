@@ -13,7 +13,7 @@ from spacy_btl.objectives.weights import ClassWeights, class_weights
 def all_token_labels(class_weights: ClassWeights = "none") -> TokenLoss:
     """Weighted cross-entropy over all tokens and tags, divided by the sum of the weights.
 
-    class_weights (str): "none" (the usual training), "complement" or "balanced".
+    class_weights (str): "none" (the usual training), or another of `class_weights`.
     """
     return AllTokenLabels(class_weights)
 

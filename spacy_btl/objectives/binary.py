@@ -37,7 +37,7 @@ def binary_token_labels(
     non_target (str): What a token of another type is in a copy: "outside" (`O`, the paper's words)
         or "ignore" (no loss).
     copies (str): One copy per type "present" in the batch, or for "all" types.
-    class_weights (str): "complement" (the paper's 1 - N_c / N), "balanced" or "none".
+    class_weights (str): "complement" (the paper's 1 - N_c / N) or another of `class_weights`.
     """
     return BinaryTokenLabels(competition, non_target, copies, class_weights)
 
@@ -94,8 +94,7 @@ def all_compete(
 ) -> tuple[float, Floats2d]:
     """Softmax over all C tags: a token's copies collapse into one soft target, its tag and `O`."""
     xp = get_array_module(logits)
-    as_tag = (shares * own).sum(axis=1)
-    as_outside = (shares * ~own).sum(axis=1)
+    as_tag, as_outside = shares_of_targets(shares, own)
     rows = xp.arange(len(tags))
     log_p = log_softmax(logits)
     gradient = (as_tag + as_outside)[:, None] * xp.exp(log_p)
@@ -107,15 +106,29 @@ def all_compete(
 def pairs_compete(
     logits: Floats2d, tags: Ints1d, shares: Floats2d, own: Bools2d, columns: Ints2d
 ) -> tuple[float, Floats2d]:
-    """Softmax over `O` and a copy's own tags, `columns` (int [K, W]), for all K copies at once."""
+    """Softmax over `O` and a copy's own tags, `columns` (int [K, W]), for all K copies at once.
+
+    No array is larger than the logits, and none has an axis of the few tags of a copy, which would
+    be slow to sum over.
+    """
     xp = get_array_module(logits)
-    n_copies, width = columns.shape
-    outside = xp.broadcast_to(logits[:, :1, None], (len(tags), n_copies, 1))
-    log_p = log_softmax(xp.concatenate([outside, logits[:, columns]], axis=2))
-    slot = xp.where(own, 1 + (tags[:, None] - 1) % width, 0)
-    target = slot[:, :, None] == xp.arange(width + 1)
-    d_pairs = shares[:, :, None] * (xp.exp(log_p) - target)
+    as_tag, _ = shares_of_targets(shares, own)
+    rows = xp.arange(len(tags))
+    margins = logits - logits[:, :1]  # a softmax does not change, and `O` has 0
+    top = xp.zeros_like(shares)
+    for column in columns.T:
+        top = xp.maximum(top, margins[:, column])
+    totals = xp.exp(-top) + sum(xp.exp(margins[:, column] - top) for column in columns.T)
+    log_sums = top + xp.log(totals)
+    loss = float((shares * log_sums).sum() - (as_tag * margins[rows, tags]).sum())
     gradient = xp.zeros_like(logits)
-    gradient[:, 0] = d_pairs[:, :, 0].sum(axis=1)
-    gradient[:, columns] = d_pairs[:, :, 1:]
-    return -float((shares[:, :, None] * target * log_p).sum()), gradient
+    for column in columns.T:
+        gradient[:, column] = shares * xp.exp(margins[:, column] - log_sums)
+    gradient[rows, tags] -= as_tag  # 0 for a token of `O`
+    gradient[:, 0] = -gradient[:, 1:].sum(axis=1)  # a softmax's gradient sums to 0
+    return loss, gradient
+
+
+def shares_of_targets(shares: Floats2d, own: Bools2d) -> tuple[Floats1d, Floats1d]:
+    """float32 [N] each: the share of a token in the copy of its own type, and in the others."""
+    return (shares * own).sum(axis=1), (shares * ~own).sum(axis=1)

@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 
 from spacy_btl.errors import PipelineError
 
-ClassWeights = Literal["complement", "balanced", "sqrt_odds", "none"]
+ClassWeights = Literal["complement", "balanced", "sqrt_odds", "effective_number", "none"]
+
+# Beyond some 1 / (1 - BETA) = 1,000 tokens, more of them make a tag hardly lighter; well below, its
+# weight falls with their number as in "balanced". A smaller BETA would treat rare types alike too.
+BETA = 0.999
 
 
 def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray[np.float32]:
@@ -16,6 +20,8 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     complement: w_c = 1 - N_c / N, the paper's (section 3 of arXiv 2409.03238).
     balanced: w_c = N / (C N_c), scikit-learn's; a tag that never occurs counts as occurring once.
     sqrt_odds: w_c = sqrt((N - N_c) / N_c) for an entity's tag, 1 for `O`: between the two above.
+    effective_number: w_c in proportion to (1 - beta) / (1 - beta^N_c), with the mean 1: the
+        class-balanced loss of Cui et al. 2019 (arXiv 1901.05555, section 4), beta = 0.999.
     none: 1.
 
     tag_counts (int [C]): Tokens of each tag in the training corpus.
@@ -34,6 +40,9 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     counts = np.maximum(counts, 1)
     if how == "balanced":
         return (total / (len(counts) * counts)).astype("float32")
+    if how == "effective_number":
+        weights = 1 / -np.expm1(counts * np.log(BETA))
+        return (weights / weights.mean()).astype("float32")
     odds = (total - counts) / counts
     odds[0] = 1  # `O`
     return np.sqrt(odds).astype("float32")

@@ -1,20 +1,33 @@
 """From a trained pipeline to one with a fitted calibrator, ready to be packaged."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+from spacy import util
 from spacy.language import Language
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.errors import CalibratorError
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
+from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
+from spacy_btl.pipeline.labelled_logits import find_ner
 
 CALIBRATOR = "knn_calibrator"
 CLEANER = "doc_cleaner"
 
 
-def calibrate(model: str, corpus: Path, output: Path, *, settings: dict[str, Any]) -> Language:
+def calibrate(
+    model: str,
+    corpus: Path,
+    output: Path,
+    *,
+    settings: dict[str, Any],
+    held_out: Path | None = None,
+    crossfit: CrossFit | None = None,
+) -> Language:
     """Append a `knn_calibrator` fitted on a corpus, and a `doc_cleaner`; save the pipeline.
 
     model (str): A package name or a folder. Its calibrator, if it has one, is replaced; its
@@ -22,9 +35,21 @@ def calibrate(model: str, corpus: Path, output: Path, *, settings: dict[str, Any
     corpus (Path): The `.spacy` file to fit on.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     settings (Dict[str, Any]): The settings of the `knn_calibrator`.
-    RAISES: BtlError, where the model, the corpus or the output cannot be used.
+    held_out (Optional[Path]): A `.spacy` file of documents that neither the network nor the
+        calibrator had, to fit the maps on.
+    crossfit (Optional[CrossFit]): Read the corpus by networks that did not train on what they read,
+        and fit the maps too. What a cut run leaves is in a hidden folder beside the output, and the
+        next run goes on from there.
+    RAISES: BtlError, where the model, the corpus or the output cannot be used, both ways of fitting
+        the maps are given, or the training of a fold fails.
     """
     refuse_foreign_folder(output)
+    if held_out is not None and crossfit is not None:
+        raise CalibratorError(
+            "Cross-fitting fits the maps on the corpus itself: give no held-out documents with it."
+        )
+    if crossfit is not None and crossfit.gpu >= 0:
+        util.require_gpu(crossfit.gpu)
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
     attrs = nlp.get_pipe_config(CLEANER)["attrs"] if CLEANER in nlp.component_names else {}
@@ -33,11 +58,19 @@ def calibrate(model: str, corpus: Path, output: Path, *, settings: dict[str, Any
             nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
     calibrator = nlp.add_pipe(CALIBRATOR, config=settings)
-    calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
+    work = output.parent / f".{output.name}-crossfit"
+    if crossfit is None:
+        calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
+    else:
+        ner = find_ner(nlp, calibrator.ner, reader=CALIBRATOR)
+        fit_crossfit(calibrator, ner, corpus, crossfit, work)
+    if held_out is not None:
+        calibrator.fit_map(Corpus(held_out).make_examples(nlp, read_docs(held_out, nlp.vocab)))
     # By its own defaults it drops `doc._.trf_data`, too.
     nlp.add_pipe(
         CLEANER, config={"attrs": {**attrs, f"_.{LOGITS}": None, f"_.{PROBABILITIES}": None}}
     )
     forget_paths(nlp)
     save_whole(nlp, output)
+    shutil.rmtree(work, ignore_errors=True)
     return nlp

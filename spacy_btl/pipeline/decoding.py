@@ -5,26 +5,53 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.votes import Probabilities, decide
+from spacy_btl.neighbors.decision import Transitions, decide
+from spacy_btl.neighbors.maps import ConfidenceMap
+from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.tags import TagScheme
 
 Tau = float | dict[str, float]
 
 
 def decode(
-    doc: Doc, p: Probabilities, *, scheme: TagScheme, prior: Probabilities, tau: Tau
+    doc: Doc,
+    p: Probabilities,
+    *,
+    scheme: TagScheme,
+    prior: Probabilities,
+    tau: Tau,
+    transitions: Transitions | None = None,
+    weight: float = 0.0,
+    confidence_map: ConfidenceMap | None = None,
 ) -> tuple[list[Span], list[float]]:
     """Decide the entities of a doc.
 
     p (float64 [T, C]): Class probabilities.
     prior (float64 [C]): Training frequencies, all positive.
     tau (float | Dict[str, float]): How far to favour rare types. One number, or one per type.
+    transitions (Optional[Transitions]), weight (float): Which tag follows which, and what it
+        counts.
+    confidence_map (Optional[ConfidenceMap]): From `span_confidence` to how often such an entity is
+        right; None leaves it as it is.
     RETURNS (Tuple[List[Span], List[float]]): Entities, and the confidence of each: by p, and not
         by the shifted scores that decide.
     RAISES: CalibratorError, if tau names a type that is not in the scheme.
     """
-    spans = scheme.decode(doc, decide(p, prior, tau_per_tag(tau, scheme)))
-    return spans, [span_confidence(span, p, scheme) for span in spans]
+    # White space has no tag of its own: the words on both sides of it follow each other.
+    words = np.array([not token.is_space for token in doc], dtype=bool)
+    tags = np.zeros(len(doc), dtype="int64")
+    tags[words] = decide(
+        p[words],
+        prior,
+        tau_per_tag(tau, scheme),
+        transitions=transitions,
+        weight=weight,
+    )
+    spans = scheme.decode(doc, tags)
+    confidences = [span_confidence(span, p, scheme) for span in spans]
+    if confidence_map is not None:
+        confidences = confidence_map(np.array(confidences)).tolist()
+    return spans, confidences
 
 
 def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Pipelines on disk: loading, saving whole or not at all, and leaving no trace of a machine."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from thinc.api import Model
 from spacy_btl.errors import PipelineError
 
 
-def load_pipeline(model: str) -> Language:
+def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
     """Load a pipeline. RAISES: PipelineError, where there is none of that name, or part of one."""
     try:
-        return spacy.load(model)
+        return spacy.load(model, exclude=list(exclude))
     except OSError as error:
         reason = "no package and no pipeline folder of that name"
         if Path(model).is_dir():

@@ -1,4 +1,4 @@
-"""What a calibrator is fitted to: the logits of annotated tokens, and how often each tag occurs."""
+"""Logits for a calibrator: those of annotated tokens, that it is fitted to, and those of a doc."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.store import Store
+from spacy_btl.neighbors.store import LabelledRows, Store, concatenate_rows, empty_rows
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import MISSING
@@ -20,32 +20,90 @@ BATCH_SIZE = 32
 
 def labelled_logits(
     nlp: Language, examples: Iterable[Example], *, ner: BtlNer, before: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> LabelledRows:
     """Run part of a pipeline over copies of the predicted docs and read their logits.
 
     ner (BtlNer): The pipe that the logits come from.
     before (str): The first pipe that is not run.
-    RETURNS (Tuple[float32 [M, C], int64 [M]]): Logits and gold tags of the tokens that are
-        annotated and that the encoder saw.
+    RETURNS (LabelledRows): The tokens of the predicted docs that are annotated and that the
+        encoder saw. Documents are numbered in the order of the examples.
     RAISES: CalibratorError, if the docs carry no logits; PipelineError, for an entity type that
         the `ner` pipe lacks.
     """
-    names = nlp.pipe_names
-    if before not in names:
-        raise CalibratorError(f"'{before}' is not in the pipeline {names}: add or enable it first.")
     scheme = ner.tag_scheme
-    logits = [np.zeros((0, len(scheme)), dtype="float32")]
-    tags = [np.zeros(0, dtype="int64")]
-    # As tuples, so that a doc that an error handler drops takes its annotation with it.
-    pairs = ((example.predicted.copy(), example.reference) for example in examples)
-    with nlp.select_pipes(disable=names[names.index(before) :]):
-        for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
-            doc_logits = read_logits(doc, len(scheme), ner=ner.name, reader=before)
-            doc_tags = scheme.encode(Example(doc, reference))
-            keep = (doc_tags != MISSING) & doc_logits.any(axis=1)
-            logits.append(doc_logits[keep])
-            tags.append(doc_tags[keep])
-    return np.concatenate(logits), np.concatenate(tags)
+    parts = [empty_rows(len(scheme))]
+    # As tuples, so that a doc that an error handler drops takes its annotation and number with it.
+    pairs = (
+        (example.predicted.copy(), (number, example.reference))
+        for number, example in enumerate(examples)
+    )
+    docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=pipes_from(nlp, before))
+    for doc, (number, reference) in docs:
+        logits = read_logits(doc, len(scheme), ner=ner.name, reader=before)
+        tags = scheme.encode(Example(doc, reference))
+        keep = np.flatnonzero((tags != MISSING) & logits.any(axis=1))
+        tokens = [doc[int(i)] for i in keep]
+        rows = LabelledRows(
+            logits=logits[keep],
+            tags=tags[keep].astype("int16"),
+            documents=np.full(len(keep), number, dtype="int32"),
+            starts=np.array([token.idx for token in tokens], dtype="int32"),
+            ends=np.array([token.idx + len(token) for token in tokens], dtype="int32"),
+        )
+        parts.append(rows)
+    return concatenate_rows(parts)
+
+
+def pipes_from(nlp: Language, name: str) -> list[str]:
+    """The names of a pipe and of the pipes after it.
+
+    RAISES: CalibratorError, if there is none of that name, or it is disabled.
+    """
+    names = nlp.pipe_names
+    if name not in names:
+        raise CalibratorError(f"'{name}' is not in the pipeline {names}: add or enable it first.")
+    return names[names.index(name) :]
+
+
+def run_before(nlp: Language, doc: Doc, name: str) -> Doc:
+    """Run the pipes before one of that name over the tokens of a doc, in a new doc."""
+    spaces = [bool(token.whitespace_) for token in doc]
+    fresh = Doc(nlp.vocab, words=[token.text for token in doc], spaces=spaces)
+    return nlp(fresh, disable=pipes_from(nlp, name))
+
+
+def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
+    """The `btl_ner` pipe of that name, enabled or not.
+
+    reader (str): The name of the pipe that wants its logits, for an error.
+    RAISES: CalibratorError, if there is none.
+    """
+    ner = nlp.get_pipe(name) if name in nlp.component_names else None
+    if not isinstance(ner, BtlNer):
+        raise CalibratorError(
+            f"'{reader}' reads the logits of a btl_ner pipe named '{name}', and the "
+            f"pipeline {nlp.component_names} has none. Add one, or set `ner` to its name."
+        )
+    return ner
+
+
+def check_labels(store: Store, ner: BtlNer, *, reader: str) -> None:
+    """RAISES: CalibratorError, if a store has other tags than the pipe that writes the logits."""
+    scheme = ner.tag_scheme
+    if (scheme.types, scheme.scheme) != (store.labels, store.scheme):
+        raise CalibratorError(
+            f"'{reader}' was fitted to other labels or another tag scheme than those of "
+            f"the pipe '{ner.name}'. Fit the calibrator again."
+        )
+
+
+def check_size(rows: LabelledRows, n_neighbors: int, *, reader: str) -> None:
+    """RAISES: CalibratorError, if there are fewer rows than neighbours to find."""
+    if len(rows.tags) < n_neighbors:
+        raise CalibratorError(
+            f"'{reader}' has {len(rows.tags)} annotated tokens to search, fewer than "
+            f"n_neighbors = {n_neighbors}. Fit it on a larger corpus, or set fewer neighbours."
+        )
 
 
 def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.float32]:
@@ -69,18 +127,6 @@ def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.f
     return logits
 
 
-def make_store(ner: BtlNer, logits: NDArray[np.float32], tags: NDArray[np.int64]) -> Store:
-    """A store of labelled logits [M, C] with the training frequencies of the `ner` pipe's tags."""
-    return Store(
-        logits=logits,
-        tags=tags.astype("int16"),
-        prior=ner.prior,
-        labels=ner.labels,
-        scheme=ner.tag_scheme.scheme,
-    )
-
-
-def empty_store(ner: BtlNer) -> Store:
-    """A store without rows, for where only the softmax is read."""
-    n_tags = len(ner.tag_scheme)
-    return make_store(ner, np.zeros((0, n_tags), "float32"), np.zeros(0, "int64"))
+def make_store(ner: BtlNer, rows: LabelledRows) -> Store:
+    """A store of labelled rows with the training frequencies of the `ner` pipe's tags."""
+    return Store(**vars(rows), prior=ner.prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)

@@ -9,7 +9,9 @@ from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.evaluation.scores import evaluate
+from spacy_btl.evaluation.evaluate import evaluate
+from spacy_btl.evaluation.figures import HEADLINE
+from tests.conftest import make_examples
 
 
 def run(*args: str | Path, columns: int = 80) -> tuple[int, str]:
@@ -19,43 +21,84 @@ def run(*args: str | Path, columns: int = 80) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def words(output: str) -> list[list[str]]:
+    return [line.split() for line in output.splitlines()]
+
+
 def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
+@pytest.fixture(scope="module")
+def calibrated(trained_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3}).fit(make_examples(nlp))
+    path = tmp_path_factory.mktemp("calibrated")
+    nlp.to_disk(path)
+    return path
+
+
 @pytest.mark.parametrize("columns", [80, 120])
-def test_prints_a_row_per_type_and_the_headline(trained_path, corpus_path, columns):
-    status, output = run(trained_path, corpus_path, columns=columns)
+def test_prints_a_row_per_type_and_the_headline(calibrated, corpus_path, columns):
+    status, output = run(calibrated, corpus_path, columns=columns)
     assert status == 0, output
-    scores = evaluate(str(trained_path), corpus_path)
-    rows = [line.split() for line in output.splitlines()]
+    metrics = evaluate(str(calibrated), corpus_path)
+    rows = words(output)
     start = rows.index(["type", "mentions", "precision", "recall", "F1"])
     assert rows[start + 1 : start + 5] == [
-        [label, str(row["support"]), percent(row["p"]), percent(row["r"]), percent(row["f"])]
-        for label, row in scores["ents_per_type"].items()
+        [
+            label,
+            str(row["support"]),
+            *(percent(row[key]["value"]) for key in ("precision", "recall", "f")),
+        ]
+        for label, row in metrics["types"].items()
     ]
     assert "14 mentions in 8 documents" in output
-    for meaning, key in (
-        ("entity precision", "ents_p"),
-        ("entity recall", "ents_r"),
-        ("entity F1, all mentions (micro)", "ents_f"),
-        ("entity F1, mean of the types (macro)", "ents_macro_f"),
-        ("token recall, mean of the classes (UAR)", "tag_uar"),
-        ("token F1, mean of the classes", "tag_macro_f"),
-    ):
-        assert [*meaning.split(), percent(scores[key])] in rows
+    for name, meaning in HEADLINE.items():
+        row = metrics["figures"][name]
+        figures = [percent(row["value"]), percent(row["low"]), "to", percent(row["high"])]
+        assert [*meaning.split(), *figures] in rows
     assert max(map(len, output.splitlines())) <= max(columns, len(str(corpus_path)))
 
 
-def test_writes_the_figures(trained_path, corpus_path, tmp_path):
-    file = tmp_path / "new" / "metrics.json"
-    status, output = run(trained_path, corpus_path, "--output", file)
+def test_writes_figures_and_a_page_without_text(trained_path, corpus_path, tmp_path):
+    folder = tmp_path / "new" / "metrics"
+    status, output = run(trained_path, corpus_path, "--output", folder, "--seed", "3")
     assert status == 0, output
     assert "Wrote" in output
-    written = json.loads(file.read_text())
-    expected = evaluate(str(trained_path), corpus_path)
-    assert {**written, "speed": 0} == {**expected, "speed": 0}
-    assert list(written["ents_per_type"]) == list(expected["ents_per_type"])
+    written = json.loads((folder / "metrics.json").read_text())
+    expected = evaluate(str(trained_path), corpus_path, seed=3)
+    assert written == expected
+    assert list(written["types"]) == list(expected["types"])
+    page = (folder / "report.html").read_text("utf-8")
+    assert expected["model"] in page
+    assert "aspirin daily" not in page
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "report.html"]
+
+
+def test_text_goes_into_the_page_alone_and_only_if_asked(tmp_path, corpus_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "Test", "pattern": "aspirin"}])
+    nlp.to_disk(tmp_path / "model")
+    args = (tmp_path / "model", corpus_path, "--output", tmp_path / "out")
+    for asked in (False, True):
+        status, output = run(*args, *(["--with-text"] if asked else []))
+        assert status == 0, output
+        assert "daily" not in output
+        assert "daily" not in (tmp_path / "out" / "metrics.json").read_text()
+        assert ("daily" in (tmp_path / "out" / "report.html").read_text("utf-8")) == asked
+
+
+def test_shows_the_differences_to_another_model(calibrated, trained_path, corpus_path, tmp_path):
+    status, output = run(calibrated, corpus_path, "--versus", trained_path, "--output", tmp_path)
+    assert status == 0, output
+    versus = json.loads((tmp_path / "metrics.json").read_text())["versus"]
+    assert versus["model"] in output
+    rows = words(output)
+    for name, row in versus["figures"].items():
+        difference, low, high = (f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high"))
+        figures = [difference, low, "to", high, f"{row['p_holm']:.4f}"]
+        assert [*HEADLINE[name].split(), *figures] in rows
 
 
 def test_a_pipeline_of_other_pipes_shows_the_figures_that_it_has(corpus_path, tmp_path):
@@ -64,9 +107,9 @@ def test_a_pipeline_of_other_pipes_shows_the_figures_that_it_has(corpus_path, tm
     nlp.to_disk(tmp_path)
     status, output = run(tmp_path, corpus_path)
     assert status == 0, output
-    assert [line.split() for line in output.splitlines()].count(["[Test]", "0", *["0.0%"] * 3]) == 1
+    assert words(output).count(["[Test]", "0", *["0.0%"] * 3]) == 1
     assert "entity F1, all mentions (micro)" in output
-    assert "UAR" not in output
+    assert "ECE" not in output
 
 
 def test_errors_are_told_in_a_line(trained_path, corpus_path, tmp_path):
@@ -75,7 +118,9 @@ def test_errors_are_told_in_a_line(trained_path, corpus_path, tmp_path):
     for args, message in (
         (("en_gone", corpus_path), "Cannot load the pipeline 'en_gone'"),
         ((trained_path, gone), "gone.spacy: no such file"),
-        ((trained_path, corpus_path, "--output", tmp_path / "file" / "x"), "cannot be written"),
+        ((trained_path, corpus_path, "--output", tmp_path / "file"), "cannot be written"),
+        ((trained_path, corpus_path, "--with-text"), "--output DIR"),
+        ((trained_path, corpus_path, "--versus", "en_gone"), "pipeline 'en_gone'"),
     ):
         status, output = run(*args)
         assert status == 1

@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.store import FORMAT, VERSION, Store
+from spacy_btl.neighbors.store import (
+    FORMAT,
+    VERSION,
+    LabelledRows,
+    Store,
+    concatenate_rows,
+    empty_rows,
+)
 
 WHERE = "somewhere/store.safetensors"
+ROW_FIELDS = fields(LabelledRows)
+ARRAYS = {"logits", "tags", "documents", "starts", "ends", "prior"}
 
 
 def make_store(scheme: str = "IO") -> Store:
@@ -23,6 +32,9 @@ def make_store(scheme: str = "IO") -> Store:
     return Store(
         logits=rng.normal(0, 3, (10, n_tags)).astype("float32"),
         tags=rng.integers(0, n_tags, 10).astype("int16"),
+        documents=np.repeat([0, 2], 5).astype("int32"),
+        starts=np.arange(0, 50, 5, dtype="int32"),
+        ends=np.arange(4, 54, 5, dtype="int32"),
         prior=rng.dirichlet(np.ones(n_tags)),
         labels=("Sign", "Größe", "a b"),
         scheme=scheme,
@@ -67,16 +79,30 @@ def test_comes_back_as_it_was(scheme):
 
 
 def test_a_store_without_rows_comes_back():
-    empty = replace(
-        make_store(), logits=np.zeros((0, 4), "float32"), tags=np.zeros(0, dtype="int16")
-    )
+    empty = replace(make_store(), **vars(empty_rows(4)))
     assert Store.from_bytes(empty.to_bytes(), where=WHERE).logits.shape == (0, 4)
 
 
+def test_rows_are_concatenated_in_their_order():
+    rows = LabelledRows(**{field.name: getattr(make_store(), field.name) for field in ROW_FIELDS})
+    again = replace(rows, documents=rows.documents + 3)
+    both = concatenate_rows([empty_rows(4), rows, again])
+    for field in ROW_FIELDS:
+        joined = getattr(both, field.name)
+        np.testing.assert_array_equal(joined[:10], getattr(rows, field.name))
+        np.testing.assert_array_equal(joined[10:], getattr(again, field.name))
+        assert joined.dtype == getattr(rows, field.name).dtype
+    np.testing.assert_array_equal(both.documents, np.repeat([0, 2, 3, 5], 5))
+
+
 DAMAGES = {
-    "no array 'logits'": (damaged(logits=None), "it holds the arrays ['prior', 'tags']"),
-    "no array 'tags'": (damaged(tags=None), "it holds the arrays ['logits', 'prior']"),
-    "no array 'prior'": (damaged(prior=None), "it holds the arrays ['logits', 'tags']"),
+    **{
+        f"no array '{name}'": (
+            damaged(**{name: None}),
+            f"it holds the arrays {sorted({*ARRAYS} - {name})}",
+        )
+        for name in ARRAYS
+    },
     "an array too many": (damaged(more=np.zeros(1)), "it holds the arrays"),
     "rows missing": (damaged(logits=np.zeros((9, 4), "float32")), "'logits' is float32 (9, 4)"),
     "a tag too many": (damaged(logits=np.zeros((10, 5), "float32")), "'logits' is float32 (10, 5)"),
@@ -86,6 +112,13 @@ DAMAGES = {
     "a short prior": (damaged(prior=np.ones(3) / 3), "'prior' is float64 (3,)"),
     "wide logits": (damaged(logits=np.zeros((10, 4))), "'logits' is float64"),
     "wide tags": (damaged(tags=np.zeros(10, "int64")), "'tags' is int64"),
+    "wide documents": (damaged(documents=np.zeros(10, "int64")), "'documents' is int64"),
+    "few documents": (damaged(documents=np.zeros(9, "int32")), "'documents' is int32 (9,)"),
+    "wide starts": (damaged(starts=np.zeros(10, "int64")), "'starts' is int64"),
+    "many ends": (damaged(ends=np.full(11, 99, "int32")), "'ends' is int32 (11,)"),
+    "a negative document": (damaged(documents=array_with("documents", -1)), "'documents' holds"),
+    "a negative start": (damaged(starts=array_with("starts", -1)), "hold offsets of no token"),
+    "a token without end": (damaged(ends=array_with("ends", 5)), "hold offsets of no token"),
     "a narrow prior": (damaged(prior=np.ones(4, "float32") / 4), "'prior' is float32"),
     "a NaN": (damaged(logits=array_with("logits", np.nan)), "'logits' holds values that are not"),
     "infinity": (damaged(logits=array_with("logits", -np.inf)), "'logits' holds values that are"),
@@ -94,8 +127,8 @@ DAMAGES = {
     "a negative tag": (damaged(tags=array_with("tags", -1)), "'tags' holds numbers of no tag"),
     "a prior of zero": (damaged(prior=np.array([1.0, 0, 0, 0])), "'prior' holds no frequencies"),
     "a prior beyond 1": (damaged(prior=np.ones(4)), "'prior' holds no frequencies"),
-    "another version": (damaged({"version": "2"}), "its version is 2, not 1"),
-    "no version": (damaged({"version": None}), "its version is None, not 1"),
+    "the version before": (damaged({"version": "1"}), "its version is 1, not 2"),
+    "no version": (damaged({"version": None}), "its version is None, not 2"),
     "another format": (damaged({"format": "pt"}), "it is no calibrator of spacy-btl"),
     "no format": (damaged({"format": None}), "it is no calibrator of spacy-btl"),
     "no metadata": (save({"logits": np.zeros((1, 4), "float32")}), "it is damaged"),
@@ -147,6 +180,8 @@ def test_a_flipped_byte_is_an_error_or_another_sound_store(data):
     assert np.isfinite(store.logits).all()
     assert store.logits.shape == (len(store.tags), len(store.prior))
     assert set(store.tags) <= set(range(len(store.prior)))
+    assert len(store.documents) == len(store.starts) == len(store.ends) == len(store.tags)
+    assert ((store.documents >= 0) & (store.starts >= 0) & (store.starts < store.ends)).all()
 
 
 class Exploit:
@@ -170,4 +205,4 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 
 
 def test_the_bytes_are_those_of_a_safetensors_file():
-    assert set(load(make_store().to_bytes())) == {"logits", "tags", "prior"}
+    assert set(load(make_store().to_bytes())) == ARRAYS

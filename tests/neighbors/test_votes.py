@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from spacy_btl.neighbors.decision import decide
 from spacy_btl.neighbors.search import sklearn_search
-from spacy_btl.neighbors.votes import decide, smooth, vote_shares
+from spacy_btl.neighbors.votes import smooth, vote_shares
 
 N_TAGS = 6
 

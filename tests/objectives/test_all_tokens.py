@@ -7,7 +7,7 @@ from spacy_btl.objectives.all_tokens import all_token_labels
 from spacy_btl.objectives.weights import class_weights
 
 
-@pytest.mark.parametrize("weights", ["none", "complement", "balanced"])
+@pytest.mark.parametrize("weights", ["none", "complement", "balanced", "effective_number"])
 def test_is_torch_cross_entropy(weights):
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 3, (40, 6)).astype("float32")

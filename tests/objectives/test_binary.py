@@ -13,7 +13,7 @@ from spacy_btl.objectives.weights import class_weights
 COMPETITION = ("all", "pair")
 NON_TARGET = ("outside", "ignore")
 COPIES = ("present", "all")
-WEIGHTS = ("complement", "balanced", "none")
+WEIGHTS = ("complement", "balanced", "sqrt_odds", "effective_number", "none")
 TAG_TYPES = {"IO": np.arange(5), "BIO": np.array([0, 1, 1, 2, 2, 3, 3, 4, 4])}
 
 

@@ -127,7 +127,14 @@ def test_mix_zero_comes_back_without_a_store(trained_path, tmp_path):
 
 def test_our_files_hold_plain_data_and_no_pickle(saved):
     assert [p.name for p in (saved / "knn_calibrator").iterdir()] == [STORE.name]
-    assert set(load_file(saved / STORE)) == {"logits", "tags", "prior"}
+    assert set(load_file(saved / STORE)) == {
+        "logits",
+        "tags",
+        "documents",
+        "starts",
+        "ends",
+        "prior",
+    }
     assert sorted(p.name for p in (saved / "ner").iterdir()) == ["cfg", "model"]
     assert srsly.read_json(saved / "ner" / "cfg")["labels"]
     # A thinc model is msgpack; only a wrapped PyTorch layer (a shim) brings torch's pickles.

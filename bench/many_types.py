@@ -1,0 +1,146 @@
+"""Cost of the losses and of decoding with many entity types, on a made-up batch of 1,500 tokens.
+
+Nothing may be quadratic in the number of types: ten times the types, ten times the cost. The
+ratios to the cost with 10 types say so on any machine; seconds and megabytes are of the machine
+that ran it.
+
+    OMP_NUM_THREADS=1 python -m bench.many_types --output bench/results/many_types.json
+"""
+
+import json
+import platform
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import spacy
+import typer
+from scipy.special import softmax
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.corpora.docbin import write_docs, write_file
+from spacy_btl.corpora.stats import corpus_stats
+from spacy_btl.metrics import score_ner, token_confusion
+from spacy_btl.neighbors.votes import vote_shares
+from spacy_btl.pipeline.decoding import decode
+from spacy_btl.tags import TagScheme
+
+TOKENS = 1500
+TYPES = (10, 100, 1000)
+OUTSIDE = 0.55  # the share of `O` in MACCROBAT
+NEIGHBORS = 17
+
+Case = Callable[[], object]
+
+
+def loss_configs() -> dict[str, dict[str, Any]]:
+    """Every registered loss, and BTL with all its options that change what is computed."""
+    names = ("AllTokenLabels", "FocalLoss", "DiceLoss", "LogitAdjustedLoss")
+    configs: dict[str, dict[str, Any]] = {
+        name: {"@losses": f"spacy_btl.{name}.v1"} for name in names
+    }
+    options = product(("pair", "all"), ("outside", "ignore"), ("present", "all"))
+    for competition, non_target, copies in options:
+        configs[f"BinaryTokenLabels {competition} {non_target}, copies {copies}"] = {
+            "@losses": "spacy_btl.BinaryTokenLabels.v1",
+            "competition": competition,
+            "non_target": non_target,
+            "copies": copies,
+        }
+    return configs
+
+
+def made_up_doc(tags: np.ndarray, types: tuple[str, ...]) -> Doc:
+    """A doc of one word per tag; every entity is a word."""
+    ents = ["O" if tag == 0 else f"B-{types[tag - 1]}" for tag in tags]
+    return Doc(spacy.blank("en").vocab, words=[f"w{i}" for i in range(len(tags))], ents=ents)
+
+
+def cases(n_types: int, folder: Path) -> dict[str, Case]:
+    """What is measured, by name. All scheme IO: one tag per type."""
+    rng = np.random.default_rng(0)
+    scheme = TagScheme([f"T{i:04}" for i in range(n_types)])
+    logits = rng.normal(0, 3, (TOKENS, len(scheme))).astype("float32")
+    tags = np.where(rng.random(TOKENS) < OUTSIDE, 0, rng.integers(1, len(scheme), TOKENS))
+    settings = {
+        "tag_types": scheme.tag_types,
+        "tag_counts": np.bincount(tags, minlength=len(scheme)),
+    }
+    gold = made_up_doc(tags, scheme.types)
+    predicted = made_up_doc(rng.permutation(tags), scheme.types)
+    examples = [Example(predicted, gold)]
+    corpus = folder / f"{n_types}.spacy"
+    write_docs(corpus, [gold])
+    p = softmax(logits.astype("float64"), axis=1)
+    prior = np.full(len(scheme), 1 / len(scheme))
+    tau = dict.fromkeys(scheme.types, 0.5)
+    rows = rng.integers(0, len(scheme), (TOKENS, NEIGHBORS))
+
+    found: dict[str, Case] = {}
+    for name, config in loss_configs().items():
+        loss = spacy.registry.resolve({"loss": config})["loss"]
+        found[name] = lambda loss=loss: loss(logits, tags, **settings)  # type: ignore[misc]
+    found["arg-max and spans"] = lambda: scheme.decode(gold, logits.argmax(axis=1))
+    found["decode with tau per type and confidence"] = lambda: decode(
+        gold, p, scheme=scheme, prior=prior, tau=tau
+    )
+    found["votes of 17 neighbours"] = lambda: vote_shares(
+        np.ones(rows.shape), rows, len(scheme), "uniform"
+    )
+    found["token confusion"] = lambda: token_confusion(examples)
+    found["scores"] = lambda: score_ner(examples)
+    found["corpus statistics"] = lambda: corpus_stats(corpus)
+    return found
+
+
+def seconds(case: Case, repeats: int) -> float:
+    """The median CPU seconds of a call, after one that is not counted."""
+    case()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        case()
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
+def peak_bytes(case: Case) -> int:
+    """The most memory that a call holds, its result included, arrays and Python objects alike."""
+    tracemalloc.start()
+    try:
+        case()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def main(
+    output: Path = typer.Option(..., help="The JSON file to write"),
+    repeats: int = typer.Option(15, min=1, help="How often each case is timed"),
+) -> None:
+    """Measure seconds and peak memory of every loss and of decoding at 10, 100 and 1,000 types."""
+    results: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory() as folder:
+        for n_types in TYPES:
+            for name, case in cases(n_types, Path(folder)).items():
+                row = results.setdefault(name, {})
+                figures = {"seconds": seconds(case, repeats), "peak_mb": peak_bytes(case) / 1e6}
+                first = row.get(str(TYPES[0]), figures)
+                ratios = {f"{key}_ratio": figures[key] / first[key] for key in figures}
+                both = {**figures, **ratios}
+                row[str(n_types)] = {key: float(f"{value:.3g}") for key, value in both.items()}
+    setup = {"tokens": TOKENS, "types": TYPES, "repeats": repeats, "numpy": np.__version__}
+    machine = {"machine": platform.machine(), "python": platform.python_version()}
+    table = {**setup, **machine, "results": results}
+    write_file(output, (json.dumps(table, indent=2) + "\n").encode("utf-8"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,71 @@
+"""Write docs/results.md from the committed result files, and nothing else: `make results`."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import srsly
+import typer
+
+from spacy_btl.evaluation.tables import markdown_table
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "results.md"
+TEMPLATE = ROOT / "docs" / "results.md.jinja"
+RESULTS = ROOT / "experiments" / "results"
+BENCH = ROOT / "bench" / "results"
+
+Result = dict[str, Any]
+
+
+def find(summary: dict[str, Any], arm: str, decoding: str, corpus: str = "MACCROBAT") -> Result:
+    """The result of an arm and a decoding in the summary of an experiment."""
+    wanted = (corpus, arm, decoding)
+    for result in summary["results"]:
+        if (result["corpus"], result["arm"], result["decoding"]) == wanted:
+            return result
+    raise LookupError(f"{summary['title']}: no result for {', '.join(wanted)}")
+
+
+def percent(interval: dict[str, float]) -> str:
+    """A figure with its interval."""
+    return "{mean:.1f} ({low:.1f} to {high:.1f})".format(
+        **{key: 100 * interval[key] for key in ("mean", "low", "high")}
+    )
+
+
+def difference(row: dict[str, float]) -> str:
+    """A difference in points with its interval and its corrected p-value."""
+    figures = {key: 100 * row[key] for key in ("difference", "low", "high")}
+    p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+    return "{difference:+.1f} ({low:+.1f} to {high:+.1f}, {p})".format(**figures, p=p)
+
+
+def rarest(ours: Result, theirs: Result, n: int = 10) -> list[tuple[str, Any, Any]]:
+    """The n types with the fewest mentions, and their figures in two results."""
+    return [(label, ours["types"][label], theirs["types"][label]) for label in ours["types"]][:n]
+
+
+def page() -> str:
+    """The page, as markdown."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": percent, "difference": difference}
+    environment.globals |= {"find": find, "rarest": rarest, "table": markdown_table}
+    data = {path.stem: srsly.read_json(path) for path in sorted(RESULTS.glob("*.json"))}
+    bench = {path.stem: srsly.read_json(path) for path in sorted(BENCH.glob("*.json"))}
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    return template.render(**data, bench=bench)
+
+
+def main() -> None:
+    """Rewrite docs/results.md."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

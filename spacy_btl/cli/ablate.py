@@ -1,0 +1,37 @@
+"""`python -m spacy btl ablate`: run an experiment, arms x folds x seeds, and sum it up."""
+
+from pathlib import Path
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+@btl.command("ablate")
+@exits_on_error
+def ablate_cli(
+    experiment: Path = typer.Argument(..., help="The experiment file (.yml)"),
+    output: Path = typer.Option(Path("experiments/results"), help="The folder for the results"),
+    cache: Path = typer.Option(Path("experiments/cells"), help="The folder of finished cells"),
+    workers: int = typer.Option(1, min=1, help="Cells that are trained at the same time"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
+    summary_only: bool = typer.Option(False, help="Train nothing: sum up the cells that are done"),
+) -> None:
+    """Train and score every arm of an experiment on every fold.
+
+    A cell that is done is kept, and not done again: stop the command when you like, and give it
+    again. Cells of several machines are merged by copying their folders into one cache.
+    """
+    from spacy_btl.evaluation.experiment import plan, read_experiment
+    from spacy_btl.evaluation.results import summarize
+    from spacy_btl.evaluation.runner import run_cells
+    from spacy_btl.evaluation.tables import write_results
+
+    spec = read_experiment(experiment)
+    cells = plan(spec, cache)
+    if not summary_only:
+        run_cells(cells, cache, workers=workers, gpu=gpu_id)
+    files = write_results(summarize(spec, cells, cache), output / experiment.stem)
+    msg.good(f"Wrote {', '.join(map(str, files))}")

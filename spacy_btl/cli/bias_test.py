@@ -1,0 +1,100 @@
+"""`python -m spacy btl bias-test`: which way of training keeps the classes' shares."""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from itertools import groupby, product
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+class PerOption(StrEnum):
+    """What --per takes."""
+
+    token = "token"
+    mention = "mention"
+
+
+@btl.command("bias-test")
+@exits_on_error
+def bias_test_cli(
+    corpus: Path = typer.Argument(..., help="The .spacy file; its labels are drawn anew"),
+    output: Path = typer.Option(..., help="The folder for bias.json and bias.svg"),
+    shares: list[str] = typer.Option(
+        ["99/1", "90/10", "70/20/10", "corpus"], help="Per cents to draw, or the corpus's own"
+    ),
+    per: PerOption = typer.Option("token", help="Draw per token, or the types of the mentions"),
+    config: Path | None = typer.Option(None, help="A training config; by default a small CNN"),
+    steps: int = typer.Option(100, min=1, help="Optimizer steps of each training"),
+    seeds: int = typer.Option(2, min=1, help="Trainings of each kind"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
+) -> None:
+    """Train on random labels, and see whether predictions keep their shares.
+
+    Labels are drawn at random, so that nothing can be learned but how frequent they are. Every loss
+    is trained briefly on part of the documents; on the others, what the network says is compared
+    with the shares that it was trained on.
+    """
+    from spacy.cli._util import setup_gpu
+
+    from spacy_btl.corpora.docbin import write_file
+    from spacy_btl.evaluation.bias import LOSSES, BiasTest, run_bias_test
+    from spacy_btl.evaluation.bias_summary import plot_bias, summarize
+
+    setup_gpu(gpu_id, silent=True)
+    test = BiasTest(corpus, per.value, config, steps)
+    runs = []
+    for drawn, seed, loss in product(shares, range(seeds), LOSSES):
+        msg.info(f"{drawn}, seed {seed}: {loss}")
+        runs.append(run_bias_test(test, shares=drawn, loss=loss, seed=seed))
+    summary = summarize(runs)
+    print_summary(summary)
+    settings = {
+        "corpus": corpus.name,
+        "per": per.value,
+        "config": config and config.name,
+        "steps": steps,
+        "seeds": list(range(seeds)),
+    }
+    results = _rounded({"settings": settings, "summary": summary, "runs": runs})
+    write_file(output / "bias.json", (json.dumps(results, indent=1) + "\n").encode("utf-8"))
+    write_file(output / "bias.svg", plot_bias(summary))
+    msg.good(f"Wrote {output / 'bias.json'} and bias.svg")
+
+
+def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table for each way to draw: a row per loss, a column per reading."""
+    from spacy_btl.evaluation.bias import READINGS
+
+    console = Console(markup=False)
+    for drawn, rows in groupby(summary, key=lambda row: row["drawn"]):
+        table = Table("loss", *READINGS, box=None)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for loss, readings in groupby(rows, key=lambda row: row["loss"]):
+            cells = []
+            for row in readings:
+                cells.append(f"{row['share']['mean']:.1%} ({row['tv']['mean']:.3f})")
+            table.add_row(loss, *cells)
+        console.print(f"\n{drawn}: {row['majority']} has {row['empirical']:.1%} in training")
+        console.print(table)
+    console.print("\nThe share that each gives it (and the total variation distance of all shares)")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to five decimals, all the way down."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value

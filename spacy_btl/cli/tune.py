@@ -1,0 +1,64 @@
+"""`python -m spacy btl tune`: choose how a calibrated pipeline decides, on held-out documents."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+if TYPE_CHECKING:
+    from spacy_btl.pipeline.tune import Tuned
+
+FIGURES = {
+    "uar": "token recall, mean of the classes (UAR)",
+    "token_macro_f": "token F1, mean of the classes",
+    "entity_micro_f": "entity F1, all mentions (micro)",
+}
+
+
+@btl.command("tune")
+@exits_on_error
+def tune_cli(
+    model: str = typer.Argument(..., help="A calibrated pipeline: a package name or a folder"),
+    dev: Path = typer.Argument(..., help="The .spacy file of documents that nothing was fitted to"),
+    output: Path = typer.Argument(..., help="The folder to save the tuned pipeline in"),
+    per_type: bool = typer.Option(False, "--per-type", help="Adapt the tau of each type as well"),
+    tolerance: float = typer.Option(
+        0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
+    ),
+) -> None:
+    """Choose mix, tau and transitions, so that the rare types are found.
+
+    Takes the settings of the greatest UAR among those that keep the token F1 of the network's
+    arg-max, and its entity F1 but for the tolerance; then maps probabilities and confidences to
+    how often they are right.
+    """
+    from spacy_btl.pipeline.tune import tune
+
+    msg.info(f"Tuning {model} on {dev}")
+    tuned = tune(model, dev, output, per_type=per_type, tolerance=tolerance)
+    _print(tuned)
+    msg.good(f"Saved to {output}")
+
+
+def _print(tuned: "Tuned") -> None:
+    """Print what was chosen, and the figures before and after."""
+    console = Console(markup=False, highlight=False)
+    if isinstance(tuned.tau, dict):
+        taus = ", ".join(f"{label} {tau:g}" for label, tau in tuned.tau.items())
+    else:
+        taus = f"{tuned.tau:g}"
+    console.print(f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {taus}\n")
+    table = Table("on these documents", "arg-max", "tuned", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, meaning in FIGURES.items():
+        figures = (getattr(scores, name) for scores in (tuned.plain, tuned.chosen))
+        table.add_row(meaning, *(f"{figure:.1%}" for figure in figures))
+    console.print(table)
+    console.print("\nChosen on these documents, so others will gain less.\n")

@@ -1,0 +1,94 @@
+"""What the runs of a bias test come to: figures over the seeds, and one plot of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from spacy_btl.errors import PipelineError
+
+MARKERS = ("x", "o", "+", "s")
+COLORS = ("#b5442e", "#b5442e", "#2f6690", "#2f6690")
+PANEL = (250, 300)  # pixels
+
+
+def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of each way to draw, loss and reading, over the seeds.
+
+    runs (Iterable[Mapping[str, Any]]): From `run_bias_test`.
+    RETURNS (List[Dict[str, Any]]): `drawn`, `loss`, `reading` and `majority`; `empirical`, the
+        majority's share in training; and `{"mean", "low", "high"}`, the ends being those of the
+        seeds, of `share` (what the reading gives the majority), `tv` and `kl`.
+    """
+    groups: defaultdict[tuple[str, str, str, str], list[dict[str, float]]] = defaultdict(list)
+    for run in runs:
+        majority = run["majority"]
+        for reading, found in run["readings"].items():
+            groups[run["drawn"], run["loss"], reading, majority].append(
+                {
+                    "empirical": run["empirical"][majority],
+                    "share": found["shares"][majority],
+                    "tv": found["tv"],
+                    "kl": found["kl"],
+                }
+            )
+    return [
+        {
+            "drawn": drawn,
+            "loss": loss,
+            "reading": reading,
+            "majority": majority,
+            "empirical": float(np.mean([row["empirical"] for row in rows])),
+            **{key: _spread([row[key] for row in rows]) for key in ("share", "tv", "kl")},
+        }
+        for (drawn, loss, reading, majority), rows in groups.items()
+    ]
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
+
+
+def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
+    """The share that every reading gives the majority class, beside its share in training.
+
+    A panel for each way to draw, a row for each loss. The same figures give the same bytes.
+
+    RETURNS (bytes): An SVG file.
+    RAISES: PipelineError, without matplotlib.
+    """
+    try:
+        from matplotlib import style
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import PercentFormatter
+    except ImportError:
+        raise PipelineError("The plot needs matplotlib: pip install 'spacy-btl[report]'.") from None
+    panels, losses, readings = (
+        list(dict.fromkeys(row[key] for row in summary)) for key in ("drawn", "loss", "reading")
+    )
+    with style.context(["default", {"svg.hashsalt": "spacy-btl", "font.size": 9}]):
+        size = (140 + PANEL[0] * len(panels)) / 72, PANEL[1] / 72
+        figure = Figure(size, layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for ax, drawn in zip(axes, panels, strict=True):
+            rows = [row for row in summary if row["drawn"] == drawn]
+            ax.axvline(rows[0]["empirical"], color="#888888", linestyle="--", zorder=0)
+            for reading, marker, color in zip(readings, MARKERS, COLORS, strict=False):
+                points = [row for row in rows if row["reading"] == reading]
+                ax.plot(
+                    [row["share"]["mean"] for row in points],
+                    [losses.index(row["loss"]) for row in points],
+                    marker, color=color, markerfacecolor="none", label=reading,
+                )  # fmt: skip
+            ax.set(title=drawn, xlim=(-0.04, 1.04), xlabel=f"share of {rows[0]['majority']}")
+            ax.set_yticks(range(len(losses)), losses)
+            ax.xaxis.set_major_formatter(PercentFormatter(1))
+            ax.grid(axis="y", color="#dddddd")
+            ax.spines[["top", "right"]].set_visible(False)
+        axes[0].invert_yaxis()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        file = BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()

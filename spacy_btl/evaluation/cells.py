@@ -1,0 +1,133 @@
+"""Running the cells of an experiment: train, keep the logits, decode. What is done stays done."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from spacy import util
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.errors import PipelineError
+from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, prediction_name
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.tune import tune_calibrator
+
+COST = "cost.json"
+# The training that this process waits for: it must not outlive it.
+RUNNING: list[subprocess.Popen[bytes]] = []
+
+
+def is_done(cell: Cell, cache: Path) -> bool:
+    """Whether a cell is trained and decoded in every way."""
+    folder = cache / cell.key
+    return all((folder / prediction_name(d)).is_file() for d in cell.decodings.values())
+
+
+def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = None) -> Path:
+    """Train, keep logits and cost, decode; only what is missing.
+
+    cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
+        folder that ends in ".part", which the next one throws away.
+    gpu (int): As for `spacy train`; -1 is the CPU.
+    threads (Optional[int]): CPU threads.
+    RETURNS (Path): The cell's folder.
+    RAISES: PipelineError, if the training fails.
+    """
+    folder = cache / cell.key
+    if threads:
+        torch.set_num_threads(threads)
+    if not folder.exists():
+        for left in cache.glob(f"{cell.key}-*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
+        cost = _train(cell, part, gpu, threads)
+        _keep_logits(cell, part, gpu)
+        write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
+        part.rename(folder)
+    for decoding in cell.decodings.values():
+        if not (folder / prediction_name(decoding)).is_file():
+            _decode(folder, decoding)
+    return folder
+
+
+def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str, Any]:
+    """Run `spacy train`; its pipeline is FOLDER/pipeline. RETURNS: what it cost."""
+    config = folder / "config.cfg"
+    cell.config.to_disk(config)
+    paths = {f"--paths.{part}": str(cell.documents[part]) for part in ("train", "dev")}
+    command = [sys.executable, "-m", "spacy", "train", str(config), "--output", str(folder)]
+    command += ["--gpu-id", str(gpu), *(word for pair in paths.items() for word in pair)]
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    start = time.monotonic()
+    with (folder / "train.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        RUNNING[:] = [process]
+        _, status, usage = os.wait4(process.pid, 0)  # for the child's own peak of memory
+        RUNNING.clear()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise PipelineError(
+            f"The training of '{cell.name}' failed: {folder / 'train.log'} says why."
+        )
+    (folder / "model-last").rename(folder / "pipeline")
+    shutil.rmtree(folder / "model-best", ignore_errors=True)
+    training = cell.config["training"]
+    return {
+        "corpus": cell.corpus,
+        "arm": cell.arm,
+        "fold": cell.fold,
+        "seed": cell.seed,
+        "optimizer_steps": training["max_steps"],
+        "encoder_passes": training["max_steps"] * training["accumulate_gradient"],
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_memory_mb": round(usage.ru_maxrss / 1024),
+        "threads": threads,
+        "gpu": gpu >= 0,
+    }
+
+
+def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
+    """Write the documents with their logits, and drop the encoder, which is large."""
+    if gpu >= 0:
+        util.require_gpu(gpu)
+    nlp = load_pipeline(str(folder / "pipeline"))
+    nlp.add_pipe("doc_cleaner")
+    for part in PARTS:
+        references = read_docs(cell.documents[part], nlp.vocab)
+        docs = nlp.pipe([nlp.make_doc(doc.text) for doc in references], batch_size=16)
+        write_docs(folder / f"{part}-logits.spacy", docs)
+        shutil.copyfile(cell.documents[part], folder / f"{part}.spacy")
+    shutil.rmtree(folder / "pipeline" / "transformer")
+
+
+def _decode(folder: Path, decoding: Decoding) -> None:
+    """Write the predictions for the test documents by one decoding of the kept logits."""
+    nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
+    calibrator = nlp.add_pipe("knn_calibrator", config=decoding.calibrator)
+    nlp.disable_pipe("ner")  # its logits are on the docs
+    if calibrator.store is None or decoding.tune != "no":
+        calibrator.fit(_examples(folder, decoding.fit_on, nlp))
+    if decoding.tune != "no":
+        per_type = decoding.tune == "per type"
+        tune_calibrator(calibrator, _examples(folder, "dev", nlp), per_type=per_type)
+    elif decoding.map_on_dev:
+        calibrator.fit_map(_examples(folder, "dev", nlp))
+    predict(nlp, _examples(folder, "test", nlp)).save(folder / prediction_name(decoding))
+
+
+def _examples(folder: Path, part: str, nlp: Language) -> list[Example]:
+    docs: Iterable[Doc] = read_docs(folder / f"{part}-logits.spacy", nlp.vocab)
+    references = read_docs(folder / f"{part}.spacy", nlp.vocab)
+    return [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]

@@ -1,0 +1,192 @@
+"""What every figure is computed from: a few sums per document.
+
+A figure is a function of sums over documents. A bootstrap sample is then another weighting of the
+documents (one matrix product for many samples), and exchanging two pipelines' output for a
+document is exchanging two rows: nothing is scored twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.evaluation.predictions import Predictions
+
+# Equal-width bins of confidence, from 0 to 1.
+N_BINS = 15
+
+Weights = NDArray[np.float64]
+Counts = Mapping[str, NDArray[np.float64]]
+
+
+def document_counts(predictions: Predictions, classes: Sequence[str] | None = None) -> Counts:
+    """Count document by document.
+
+    classes (Optional[Sequence[str]]): The C classes of the result, `O` first, where they are to be
+        more than the predictions'; K = C - 1 of them are entity types.
+    RETURNS (Dict[str, float64 [D, ...]]):
+        tokens [D, 3, C]: right, gold and predicted tokens of each class.
+        entities [D, 3, K]: the same of entities, right if boundaries and type are (strict).
+        overlaps [D, K]: right entities, and half of those that only overlap one of their type.
+        token_bins, entity_bins [D, 3, 15]: how many, the sum of their confidence, and how many are
+            right, by confidence. A token's is its highest probability, an entity's its confidence.
+        token_losses, entity_losses [D, 2]: sums of Brier scores (of a token: squared errors over
+            all classes) and of negative log-likelihoods.
+        Without probabilities there is nothing of tokens' calibration, without confidence nothing
+        of entities'.
+    """
+    classes = classes or predictions.classes
+    ids = np.array([classes.index(label) for label in predictions.classes])
+    counts = {
+        "tokens": _token_counts(predictions, ids, len(classes)),
+        **_entity_counts(predictions, ids - 1, len(classes) - 1),
+    }
+    if predictions.probabilities is not None:
+        counts |= _token_calibration(predictions, predictions.probabilities)
+    if not np.isnan(predictions.confidence).all():
+        counts |= _entity_calibration(predictions)
+    return counts
+
+
+def weighted(counts: Counts, weights: Weights) -> Counts:
+    """Sums over documents. weights (float64 [B, D]): each row makes one sum [B, ...]."""
+    return {name: np.tensordot(weights, values, axes=1) for name, values in counts.items()}
+
+
+def total(counts: Counts) -> Counts:
+    """The sum over all documents."""
+    return {name: values.sum(axis=0) for name, values in counts.items()}
+
+
+def strictly_right(predictions: Predictions) -> NDArray[np.bool_]:
+    """Whether each predicted entity is one of the gold entities, bool [P].
+
+    Each gold entity counts once, as for spaCy's scorer: two predicted entities can fall on one
+    gold token where the tokenizations differ.
+    """
+    free = set(predictions.gold_ents.tolist())
+    right = np.zeros(len(predictions.predicted_ents), dtype=bool)
+    for i, ent in enumerate(predictions.predicted_ents.tolist()):
+        right[i] = ent in free
+        free.discard(ent)
+    return right
+
+
+def _table(
+    docs: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    shape: tuple[int, int],
+    weights: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Count, or add up, per document and column: float64 [D, columns]."""
+    cells = docs.astype("int64") * shape[1] + columns
+    return np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+
+
+def token_counts(
+    gold: NDArray[np.integer], predicted: NDArray[np.integer], n: int
+) -> NDArray[np.float64]:
+    """Right, gold and predicted tokens of each class. gold, predicted (int [N]): below n.
+
+    RETURNS (float64 [3, n]): Counts.
+    """
+    counted = (gold[gold == predicted], gold, predicted)
+    return np.stack([np.bincount(labels, minlength=n) for labels in counted]).astype(float)
+
+
+def _token_counts(predictions: Predictions, ids: NDArray[Any], n: int) -> NDArray[np.float64]:
+    cells = predictions.token_docs.astype("int64") * n
+    gold, predicted = cells + ids[predictions.gold], cells + ids[predictions.predicted]
+    counts = token_counts(gold, predicted, predictions.n_docs * n)
+    return counts.reshape(3, predictions.n_docs, n).swapaxes(0, 1)
+
+
+def _entity_counts(
+    predictions: Predictions, ids: NDArray[Any], n: int
+) -> dict[str, NDArray[np.float64]]:
+    gold, predicted = predictions.gold_ents, predictions.predicted_ents
+    shape = (predictions.n_docs, n)
+    tables = [
+        _table(ents["doc"], ids[ents["label"]], shape)
+        for ents in (predicted[strictly_right(predictions)], gold, predicted)
+    ]
+    overlaps = np.zeros(shape)
+    spans, predicted_spans = _spans(gold), _spans(predicted)
+    for doc, label in spans.keys() & predicted_spans.keys():
+        overlaps[doc, ids[label]] = _credit(spans[doc, label], predicted_spans[doc, label])
+    return {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
+
+
+def _spans(ents: NDArray[Any]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """The (start, end) of entities by document and type."""
+    spans = defaultdict(list)
+    for doc, start, end, label in ents.tolist():
+        spans[doc, label].append((start, end))
+    return spans
+
+
+def _credit(gold: list[tuple[int, int]], predicted: list[tuple[int, int]]) -> float:
+    """What the entities of one type in one document are worth: 1 for one that is found, 1/2 for
+    one that is overlapped. Both lists are in order.
+
+    This is the "partial" measure of SemEval-2013 task 9.1, applied type by type, as nervaluate
+    does for its figures per entity type. An entity is matched to one other at most.
+    """
+    worth, i = 0.0, 0
+    for start, end in predicted:
+        while i < len(gold) and gold[i][1] <= start:
+            i += 1
+        if i < len(gold) and gold[i][0] < end:
+            worth += 1.0 if gold[i] == (start, end) else 0.5
+            i += 1
+    return worth
+
+
+def _token_calibration(
+    predictions: Predictions, p: NDArray[np.float32]
+) -> dict[str, NDArray[np.float64]]:
+    gold, docs = predictions.gold, predictions.token_docs
+    p_gold = p[np.arange(len(p)), gold].astype(float)
+    losses = np.stack(
+        [np.einsum("nc,nc->n", p, p, dtype=float) - 2 * p_gold + 1, -_log(p_gold)], axis=1
+    )
+    bins = _bins(docs, p.max(axis=1).astype(float), p.argmax(axis=1) == gold, predictions.n_docs)
+    return {"token_bins": bins, "token_losses": _loss_sums(docs, losses, predictions.n_docs)}
+
+
+def _entity_calibration(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
+    known = ~np.isnan(predictions.confidence)
+    confidence = predictions.confidence[known]
+    right = strictly_right(predictions)[known]
+    docs = predictions.predicted_ents["doc"][known]
+    likelihood = np.where(right, confidence, 1 - confidence)
+    losses = np.stack([(confidence - right) ** 2, -_log(likelihood)], axis=1)
+    bins = _bins(docs, confidence, right, predictions.n_docs)
+    return {"entity_bins": bins, "entity_losses": _loss_sums(docs, losses, predictions.n_docs)}
+
+
+def _bins(
+    docs: NDArray[np.integer],
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    n_docs: int,
+) -> NDArray[np.float64]:
+    columns = np.minimum((confidence * N_BINS).astype("int64"), N_BINS - 1)
+    shape = (n_docs, N_BINS)
+    weights = (None, confidence, right.astype(float))
+    return np.stack([_table(docs, columns, shape, values) for values in weights], axis=1)
+
+
+def _loss_sums(
+    docs: NDArray[np.integer], losses: NDArray[np.float64], n_docs: int
+) -> NDArray[np.float64]:
+    sums = np.zeros((n_docs, losses.shape[1]))
+    np.add.at(sums, docs, losses)
+    return sums
+
+
+def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A float32 of 0 is a probability that was rounded: its loss is large, not infinite.
+    return np.log(np.maximum(p, np.finfo(np.float32).eps))

@@ -1,0 +1,78 @@
+"""How good a pipeline is on held-out documents."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Corpus
+
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.evaluation.mistakes import worst_errors
+from spacy_btl.evaluation.predictions import Predictions, predict
+from spacy_btl.evaluation.significance import compare
+from spacy_btl.evaluation.summary import summarize
+from spacy_btl.pipeline.files import load_pipeline
+
+
+def evaluate(
+    model: str,
+    corpus: Path,
+    *,
+    versus: str | None = None,
+    seed: int = 0,
+    with_text: bool = False,
+) -> dict[str, Any]:
+    """Measure a pipeline, and compare it with another.
+
+    model (str): A package name or a folder.
+    corpus (Path): The `.spacy` file of held-out documents.
+    versus (Optional[str]): Another pipeline, to compare with.
+    seed (int): Of the bootstrap and of the randomization test.
+    with_text (bool): Whether to return the worst errors, which quote the notes.
+    RETURNS (Dict[str, Any]): What `summary.summarize` returns, with `model` (a name and a version),
+        `versus` (None, or the other `model` and its `figures`: see `significance.compare`) and,
+        only if asked, `errors` (see `mistakes.worst_errors`). Plain JSON.
+    RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
+        that finds none, or two that cannot be compared.
+    """
+    name, predictions, docs = _predictions(model, corpus)
+    metrics = {"model": name, **summarize([predictions], seed=seed), "versus": None}
+    if versus is not None:
+        other, theirs, _ = _predictions(versus, corpus)
+        metrics["versus"] = {"model": other, "figures": compare(predictions, theirs, seed=seed)}
+    if with_text:
+        metrics["errors"] = worst_errors(predictions, docs)
+    return metrics
+
+
+def _predictions(model: str, corpus: Path) -> tuple[str, Predictions, list[Doc]]:
+    """What a pipeline is called, what it says, and the documents that it says it of."""
+    nlp = load_pipeline(model)
+    docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
+    types = {ent.label_ for doc in docs for ent in doc.ents}
+    if not types:
+        raise CorpusError(f"{corpus}: has no entity, so there is nothing to score.")
+    predictions = predict(nlp, Corpus(corpus).make_examples(nlp, docs))
+    if not len(predictions.predicted_ents) and not _finds_entities(nlp):
+        raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")
+    _warn_of_unknown(types, nlp, model)
+    meta = nlp.meta
+    return f"{meta['lang']}_{meta['name']} {meta['version']}", predictions, docs
+
+
+def _finds_entities(nlp: Language) -> bool:
+    return any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)
+
+
+def _warn_of_unknown(types: set[str], nlp: Language, model: str) -> None:
+    known = {label for labels in nlp.pipe_labels.values() for label in labels}
+    unknown = ", ".join(map(repr, sorted(types - known)))
+    if unknown:
+        warnings.warn(
+            f"The evaluation data holds entity types that '{model}' does not know: {unknown}. "
+            "Their mentions count as missed.",
+            stacklevel=2,
+        )

@@ -1,0 +1,254 @@
+"""An experiment file: corpora x arms x folds x seeds, each a spaCy training run of its own."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import srsly
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from spacy import util
+from spacy.vocab import Vocab
+from thinc.api import Config
+
+from spacy_btl.about import __version__
+from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.corpora.split import split_corpus, type_table
+from spacy_btl.corpora.stratify import stratify
+from spacy_btl.errors import PipelineError
+
+PARTS = ("train", "dev", "test")
+# Parts of the training documents that the smaller training sets are made of, each in the next.
+SHARES = (0.25, 0.5, 1.0)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Decoding(_Strict):
+    """How entities are read from the logits of a trained network.
+
+    calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {mix: 0}, the default, is arg-max.
+    fit_on (str): The documents of its store: "train" or "dev".
+    map_on_dev (bool): Whether its maps are fitted on the dev documents.
+    tune (str): Whether `mix`, `tau` and `transitions` are chosen on the dev documents, as
+        `python -m spacy btl tune` does: "no", "yes" or "per type". Then the maps are fitted too.
+    """
+
+    calibrator: dict[str, Any] = {"mix": 0.0}
+    fit_on: Literal["train", "dev"] = "train"
+    map_on_dev: bool = False
+    tune: Literal["no", "yes", "per type"] = "no"
+
+
+class Arm(_Strict):
+    """A way of training.
+
+    overrides (Dict[str, Any]): Dotted names of the config and their values.
+    decodings (List[str]): The names of its decodings.
+    folds (Optional[List[int]]): The folds that it runs on; all of them by default.
+    train_share (float): 0.25, 0.5 or 1: the share of the training documents that it sees.
+    """
+
+    overrides: dict[str, Any] = {}
+    decodings: list[str]
+    folds: list[int] | None = None
+    train_share: float = 1.0
+
+
+class Experiment(_Strict):
+    """What an experiment file holds.
+
+    corpora (Dict[str, Path]): The `.spacy` files to divide, by name.
+    folds (int): Every document is in the test part of one of so many folds.
+    dev (float): The share of the training documents that goes to dev.
+    split_seed (int): Decides the folds.
+    seeds (List[int]): Every arm is trained with each.
+    config (Path): The training config of all arms.
+    overrides (Dict[str, Any]): Dotted names of the config and their values, for all arms.
+    decodings (Dict[str, Decoding]): By name.
+    arms (Dict[str, Arm]): By name.
+    baseline (Tuple[str, str]): The arm and decoding that the others are compared with.
+    """
+
+    title: str
+    corpora: dict[str, Path]
+    folds: PositiveInt = Field(ge=2)
+    dev: float = 0.1
+    split_seed: int = 0
+    seeds: list[int] = [0]
+    config: Path
+    overrides: dict[str, Any] = {}
+    decodings: dict[str, Decoding]
+    arms: dict[str, Arm]
+    baseline: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run, and what is read from it.
+
+    key (str): The hash of all that makes it: config, documents, encoder, version of spacy-btl.
+    documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
+    """
+
+    corpus: str
+    arm: str
+    fold: int
+    seed: int
+    key: str
+    config: Config
+    documents: dict[str, Path]
+    decodings: dict[str, Decoding]
+
+    @property
+    def name(self) -> str:
+        """For a person to read."""
+        return f"{self.corpus}, {self.arm}, fold {self.fold}, seed {self.seed}"
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read and check an experiment file.
+
+    RAISES: PipelineError, for a file that is missing, no YAML, or no experiment.
+    """
+    try:
+        experiment = Experiment(**srsly.read_yaml(path))
+    except ValidationError as error:
+        flaws = "; ".join(
+            f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in error.errors()
+        )
+        raise PipelineError(f"{path}: {flaws}.") from None
+    except Exception as error:  # srsly's reader has several of its own
+        raise PipelineError(f"{path}: no experiment file ({error}).") from None
+    _check_names(experiment, path)
+    return experiment
+
+
+def _check_names(experiment: Experiment, path: Path) -> None:
+    for name, arm in experiment.arms.items():
+        unknown = set(arm.decodings) - set(experiment.decodings)
+        if unknown:
+            raise PipelineError(
+                f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}."
+            )
+        if arm.train_share not in SHARES:
+            raise PipelineError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
+        if not set(arm.folds or ()) <= set(range(experiment.folds)):
+            raise PipelineError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")
+    arm_name, decoding = experiment.baseline
+    if arm_name not in experiment.arms or decoding not in experiment.arms[arm_name].decodings:
+        raise PipelineError(f"{path}: there is no baseline {arm_name}, {decoding}.")
+
+
+def plan(experiment: Experiment, cache: Path) -> list[Cell]:
+    """The cells of an experiment, fold by fold, so that every arm gets on alike.
+
+    Writes the folds under CACHE/corpora.
+
+    RAISES: BtlError, for a corpus or a config that cannot be used.
+    """
+    folders = {name: _divide(experiment, name, cache / "corpora") for name in experiment.corpora}
+    cells = [
+        _cell(experiment, corpus, name, fold, seed, folders[corpus][fold])
+        for seed in experiment.seeds
+        for fold in range(experiment.folds)
+        for corpus in experiment.corpora
+        for name, arm in experiment.arms.items()
+        if arm.folds is None or fold in arm.folds
+    ]
+    made: dict[str, Cell] = {}
+    for cell in cells:
+        twin = made.setdefault(cell.key, cell)
+        if twin is not cell:
+            raise PipelineError(
+                f"These are the same training: '{twin.name}' and '{cell.name}'. Make them one, "
+                "with the decodings of both."
+            )
+    return cells
+
+
+def _divide(experiment: Experiment, corpus: str, cache: Path) -> list[Path]:
+    """One folder per fold with train, dev and test documents, and smaller parts of train."""
+    made_of = [
+        _file_hash(experiment.corpora[corpus]),
+        experiment.folds,
+        experiment.dev,
+        experiment.split_seed,
+    ]
+    folder = cache / _hash(made_of)
+    if not (folder / "split.json").is_file():
+        split_corpus(
+            experiment.corpora[corpus],
+            folder,
+            dev=experiment.dev,
+            folds=experiment.folds,
+            seed=experiment.split_seed,
+        )
+    folds = [folder / f"fold-{i}" for i in range(experiment.folds)]
+    if any(arm.train_share < 1 for arm in experiment.arms.values()):
+        for fold in folds:
+            _cut_training_set(fold, experiment.split_seed)
+    return folds
+
+
+def _cut_training_set(fold: Path, seed: int) -> None:
+    docs = read_docs(fold / "train.spacy", Vocab())
+    steps = [share - before for share, before in zip(SHARES, (0, *SHARES[:-1]), strict=True)]
+    parts = stratify(type_table(docs), steps, seed=seed)
+    for number, share in enumerate(SHARES[:-1]):
+        kept = [doc for doc, part in zip(docs, parts, strict=True) if part <= number]
+        write_docs(fold / f"train-{share:g}.spacy", kept)
+
+
+def _cell(
+    experiment: Experiment, corpus: str, name: str, fold: int, seed: int, folder: Path
+) -> Cell:
+    arm = experiment.arms[name]
+    config = _config(experiment, arm, seed)
+    train = "train" if arm.train_share == 1 else f"train-{arm.train_share:g}"
+    documents = {part: folder / f"{train if part == 'train' else part}.spacy" for part in PARTS}
+    hashes = {part: _file_hash(path) for part, path in documents.items()}
+    made_of = [__version__, json.dumps(config, sort_keys=True), hashes, _encoder_hash(config)]
+    decodings = {key: experiment.decodings[key] for key in arm.decodings}
+    return Cell(corpus, name, fold, seed, _hash(made_of), config, documents, decodings)
+
+
+def _config(experiment: Experiment, arm: Arm, seed: int) -> Config:
+    overrides = {**experiment.overrides, **arm.overrides, "system.seed": seed}
+    try:
+        config = util.load_config(experiment.config, overrides=overrides)
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{experiment.config}: cannot be used as the config: {error}") from None
+    if config["training"]["max_steps"] < 1:
+        raise PipelineError(
+            f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
+            "are trained for equally long."
+        )
+    return config
+
+
+def _encoder_hash(config: Config) -> str:
+    """The files of a local encoder; nothing for one that has a name only."""
+    folder = Path(config["paths"].get("encoder") or "")
+    files = sorted(folder.glob("*")) if folder.name and folder.is_dir() else []
+    return _hash([_file_hash(file) for file in files if file.is_file()])
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _hash(made_of: Any) -> str:
+    return hashlib.sha256(json.dumps(made_of).encode("utf-8")).hexdigest()[:16]
+
+
+def prediction_name(decoding: Decoding) -> str:
+    """The file of a cell's predictions by a decoding."""
+    return f"predictions-{_hash(decoding.model_dump(exclude_defaults=True))}.npz"

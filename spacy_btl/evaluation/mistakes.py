@@ -1,0 +1,74 @@
+"""The errors that are worth reading, with the text around them: for the report alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from spacy.tokens import Doc
+
+from spacy_btl.evaluation.counts import strictly_right
+from spacy_btl.evaluation.predictions import Predictions
+
+# Of each kind.
+MAX_ERRORS = 15
+# Tokens that are shown on either side.
+CONTEXT = 12
+
+
+def worst_errors(predictions: Predictions, docs: Sequence[Doc]) -> list[dict[str, Any]]:
+    """Find what the pipeline was surest of and got wrong, and what it missed.
+
+    docs (Sequence[Doc]): The D annotated documents.
+    RETURNS (List[Dict[str, Any]]): At most 15 wrong entities, the surest first, then at most 15
+        missed mentions, those that no entity overlaps, of the rarest types first. Each with `kind`
+        ("wrong" or "missed"), `label`, `confidence` (None where there is none), `text`, a piece of
+        the note, and `gold` and `predicted`, the entities in it as displaCy takes them.
+    """
+    gold, predicted = predictions.gold_ents, predictions.predicted_ents
+    wrong = np.flatnonzero(~strictly_right(predictions))
+    confidence = np.nan_to_num(predictions.confidence[wrong], nan=-1)
+    surest = wrong[np.argsort(-confidence, kind="stable")][:MAX_ERRORS]
+    support = np.bincount(gold["label"], minlength=len(predictions.classes))
+    covered = {
+        (doc, token) for doc, start, end, _ in predicted.tolist() for token in range(start, end)
+    }
+    missed = np.flatnonzero(
+        [
+            covered.isdisjoint((doc, token) for token in range(start, end))
+            for doc, start, end, _ in gold.tolist()
+        ]
+    )
+    rarest = missed[np.argsort(support[gold["label"][missed]], kind="stable")][:MAX_ERRORS]
+    errors = [
+        _error("wrong", predicted[i], predictions, docs, float(predictions.confidence[i]))
+        for i in surest
+    ]
+    return errors + [_error("missed", gold[i], predictions, docs, np.nan) for i in rarest]
+
+
+def _error(
+    kind: str, ent: np.void, predictions: Predictions, docs: Sequence[Doc], confidence: float
+) -> dict[str, Any]:
+    doc = docs[ent["doc"]]
+    piece = doc[max(0, ent["start"] - CONTEXT) : ent["end"] + CONTEXT]
+
+    def shown(ents: np.ndarray) -> list[dict[str, Any]]:
+        inside = (ents["start"] >= piece.start) & (ents["end"] <= piece.end)
+        within = ents[(ents["doc"] == ent["doc"]) & inside]
+        return [
+            {
+                "start": doc[start].idx - piece.start_char,
+                "end": doc[end - 1].idx + len(doc[end - 1]) - piece.start_char,
+                "label": predictions.classes[label],
+            }
+            for _, start, end, label in within.tolist()
+        ]
+
+    return {
+        "kind": kind,
+        "label": predictions.classes[ent["label"]],
+        "confidence": None if np.isnan(confidence) else confidence,
+        "text": piece.text,
+        "gold": shown(predictions.gold_ents),
+        "predicted": shown(predictions.predicted_ents),
+    }

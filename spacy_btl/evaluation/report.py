@@ -1,0 +1,169 @@
+"""`report.html`: the figures of an evaluation as one page that opens anywhere, for readers.
+
+The page loads nothing, runs no script, and holds no text of a note unless it is given some.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy import displacy
+
+from spacy_btl.about import __version__
+from spacy_btl.colors import DISPLACY_COLORS
+from spacy_btl.corpora.docbin import write_file
+from spacy_btl.errors import BtlError
+from spacy_btl.evaluation.meanings import FIGURES, TOKENS, Figure
+
+SIGNIFICANT = 0.05
+MAX_CONFUSIONS = 12  # rows of the table of confusions
+
+Point = Mapping[str, Any]  # of the curve
+
+
+def require_extra() -> None:
+    """RAISES: BtlError, if the libraries of the `report` extra are not installed."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise BtlError(
+            f"The HTML report needs {error.name}, which is not installed: "
+            "pip install 'spacy-btl[report]'"
+        ) from error
+
+
+def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None) -> None:
+    """Write the page, whole or not at all. The same figures give the same bytes.
+
+    metrics (Dict[str, Any]): What `metrics.json` holds; shares from 0 to 1. A difference in
+        `versus` is this model's figure less the other's.
+    path (Path): The file to write.
+    errors (Optional[List[Dict[str, Any]]]): Errors to show with the text around them: the page
+        then holds text of notes. None for a page without.
+    RAISES: BtlError, if matplotlib or jinja2 is not installed, or the file cannot be written.
+    """
+    require_extra()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from spacy_btl.evaluation.plots import MAX_CLASSES
+
+    environment = Environment(
+        loader=PackageLoader("spacy_btl.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent="{:.1%}".format,
+        decimal="{:.3f}".format,
+        count="{:,}".format,
+        difference=_difference,
+        p=lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+    )
+    page = environment.get_template("report.html.jinja").render(
+        metrics=metrics,
+        version=__version__,
+        figures=_grouped(metrics["figures"]),
+        versus=_compared(metrics["versus"]),
+        notable=_notable(metrics["curve"] or []),
+        confusions=_confusions(**metrics["confusion"]),
+        plots=_plots(metrics),
+        max_classes=MAX_CLASSES,
+        errors=errors and [{**error, "rendered": _rendered(error)} for error in errors],
+    )
+    write_file(path, page.encode("utf-8"))
+
+
+def _difference(value: float, figure: Figure) -> str:
+    """With its sign: in points for a share, else as it is."""
+    text = f"{100 * value:+.1f}" if figure.percent else f"{value:+.3f}"
+    return text.replace("-", "−")
+
+
+def _grouped(figures: Mapping[str, Any]) -> dict[str, list[tuple[Figure, Mapping[str, Any]]]]:
+    """The figures that there are, by group, each with its meaning."""
+    groups: dict[str, list[tuple[Figure, Mapping[str, Any]]]] = {}
+    for name, figure in FIGURES.items():
+        if name in figures:
+            groups.setdefault(figure.group, []).append((figure, figures[name]))
+    return groups
+
+
+def _compared(versus: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Each difference with its figure, its verdict, and its place on a scale that all share."""
+    if versus is None:
+        return []
+    differences = {name: versus["figures"][name] for name in FIGURES if name in versus["figures"]}
+    bounds = [abs(row[end]) for row in differences.values() for end in ("low", "high")]
+    widest = max(bounds, default=0) or 1.0
+    rows = []
+    for name, row in differences.items():
+        figure = FIGURES[name]
+        verdict = "no clear difference"
+        if row["p_holm"] < SIGNIFICANT:
+            improved = (row["difference"] < 0) == figure.lower_is_better
+            verdict = "better" if improved else "worse"
+        # -widest..widest becomes 0..1
+        place = {end: 0.5 + row[end] / widest / 2 for end in ("difference", "low", "high")}
+        group = "" if figure.group == TOKENS else f" ({figure.group.lower()})"
+        rows.append({**row, "figure": figure, "group": group, "verdict": verdict, "place": place})
+    return rows
+
+
+def _notable(points: Sequence[Point]) -> list[Point]:
+    """The points of the curve that say most, each with a note of what."""
+    if not points:
+        return []
+    return [
+        {**min(points, key=lambda point: abs(point["tau"])), "note": "no shift"},
+        {**max(points, key=lambda point: point["token_macro_f"]), "note": "highest F1"},
+        {**max(points, key=lambda point: point["uar"]), "note": "highest UAR"},
+    ]
+
+
+def _confusions(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """The commonest confusions of tokens, each with its share of the gold class."""
+    totals = [sum(row) for row in counts]
+    found: list[dict[str, Any]] = [
+        {"gold": gold, "predicted": predicted, "tokens": n, "share": n / total}
+        for gold, row, total in zip(classes, counts, totals, strict=True)
+        for predicted, n in zip(classes, row, strict=True)
+        if n and gold != predicted
+    ]
+    return sorted(found, key=lambda row: -row["tokens"])[:MAX_CONFUSIONS]
+
+
+def _plots(metrics: Mapping[str, Any]) -> Mapping[str, str]:
+    """SVG by name; none for figures that there are not."""
+    from spacy_btl.evaluation.plots import confusion_plot, curve_plot, reliability_plot
+
+    plots = {"confusion": confusion_plot(**metrics["confusion"])}
+    if metrics["curve"]:
+        now = {name: metrics["figures"][name]["value"] for name in ("uar", "token_macro_f")}
+        plots["curve"] = curve_plot(metrics["curve"], **now)
+    for things, calibration in metrics["calibration"].items():
+        if calibration is not None:
+            plots[things] = reliability_plot(calibration["bins"], things=things)
+    return plots
+
+
+def _rendered(error: Mapping[str, Any]) -> dict[str, str]:
+    """displaCy's markup of the text around an error, as annotated and as predicted."""
+    from markupsafe import Markup
+
+    def mark(ents: Sequence[Mapping[str, Any]]) -> str:
+        # displaCy escapes the text and not the labels.
+        escaped = [{**ent, "label": html.escape(ent["label"])} for ent in ents]
+        return displacy.render(
+            {"text": error["text"], "ents": escaped},
+            style="ent",
+            manual=True,
+            page=False,
+            jupyter=False,
+            options={"colors": DISPLACY_COLORS},
+        )
+
+    return {name: Markup(mark(error[name])) for name in ("gold", "predicted")}

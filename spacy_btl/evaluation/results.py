@@ -1,0 +1,154 @@
+"""What an experiment shows: out-of-fold predictions pooled, with intervals, costs and tests."""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any, SupportsFloat
+
+import numpy as np
+import srsly
+
+from spacy_btl.evaluation.cells import COST
+from spacy_btl.evaluation.counts import Counts, document_counts, weighted
+from spacy_btl.evaluation.experiment import Cell, Experiment, prediction_name
+from spacy_btl.evaluation.figures import figures, type_figures
+from spacy_btl.evaluation.intervals import bootstrap
+from spacy_btl.evaluation.predictions import Predictions
+from spacy_btl.evaluation.significance import compare_counts, holm
+
+# What every arm is tested in against the baseline; Holm's correction is over all these tests.
+TESTED = ("uar", "token_macro_f", "entity_micro_f")
+COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
+SEED = 0
+
+Result = dict[str, Any]
+
+
+def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dict[str, Any]:
+    """The results of the cells that are done.
+
+    RETURNS (Dict[str, Any]): `title`, `corpus`, `baseline`, `missing` (names of cells that are not
+        done) and `results`: one per arm and decoding, with its `folds`, `seeds`, `documents`,
+        `metrics` ({"mean", "low", "high"}, 95% by a bootstrap over documents; the counts of a
+        document are means over the seeds), `types` (the rarest first), `cost` (means over the
+        cells), and its differences from the baseline on the same folds.
+    """
+    results = []
+    for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
+        trained = [cell for cell in cells if (cell.corpus, cell.arm) == (corpus, arm)]
+        for name in spec.decodings:
+            done = [cell for cell in trained if _file(cell, name, cache).is_file()]
+            if done:
+                results.append(_result(experiment, name, done, cells, cache))
+    _correct(results)
+    return {
+        "title": experiment.title,
+        "baseline": list(experiment.baseline),
+        "missing": [cell.name for cell in cells if not (cache / cell.key).is_dir()],
+        "results": results,
+    }
+
+
+def _result(
+    experiment: Experiment,
+    decoding: str,
+    done: list[Cell],
+    cells: Sequence[Cell],
+    cache: Path,
+) -> Result:
+    counts, classes = _pooled(done, decoding, cache)
+    n_docs = len(counts["tokens"])
+    metrics = bootstrap(n_docs, lambda weights: figures(weighted(counts, weights)), seed=SEED)
+    costs = [srsly.read_json(cache / cell.key / COST) for cell in done]
+    corpus, arm = done[0].corpus, done[0].arm
+    result = {
+        "corpus": corpus,
+        "arm": arm,
+        "decoding": decoding,
+        "folds": sorted({cell.fold for cell in done}),
+        "seeds": sorted({cell.seed for cell in done}),
+        "documents": n_docs,
+        "metrics": {name: _bounds(interval) for name, interval in metrics.items()},
+        "types": _types(counts, classes),
+        "cost": {name: round(fmean(cost[name] for cost in costs), 1) for name in COSTS},
+    }
+    base_arm, base_decoding = experiment.baseline
+    base = [
+        cell
+        for cell in cells
+        if (cell.corpus, cell.arm) == (corpus, base_arm)
+        and (cell.fold, cell.seed) in {(c.fold, c.seed) for c in done}
+    ]
+    is_other = (arm, decoding) != experiment.baseline
+    if is_other and len(base) == len(done) and _are_done(base, base_decoding, cache):
+        theirs, _ = _pooled(base, base_decoding, cache)
+        rows = compare_counts(counts, theirs, seed=SEED, names=TESTED)
+        result["versus_baseline"] = {
+            name: {key: round(row[key], 5) for key in ("difference", "low", "high", "p")}
+            for name, row in rows.items()
+        }
+    return result
+
+
+def _are_done(cells: Sequence[Cell], decoding: str, cache: Path) -> bool:
+    return all(_file(cell, decoding, cache).is_file() for cell in cells)
+
+
+def _file(cell: Cell, decoding: str, cache: Path) -> Path:
+    return cache / cell.key / prediction_name(cell.decodings[decoding])
+
+
+def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, tuple[str, ...]]:
+    """The counts of the documents of all folds, means over the seeds; and the classes."""
+    parts = {
+        (cell.seed, cell.fold): Predictions.load(_file(cell, decoding, cache)) for cell in cells
+    }
+    classes = ("O", *sorted(set().union(*(part.classes for part in parts.values())) - {"O"}))
+    seeds = sorted({seed for seed, _ in parts})
+    folds = sorted({fold for _, fold in parts})
+    per_seed = [
+        [document_counts(parts[seed, fold], classes) for fold in folds if (seed, fold) in parts]
+        for seed in seeds
+    ]
+    names = per_seed[0][0].keys()
+    stacked = [
+        {name: np.concatenate([counts[name] for counts in per_fold]) for name in names}
+        for per_fold in per_seed
+    ]
+    return {name: np.mean([counts[name] for counts in stacked], axis=0) for name in names}, classes
+
+
+def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
+    """Support in mentions and figures of each type, the rarest first."""
+    support = counts["entities"][:, 1].sum(axis=0)
+    intervals = bootstrap(
+        len(counts["tokens"]),
+        lambda weights: type_figures(weighted(counts, weights)),
+        seed=SEED,
+    )
+    return {
+        classes[1 + i]: {
+            "support": int(support[i]),
+            **{
+                name: _bounds([part[i] for part in intervals[name]])
+                for name in ("token_recall", "token_f", "recall", "f")
+            },
+        }
+        for i in np.argsort(support, kind="stable")
+        if support[i]
+    }
+
+
+def _bounds(interval: Iterable[SupportsFloat]) -> dict[str, float]:
+    return {
+        key: round(float(value), 5)
+        for key, value in zip(("mean", "low", "high"), interval, strict=True)
+    }
+
+
+def _correct(results: Sequence[Result]) -> None:
+    """Add Holm's correction, over all tests of the experiment, to each row."""
+    rows = [row for result in results for row in result.get("versus_baseline", {}).values()]
+    for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
+        row["p_holm"] = round(p, 5)

@@ -1,0 +1,112 @@
+"""All that is measured, as one dictionary for a JSON file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.evaluation.counts import Counts, document_counts, total, weighted
+from spacy_btl.evaluation.curve import tau_curve
+from spacy_btl.evaluation.figures import figures, type_figures
+from spacy_btl.evaluation.intervals import SAMPLES, Interval, bootstrap
+from spacy_btl.evaluation.predictions import Predictions, pool
+
+
+def summarize(parts: Sequence[Predictions], *, seed: int) -> dict[str, Any]:
+    """Figures with their intervals.
+
+    parts (Sequence[Predictions]): Of one pipeline; or of the folds of an experiment, whose
+        predictions are pooled.
+    seed (int): Of the bootstrap.
+    RETURNS (Dict[str, Any]): Plain JSON. `documents`, `mentions`, `seed`, `samples`; `figures`,
+        each with `value`, `low` and `high`; `types`, the rarest first; `curve` over tau;
+        `calibration` of tokens and of entities; `confusion` of tokens. What the pipeline gives no
+        numbers for is absent from `figures`, and None elsewhere.
+    """
+    predictions = parts[0] if len(parts) == 1 else pool(parts)
+    counts = document_counts(predictions)
+    intervals = bootstrap(
+        predictions.n_docs, lambda weights: figures(weighted(counts, weights)), seed=seed
+    )
+    sums = total(counts)
+    return {
+        "documents": predictions.n_docs,
+        "mentions": len(predictions.gold_ents),
+        "seed": seed,
+        "samples": SAMPLES,
+        "figures": {
+            name: _plain(interval)
+            for name, interval in intervals.items()
+            if not np.isnan(interval.value)
+        },
+        "types": _types(predictions, counts, seed),
+        "curve": tau_curve(parts),
+        "calibration": {
+            "tokens": _calibration(sums, "token"),
+            "entities": _calibration(sums, "entity"),
+        },
+        "confusion": _confusion(predictions),
+    }
+
+
+def _plain(interval: Interval) -> dict[str, float]:
+    return {name: float(value) for name, value in interval._asdict().items()}
+
+
+def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dict[str, Any]]:
+    """A row per type that is annotated or predicted, by support and name. The figures of a type
+    without support are 0."""
+    intervals = bootstrap(
+        predictions.n_docs, lambda weights: type_figures(weighted(counts, weights)), seed=seed
+    )
+    sums, types = total(counts), predictions.classes[1:]
+    _, support, predicted = sums["entities"]
+    held = (i for i in range(len(types)) if support[i] or predicted[i])
+    return {
+        types[i]: {
+            "support": int(support[i]),
+            "token_support": int(sums["tokens"][1, 1 + i]),
+            **_row(intervals, i),
+        }
+        for i in sorted(held, key=lambda i: (support[i], types[i]))
+    }
+
+
+def _row(intervals: dict[str, Interval], i: int) -> dict[str, Any]:
+    """The figures of one type: with intervals for entities, without for tokens."""
+    row = {
+        name: _plain(Interval(*(np.nan_to_num(bound[i]) for bound in interval)))
+        for name, interval in intervals.items()
+    }
+    return {name: row[name]["value"] if "token" in name else row[name] for name in row}
+
+
+def _calibration(sums: Counts, kind: str) -> dict[str, Any] | None:
+    if f"{kind}_bins" not in sums:
+        return None
+    n, confidence, right = sums[f"{kind}_bins"]
+    bins = [
+        {"n": int(n_bin), "confidence": c / n_bin, "accuracy": r / n_bin}
+        if n_bin
+        else {"n": 0, "confidence": None, "accuracy": None}
+        for n_bin, c, r in zip(n.tolist(), confidence.tolist(), right.tolist(), strict=True)
+    ]
+    values = figures(sums)
+    return {
+        "bins": bins,
+        **{key: float(values[f"{kind}_{key}"]) for key in ("ece", "brier", "nll")},
+    }
+
+
+def _confusion(predictions: Predictions) -> dict[str, Any]:
+    """Tokens by gold class (rows) and predicted class, of the classes that have any, `O` first."""
+    n = len(predictions.classes)
+    table: NDArray[Any] = np.bincount(
+        predictions.gold.astype("int64") * n + predictions.predicted, minlength=n * n
+    ).reshape(n, n)
+    present = np.flatnonzero(table.sum(0) + table.sum(1))
+    return {
+        "classes": [predictions.classes[i] for i in present],
+        "counts": table[np.ix_(present, present)].tolist(),
+    }

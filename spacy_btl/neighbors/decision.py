@@ -1,0 +1,122 @@
+"""From probabilities to tags: token by token, or for the whole note by which tag follows which."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.neighbors.votes import Probabilities
+
+# Added to the count of every pair, so that one that was never seen stays possible.
+UNSEEN = 0.1
+
+
+def decide(
+    p: Probabilities,
+    prior: Probabilities,
+    tau: Probabilities,
+    *,
+    documents: NDArray[np.integer] | None = None,
+    transitions: "Transitions | None" = None,
+    weight: float = 0.0,
+) -> NDArray[np.integer]:
+    """The tag of each token: argmax(log p - tau * log prior), or the best path through them.
+
+    p (float64 [N, C]): Class probabilities.
+    prior (float64 [C]): Training frequencies, all positive.
+    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent.
+    documents (Optional[int [N]]): The document of each token, where there are several: no path
+        leads from one into the next.
+    transitions (Optional[Transitions]), weight (float): What the best path adds for the tag that
+        follows; with a weight of 0 tokens are decided one by one.
+    RETURNS (int [N]): Tags.
+    """
+    with np.errstate(divide="ignore"):
+        scores = np.log(p) - tau * np.log(prior)
+    if transitions is None or weight == 0:
+        return scores.argmax(axis=1)
+    if documents is None:
+        return best_path(scores, transitions, weight)
+    per_document = np.split(scores, np.flatnonzero(np.diff(documents)) + 1)
+    paths = [best_path(part, transitions, weight) for part in per_document]
+    return np.concatenate(paths)
+
+
+def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count which tag follows which.
+
+    tags (int [M]): Tags of tokens, in the order of the text.
+    documents (int [M]): Their documents.
+    RETURNS (int64 [P, 3]): Tag, tag that follows, and how often; sorted, each pair once. P is
+        bounded by the number of tokens, not by the square of the number of tags.
+    """
+    pairs = np.stack([tags[:-1], tags[1:]], axis=1)[np.diff(documents) == 0].astype("int64")
+    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    return np.column_stack([found, counts])
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """log P(next | tag) - log P(next) = `leaving` + `entering[next]`.
+
+    tags, following (int [P]): The pairs that were seen, sorted by `following`.
+    seen (float64 [P]): What leaving is for them.
+    unseen (float64 [C]): What leaving is for all other pairs, by tag.
+    entering (float64 [C]): By the tag that follows.
+    """
+
+    tags: NDArray[np.integer]
+    following: NDArray[np.integer]
+    seen: Probabilities
+    unseen: Probabilities
+    entering: Probabilities
+
+    @classmethod
+    def from_pairs(cls, pairs: NDArray[np.integer], n_tags: int) -> "Transitions":
+        """Estimate them from what `count_pairs` returns, with `UNSEEN` added to every count."""
+        tags, following, counts = pairs[np.argsort(pairs[:, 1], kind="stable")].T
+        as_first = np.bincount(tags, counts, minlength=n_tags) + UNSEEN * n_tags
+        as_second = np.bincount(following, counts, minlength=n_tags) + UNSEEN * n_tags
+        return cls(
+            tags=tags,
+            following=following,
+            seen=np.log(counts + UNSEEN) - np.log(as_first[tags]),
+            unseen=np.log(UNSEEN) - np.log(as_first),
+            entering=np.log(as_second.sum()) - np.log(as_second),
+        )
+
+
+def best_path(scores: Probabilities, transitions: Transitions, weight: float) -> NDArray[np.int64]:
+    """The tags whose scores and weighted transitions have the greatest sum (Viterbi's algorithm).
+
+    scores (float64 [T, C]): Scores of the tags of each token, in the order of the text.
+    weight (float): What transitions count against the scores; 0 is arg-max, token by token.
+    RETURNS (int64 [T]): Tags. Time and memory are O(T (C + P)).
+    """
+    if weight == 0 or not len(scores):
+        return scores.argmax(axis=1)
+    seen, unseen = weight * transitions.seen, weight * transitions.unseen
+    entering = weight * transitions.entering
+    reached, starts = np.unique(transitions.following, return_index=True)
+    best = scores.astype("float64")
+    for t in range(1, len(best)):
+        arriving = np.full(best.shape[1], (best[t - 1] + unseen).max())
+        if len(reached):
+            along_seen = np.maximum.reduceat(best[t - 1][transitions.tags] + seen, starts)
+            arriving[reached] = np.maximum(arriving[reached], along_seen)
+        best[t] += arriving + entering
+    return _trace(best, transitions, seen, unseen)
+
+
+def _trace(
+    best: Probabilities, transitions: Transitions, seen: Probabilities, unseen: Probabilities
+) -> NDArray[np.int64]:
+    """Walk back from the best end, finding each tag's predecessor again, which needs no table."""
+    path = np.empty(len(best), dtype="int64")
+    path[-1] = best[-1].argmax()
+    for t in range(len(best) - 2, -1, -1):
+        first, last = np.searchsorted(transitions.following, [path[t + 1], path[t + 1] + 1])
+        leaving = unseen.copy()
+        leaving[transitions.tags[first:last]] = seen[first:last]
+        path[t] = (best[t] + leaving).argmax()
+    return path

@@ -1,0 +1,176 @@
+"""Cross-fitting: the logits of every document from a network that did not train on it.
+
+The corpus is divided by document into folds; a network is trained on all folds but one and read on
+that one. A network is surer of documents that it trained on than of others, so a store of such
+logits is more like the notes to come than one of the training documents.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+from spacy import util
+from spacy.tokens import Doc
+from spacy.training import Corpus
+from spacy.vocab import Vocab
+from thinc.api import Config, ConfigValidationError
+
+from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.corpora.split import type_table
+from spacy_btl.corpora.stratify import stratify
+from spacy_btl.errors import CalibratorError, PipelineError
+from spacy_btl.neighbors.store import concatenate_rows
+from spacy_btl.neighbors.votes import Probabilities
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.confidence import fit_maps
+from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.held_out import HeldOut, concatenate, read_held_out
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.labelled_logits import find_ner
+
+HELD_OUT = "held-out.safetensors"
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """How the networks of the folds are trained.
+
+    config (Path): The training config. It reads its training documents from `paths.train`.
+    overrides (Dict[str, Any]): Dotted names of the config and their values.
+    folds (int): How many networks; at least 2.
+    seed (int): Decides the folds. That of the training is the config's.
+    gpu (int): As for `spacy train`; -1 is the CPU.
+    """
+
+    config: Path
+    overrides: dict[str, Any]
+    folds: int = 3
+    seed: int = 0
+    gpu: int = -1
+
+
+def fit_crossfit(
+    calibrator: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, work: Path
+) -> None:
+    """Fit a calibrator, and its maps, on the logits of networks that did not train on them.
+
+    ner (BtlNer): The pipe of the pipeline to calibrate; the others get its entity types.
+    corpus (Path): The `.spacy` file. The store's documents are numbered as in it.
+    work (Path): The folder for what a cut run leaves; a run of the same corpus and settings goes on
+        from there.
+    RAISES: BtlError, for a corpus or a config that cannot be used, or a training that fails.
+    """
+    parts = read_folds(corpus, ner, how, work)
+    rows = [part.rows() for part in parts]
+    p_knn: list[Probabilities] = []
+    for i, part in enumerate(parts if calibrator.mix else []):
+        calibrator.fit_rows(concatenate_rows([*rows[:i], *rows[i + 1 :]]))
+        p_knn.append(calibrator.neighbor_probabilities(part.logits[part.seen]))
+    calibrator.fit_rows(concatenate_rows(rows))
+    calibrator.maps = fit_maps(
+        concatenate(parts),
+        np.concatenate(p_knn) if p_knn else None,
+        store=calibrator.fitted_store(),
+        settings=calibrator.settings,
+    )
+
+
+def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[HeldOut]:
+    """Each fold of a corpus, read by a network that was trained on the other folds.
+
+    RAISES: As `fit_crossfit`.
+    """
+    if how.folds < 2:
+        raise CalibratorError(f"{how.folds} folds: there must be at least 2.")
+    docs = [doc for doc in read_docs(corpus, Vocab()) if len(doc)]  # as spaCy reads a corpus
+    config = _config(how, ner, work)
+    folds = stratify(type_table(docs), [1 / how.folds] * how.folds, seed=how.seed)
+    made_of = [config.to_str(), ner.labels, hashlib.sha256(corpus.read_bytes()).hexdigest()]
+    _start_or_go_on(work, json.dumps([*made_of, folds.tolist()]))
+    for fold in range(how.folds):
+        if not (work / f"fold-{fold}" / HELD_OUT).is_file():
+            _run_fold(docs, folds == fold, config, ner, how.gpu, work / f"fold-{fold}")
+    return [_load(work / f"fold-{fold}" / HELD_OUT) for fold in range(how.folds)]
+
+
+def _config(how: CrossFit, ner: BtlNer, work: Path) -> Config:
+    """The config of every fold, with the entity types of the pipeline to calibrate: those that
+    are missing from a fold must have their columns all the same."""
+    if not how.config.is_file():
+        raise PipelineError(f"{how.config}: no such file. Give the config of the training.")
+    try:
+        config = util.load_config(how.config, overrides=how.overrides, interpolate=False)
+    except (ConfigValidationError, ValueError) as error:
+        raise PipelineError(f"{how.config}: cannot be used ({error}).") from error
+    reader = {"@readers": "spacy.read_labels.v1", "path": str(work / "labels.json")}
+    components = config.setdefault("initialize", {}).setdefault("components", {})
+    components.setdefault(ner.name, {})["labels"] = reader
+    return config
+
+
+def _start_or_go_on(work: Path, made_of: str) -> None:
+    """Empty the folder of work unless it was made of the same."""
+    file = work / "made-of.json"
+    if file.is_file() and file.read_text("utf-8") == made_of:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    write_file(file, made_of.encode("utf-8"))
+
+
+def _run_fold(
+    docs: Sequence[Doc],
+    read: NDArray[np.bool_],
+    config: Config,
+    ner: BtlNer,
+    gpu: int,
+    folder: Path,
+) -> None:
+    """Train on the docs that are not to be read, read the others, keep what was read."""
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    write_docs(part / "train.spacy", compress(docs, ~read))
+    write_docs(part / "read.spacy", compress(docs, read))
+    write_file(folder.parent / "labels.json", json.dumps(ner.labels).encode("utf-8"))
+    _train(config, part, gpu)
+    nlp = load_pipeline(str(part / "model-last"))
+    fold_ner = find_ner(nlp, ner.name, reader="cross-fitting")
+    corpus = part / "read.spacy"
+    examples = Corpus(corpus).make_examples(nlp, read_docs(corpus, nlp.vocab))
+    held_out = read_held_out(nlp, examples, ner=fold_ner, reader="cross-fitting")
+    numbers = np.flatnonzero(read).astype("int32")
+    held_out = replace(held_out, documents=numbers[held_out.documents])
+    write_file(part / HELD_OUT, save({f.name: getattr(held_out, f.name) for f in fields(HeldOut)}))
+    for name in ("model-last", "model-best"):
+        shutil.rmtree(part / name, ignore_errors=True)
+    part.rename(folder)
+
+
+def _train(config: Config, folder: Path, gpu: int) -> None:
+    """Run `spacy train` on FOLDER/train.spacy."""
+    config.to_disk(folder / "config.cfg", interpolate=False)
+    train = str(folder / "train.spacy")
+    command = [sys.executable, "-m", "spacy", "train", str(folder / "config.cfg")]
+    command += ["--output", str(folder), "--gpu-id", str(gpu), "--paths.train", train]
+    if not config.get("paths", {}).get("dev"):
+        command += ["--paths.dev", train]  # spaCy wants something to score, and nothing is chosen
+    with (folder / "train.log").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        raise PipelineError(
+            f"The training of a fold failed: {folder / 'train.log'} says why. The finished folds "
+            "are kept: run the command again to go on from there."
+        )
+
+
+def _load(file: Path) -> HeldOut:
+    return HeldOut(**load(file.read_bytes()))

@@ -1,0 +1,175 @@
+"""A pipe that is fitted: to labelled logits, whose neighbours vote, and to held-out documents."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_btl.errors import CalibratorError
+from spacy_btl.neighbors.search import Search
+from spacy_btl.neighbors.store import LabelledRows, Store, empty_rows
+from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
+from spacy_btl.pipeline.annotations import install_extensions
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.confidence import fit_maps
+from spacy_btl.pipeline.decoding import Tau
+from spacy_btl.pipeline.held_out import HeldOut, read_held_out
+from spacy_btl.pipeline.labelled_logits import (
+    check_labels,
+    check_size,
+    find_ner,
+    labelled_logits,
+    make_store,
+    pipes_from,
+)
+from spacy_btl.pipeline.stored import StoredPipe
+from spacy_btl.tags import O_TAG, TagScheme
+
+SETTINGS = ("n_neighbors", "votes", "mix", "tau", "transitions")
+
+
+class FittedPipe(StoredPipe):
+    """The settings of a calibrator, its store and its maps. See `make_knn_calibrator`."""
+
+    def __init__(
+        self,
+        nlp: Language | None,
+        *,
+        search: Search,
+        name: str = "knn_calibrator",
+        ner: str = "ner",
+        n_neighbors: int = 17,
+        votes: Votes = "uniform",
+        mix: float = 1.0,
+        tau: Tau = 0.0,
+        transitions: float = 0.0,
+    ):
+        self.nlp = nlp
+        self.name = name
+        self.ner = ner
+        self.n_neighbors = n_neighbors
+        self.votes: Votes = votes
+        self.mix = mix
+        self.tau = tau
+        self.transitions = transitions
+        self.search = search
+        self._warned: set[str] = set()
+        self._check_settings()
+        install_extensions()
+
+    @property
+    def store(self) -> Store | None:
+        """What it was fitted to; None while unfitted. With mix = 0 and without transitions it needs
+        the `ner` pipe's tags only."""
+        needs_rows = self.mix > 0 or self.transitions > 0
+        if self._store is None and not needs_rows and self.nlp is not None:
+            ner = self._ner_pipe()
+            return make_store(ner, empty_rows(len(ner.tag_scheme)))
+        return self._store
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its probabilities and decisions depend on."""
+        return {key: getattr(self, key) for key in SETTINGS}
+
+    @property
+    def tag_scheme(self) -> TagScheme:
+        """The tags of the C columns of the probabilities; of nothing but `O` while unfitted."""
+        store = self.store
+        return TagScheme(store.labels, store.scheme) if store else TagScheme(())
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """Keep the logits of annotated tokens, as the pipes before this one compute them.
+
+        examples (Iterable[Example]): The training documents (the paper), or others.
+        RAISES: CalibratorError, without a `btl_ner` pipe before this one, an entity in the corpus,
+            or `n_neighbors` tokens; PipelineError, for an entity type that the `ner` pipe lacks.
+        """
+        ner = self._ner_pipe()
+        self.fit_rows(labelled_logits(self._pipeline(), examples, ner=ner, before=self.name))
+
+    def fit_rows(self, rows: LabelledRows) -> None:
+        """Keep labelled rows, and forget the maps, which were fitted to others.
+
+        RAISES: CalibratorError, without an entity or `n_neighbors` tokens.
+        """
+        if not (rows.tags != O_TAG).any():
+            raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
+        store = make_store(self._ner_pipe(), rows)
+        check_size(store, self.n_neighbors, reader=self.name)
+        self._use(store)
+        self.maps = None
+
+    def fit_map(self, examples: Iterable[Example]) -> None:
+        """Fit the maps that make probabilities and confidence honest, for the present settings.
+
+        examples (Iterable[Example]): Documents that the network did not train on, nor the store.
+        RAISES: CalibratorError, while unfitted, or without an annotated token or an entity found.
+        """
+        store = self.fitted_store()
+        held_out = self.read_held_out(examples)
+        p_knn = self.neighbor_probabilities(held_out.logits[held_out.seen]) if self.mix else None
+        self.maps = fit_maps(
+            held_out,
+            p_knn,
+            store=store,
+            settings=self.settings,
+        )
+
+    def read_held_out(self, examples: Iterable[Example]) -> HeldOut:
+        """Read documents, by the pipes before this one, for maps to be fitted on.
+
+        RAISES: As `fit_map`.
+        """
+        self.fitted_store()
+        nlp = self._pipeline()
+        disable = pipes_from(nlp, self.name)
+        return read_held_out(nlp, examples, ner=self._ner_pipe(), reader=self.name, disable=disable)
+
+    def neighbor_probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
+        """What the neighbours say of raw logits [N, C] that are not all zero, float64 [N, C].
+
+        RAISES: CalibratorError, while unfitted.
+        """
+        if self._store is None:
+            raise CalibratorError(f"No neighbour votes in '{self.name}': it is not fitted.")
+        store = self._store
+        check_size(store, self.n_neighbors, reader=self.name)
+        distances, rows = self.search.query(logits, self.n_neighbors)
+        shares = vote_shares(distances, store.tags[rows], len(store.prior), self.votes)
+        return smooth(shares, store.prior, self.n_neighbors)
+
+    def fitted_store(self) -> Store:
+        """What it was fitted to. RAISES: CalibratorError, while unfitted."""
+        if self.store is None:
+            raise CalibratorError(f"'{self.name}' is not fitted: fit it before its maps.")
+        return self.store
+
+    def _ner_pipe(self) -> BtlNer:
+        return find_ner(self._pipeline(), self.ner, reader=self.name)
+
+    def _pipeline(self) -> Language:
+        if self.nlp is None:
+            raise CalibratorError(f"'{self.name}' runs in a worker: use the original here.")
+        return self.nlp
+
+    def _check_settings(self) -> None:
+        in_range = self.n_neighbors >= 1 and 0 <= self.mix <= 1 and self.transitions >= 0
+        if not in_range or self.votes not in get_args(Votes):
+            raise CalibratorError(
+                f"'{self.name}' needs n_neighbors >= 1, mix from 0 to 1, transitions >= 0, and "
+                f"votes 'uniform' or 'distance'; it got {self.n_neighbors}, {self.mix}, "
+                f"{self.transitions} and {self.votes!r}."
+            )
+
+    def _check_labels(self, store: Store) -> None:
+        if self.nlp is not None:
+            check_labels(store, self._ner_pipe(), reader=self.name)
+
+    def _use(self, store: Store) -> None:
+        super()._use(store)
+        if len(store.tags):
+            self.search.fit(store.logits)

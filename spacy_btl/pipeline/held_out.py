@@ -1,0 +1,218 @@
+"""Held-out documents as arrays: logits, gold tags, and which runs of tags are right entities.
+
+Entities are read from tags here without spaCy's spans, so that hundreds of settings can be tried on
+one reading of the documents. They are those of `TagScheme.decode`, and right as spaCy's scorer has
+it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.neighbors.store import LabelledRows
+from spacy_btl.neighbors.votes import Probabilities
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.labelled_logits import BATCH_SIZE, read_logits
+from spacy_btl.tags import LINE_END, MISSING, TagScheme
+
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """N tokens that are not white space, R tokens and M entities of the annotation.
+
+    The tokens of the annotation are counted on from document to document.
+
+    logits (float32 [N, C]): Raw logits; a row of zeros for a token that the encoder never saw.
+    tags (int16 [N]): Gold tags; MISSING without annotation.
+    documents, starts, ends (int32 [N]): As in `LabelledRows`.
+    begins (bool [N]): Whether an entity cannot go on from the token before: the first token of a
+        document or of a line.
+    gold_starts, gold_ends (int64 [N]): The first token of the annotation that the token aligns to,
+        and the one after the last; -1 if there is none.
+    annotated (bool [R]): Whether entity annotation is there.
+    gold_ents (int64 [M, 3]): First token, the one after the last, number of the type from 1
+        (0 for one that the pipe lacks).
+    """
+
+    logits: NDArray[np.float32]
+    tags: NDArray[np.int16]
+    documents: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    begins: NDArray[np.bool_]
+    gold_starts: NDArray[np.int64]
+    gold_ends: NDArray[np.int64]
+    annotated: NDArray[np.bool_]
+    gold_ents: NDArray[np.int64]
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which tokens the encoder saw, bool [N]."""
+        return np.any(self.logits != 0, axis=1)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which tokens it saw and are annotated, bool [N]."""
+        return self.seen & (self.tags != MISSING)
+
+    def rows(self) -> LabelledRows:
+        """Those tokens as rows of a store."""
+        names = [field.name for field in fields(LabelledRows)]
+        return LabelledRows(**{name: getattr(self, name)[self.labelled] for name in names})
+
+
+class Entities(NamedTuple):
+    """The P entities that tags make, and what becomes of them.
+
+    types (int64 [P]): Numbers of their types, from 1.
+    p (float64 [P]): The least of their tokens' probabilities of being of their type.
+    right (bool [P]): Whether boundaries and type are those of a gold entity.
+    """
+
+    types: Ints
+    p: Probabilities
+    right: NDArray[np.bool_]
+
+
+def read_held_out(
+    nlp: Language,
+    examples: Iterable[Example],
+    *,
+    ner: BtlNer,
+    reader: str,
+    disable: Sequence[str] = (),
+) -> HeldOut:
+    """Run a pipeline over copies of the predicted docs of examples and read the tokens.
+
+    ner (BtlNer): The pipe that the logits come from.
+    reader (str): What wants them, for an error.
+    disable (Sequence[str]): Pipes that are not run.
+    RAISES: CalibratorError, if the docs carry no logits; PipelineError, for an entity type that
+        the `ner` pipe lacks.
+    """
+    scheme = ner.tag_scheme
+    pairs = (
+        (example.predicted.copy(), (number, example.reference))
+        for number, example in enumerate(examples)
+    )
+    parts = [_empty(len(scheme))]
+    docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
+    for doc, (number, reference) in docs:
+        logits = read_logits(doc, len(scheme), ner=ner.name, reader=reader)
+        parts.append(_read(Example(doc, reference), logits, scheme, number))
+    return concatenate(parts)
+
+
+def _empty(n_tags: int) -> HeldOut:
+    return HeldOut(
+        logits=np.zeros((0, n_tags), "float32"),
+        tags=np.zeros(0, "int16"),
+        documents=np.zeros(0, "int32"),
+        starts=np.zeros(0, "int32"),
+        ends=np.zeros(0, "int32"),
+        begins=np.zeros(0, "bool"),
+        gold_starts=np.zeros(0, "int64"),
+        gold_ends=np.zeros(0, "int64"),
+        annotated=np.zeros(0, "bool"),
+        gold_ents=np.zeros((0, 3), "int64"),
+    )
+
+
+def _read(example: Example, logits: NDArray[np.float32], scheme: TagScheme, number: int) -> HeldOut:
+    doc, reference = example.predicted, example.reference
+    tags = scheme.encode(example).astype("int16")
+    words = [token for token in doc if not token.is_space]
+    numbers = np.array([token.i for token in words], dtype="int64")
+    aligned = [example.alignment.x2y[token.i] for token in words]
+    types = {label: i for i, label in enumerate(scheme.types, start=1)}
+    ents = [(ent.start, ent.end, types.get(ent.label_, 0)) for ent in reference.ents]
+    return HeldOut(
+        logits=logits[numbers],
+        tags=tags[numbers],
+        documents=np.full(len(words), number, dtype="int32"),
+        starts=np.array([token.idx for token in words], dtype="int32"),
+        ends=np.array([token.idx + len(token) for token in words], dtype="int32"),
+        begins=_begins(doc)[numbers],
+        gold_starts=np.array([a[0] if len(a) else -1 for a in aligned], dtype="int64"),
+        gold_ends=np.array([a[-1] + 1 if len(a) else -1 for a in aligned], dtype="int64"),
+        annotated=np.array([token.ent_iob != 0 for token in reference], dtype="bool"),
+        gold_ents=np.array(ents, dtype="int64").reshape(-1, 3),
+    )
+
+
+def _begins(doc: Doc) -> NDArray[np.bool_]:
+    """Whether each token comes first in the doc, or behind a line end and white space only."""
+    begins = np.ones(len(doc), dtype="bool")
+    for token in doc[1:]:
+        before = doc[token.i - 1]
+        begins[token.i] = before.is_space and (
+            begins[before.i] or bool(LINE_END.search(before.text))
+        )
+    return begins
+
+
+def concatenate(parts: Sequence[HeldOut]) -> HeldOut:
+    """The tokens of one or more parts, in their order; they keep the numbers of their documents."""
+    before = np.cumsum([0, *(len(part.annotated) for part in parts[:-1])])
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(HeldOut)
+    }
+    for name in ("gold_starts", "gold_ends"):
+        shifted = [
+            np.where(getattr(part, name) < 0, -1, getattr(part, name) + n)
+            for part, n in zip(parts, before, strict=True)
+        ]
+        arrays[name] = np.concatenate(shifted)
+    ents = [part.gold_ents + np.array([n, n, 0]) for part, n in zip(parts, before, strict=True)]
+    arrays["gold_ents"] = np.concatenate(ents)
+    return HeldOut(**arrays)
+
+
+def read_entities(
+    held_out: HeldOut, tags: Ints, p: Probabilities, *, scheme: TagScheme
+) -> Entities:
+    """The entities that tags make, less those where annotation is missing.
+
+    tags (int [N]): Decided tags.
+    p (float64 [N, C]): Probabilities.
+    """
+    types = scheme.tag_types[tags]
+    starts = (types != np.concatenate([[0], types[:-1]])) | held_out.begins
+    if scheme.scheme == "BIO":
+        starts |= tags % 2 == 1
+    inside = np.flatnonzero(types)
+    runs = np.cumsum(starts)[inside]
+    first = inside[np.flatnonzero(np.diff(runs, prepend=0))]
+    last = inside[np.flatnonzero(np.diff(runs, append=np.inf))]
+    if not len(inside):
+        return Entities(types[:0], np.zeros(0), np.zeros(0, "bool"))
+    columns = np.flatnonzero(np.diff(scheme.tag_types, prepend=-1))
+    p_types = np.add.reduceat(p[inside], columns, axis=1)[np.arange(len(inside)), types[inside]]
+    least = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
+    spans = np.stack([held_out.gold_starts[first], held_out.gold_ends[last], types[first]], axis=1)
+    unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
+    known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
+    known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
+    right = _are_in(spans[known], held_out.gold_ents)
+    return Entities(types[first][known], np.minimum(least[known], 1.0), right)
+
+
+def _are_in(spans: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which spans [P, 3] are among the gold ones [M, 3]; each gold one is found once."""
+    _, first, same = np.unique(
+        np.concatenate([gold, spans]), axis=0, return_index=True, return_inverse=True
+    )
+    is_gold = first[same[len(gold) :]] < len(gold)
+    _, once = np.unique(same[len(gold) :], return_index=True)
+    is_first = np.zeros(len(spans), dtype="bool")
+    is_first[once] = True
+    return is_gold & is_first

@@ -1,0 +1,156 @@
+"""The whole command on a tiny BERT: its results, and what a kill costs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import spacy
+import srsly
+from spacy.training import Corpus
+from typer.testing import CliRunner
+
+from spacy_btl.cli import btl
+from spacy_btl.evaluation.experiment import plan, read_experiment
+from spacy_btl.evaluation.predictions import Predictions, predict
+from tests.evaluation.conftest import experiment_file
+
+RUNNER = CliRunner()
+
+
+def arguments(file, folder):
+    return [
+        *("ablate", str(file), "--cache", str(folder / "cells")),
+        *("--output", str(folder / "results"), "--workers", "2"),
+    ]
+
+
+def birth(cells):
+    """When each finished cell was made: a cell that is trained again has another number."""
+    return {
+        folder.name: (folder / "cost.json").stat().st_ino
+        for folder in cells.glob("*")
+        if (folder / "cost.json").exists() and not folder.name.endswith(".part")
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_bert, corpus_path, tmp_path_factory):
+    """An experiment that was killed at several moments and then left to finish."""
+    folder = tmp_path_factory.mktemp("experiment")
+    file = experiment_file.__wrapped__(tiny_bert, corpus_path, folder)()
+    survivors = {}
+    for seconds_after_a_cell in (0.5, 3.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "spacy", "btl", *arguments(file, folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        before = len(survivors)
+        deadline = time.monotonic() + 300
+        while len(birth(folder / "cells")) <= before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(seconds_after_a_cell)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        now = birth(folder / "cells")
+        assert survivors.items() <= now.items()
+        survivors = now
+    result = RUNNER.invoke(btl, arguments(file, folder))
+    assert result.exit_code == 0, result.output
+    return file, folder, survivors, result.output
+
+
+def test_a_kill_loses_no_finished_cell_and_repeats_none(finished):
+    file, folder, survivors, _ = finished
+    assert survivors
+    assert survivors.items() <= birth(folder / "cells").items()
+    assert set(birth(folder / "cells")) == {
+        cell.key for cell in plan(read_experiment(file), folder / "cells")
+    }
+    assert not list((folder / "cells").glob("*.part"))
+    made = birth(folder / "cells")
+    assert RUNNER.invoke(btl, arguments(file, folder)).exit_code == 0
+    assert birth(folder / "cells") == made
+
+
+def test_results_hold_every_arm_and_decoding_with_intervals_costs_and_tests(finished):
+    _, folder, _, _ = finished
+    summary = srsly.read_json(folder / "results" / "experiment.json")
+    assert not summary["missing"]
+    assert [(row["arm"], row["decoding"]) for row in summary["results"]] == [
+        ("ATL", "arg-max"),
+        ("ATL", "kNN"),
+        ("BTL", "arg-max"),
+    ]
+    for row in summary["results"]:
+        assert row["folds"] == [0, 1]
+        assert row["documents"] == 8
+        for interval in row["metrics"].values():
+            assert interval["low"] <= interval["mean"] <= interval["high"]
+        assert row["cost"]["optimizer_steps"] == row["cost"]["encoder_passes"] == 3
+        assert row["cost"]["seconds"] > 0
+        assert row["cost"]["peak_memory_mb"] > 50
+        tested = row.get("versus_baseline", {})
+        assert bool(tested) == (row is not summary["results"][0])
+        assert all(test["p"] <= test["p_holm"] <= 1 for test in tested.values())
+
+
+def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
+    """Training the same config by hand, and decoding with the whole pipeline."""
+    file, folder, _, _ = finished
+    cell = next(c for c in plan(read_experiment(file), folder / "cells") if c.arm == "ATL")
+    command = ["-m", "spacy", "train", str(folder / "cells" / cell.key / "config.cfg")]
+    paths = [f"--paths.{part}={cell.documents[part]}" for part in ("train", "dev")]
+    subprocess.run(
+        [sys.executable, *command, *paths, "--output", str(folder / "by-hand")],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    nlp = spacy.load(folder / "by-hand" / "model-last")
+    by_hand = predict(nlp, Corpus(cell.documents["test"])(nlp))
+    files = (folder / "cells" / cell.key).glob("predictions-*.npz")
+    kept = [Predictions.load(path) for path in files]
+    errors = [abs(each.probabilities - by_hand.probabilities).max() for each in kept]
+    assert min(errors) < 1e-4  # arg-max
+    assert max(errors) > 1e-3  # kNN
+
+
+def test_tables_hold_a_row_per_arm_and_decoding(finished):
+    _, folder, _, output = finished
+    markdown = (folder / "results" / "experiment.md").read_text("utf-8").splitlines()
+    assert len(markdown) == 2 + 3
+    page = (folder / "results" / "experiment.html").read_text("utf-8")
+    assert page.count("<tr>") == 1 + 3
+    assert "experiment.md" in output
+
+
+def test_the_summary_names_what_is_missing(finished, tmp_path):
+    file, folder, _, _ = finished
+    spec = srsly.read_yaml(file)
+    spec["seeds"] = [0, 1]
+    srsly.write_yaml(tmp_path / "more.yml", spec)
+    command = arguments(tmp_path / "more.yml", folder)
+    result = RUNNER.invoke(btl, [*command, "--summary-only"])
+    assert result.exit_code == 0, result.output
+    summary = srsly.read_json(folder / "results" / "more.json")
+    assert len(summary["missing"]) == 4
+    assert all(row["seeds"] == [0] for row in summary["results"])
+
+
+def test_a_training_that_fails_is_named(finished, tmp_path):
+    file, _, _, _ = finished
+    spec = srsly.read_yaml(file)
+    spec["overrides"]["components.transformer.model.window"] = 256  # the tiny BERT reads 64
+    srsly.write_yaml(tmp_path / "failing.yml", spec)
+    result = RUNNER.invoke(btl, arguments(tmp_path / "failing.yml", tmp_path))
+    assert result.exit_code == 1
+    assert "fold 0" in result.output
+    assert "train.log" in result.output
+    assert not list((tmp_path / "cells").glob("*/cost.json"))

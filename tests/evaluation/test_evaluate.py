@@ -1,0 +1,201 @@
+"""`evaluate` as a whole: models and corpora from disk, against spaCy's own figures and by hand."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.training import Corpus
+
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.evaluation.evaluate import evaluate
+from tests.conftest import SENTENCES, make_examples
+
+
+def corpus(path: Path, *notes: tuple[str, list[tuple[int, int, str]]]) -> Path:
+    nlp = spacy.blank("en")
+    docs = []
+    for text, entities in notes:
+        doc = nlp(text)
+        doc.ents = [doc.char_span(*entity) for entity in entities]
+        docs.append(doc)
+    DocBin(docs=docs).to_disk(path)
+    return path
+
+
+def ruler(path: Path, **words: str) -> Path:
+    """A pipeline that finds words by rule."""
+    nlp = spacy.blank("en")
+    patterns = [{"label": label, "pattern": word} for word, label in words.items()]
+    nlp.add_pipe("entity_ruler").add_patterns(patterns)
+    nlp.meta["name"] = "ruled"
+    nlp.meta["version"] = "1.2.3"
+    nlp.to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ruled")
+    return ruler(path, fever="Sign", cough="Sign", crp="Test", today="Drug")
+
+
+@pytest.fixture(scope="module")
+def calibrated(trained_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3}).fit(make_examples(nlp))
+    nlp.add_pipe("doc_cleaner")
+    path = tmp_path_factory.mktemp("calibrated")
+    nlp.to_disk(path)
+    return path
+
+
+def test_figures_are_those_of_nlp_evaluate(trained_path, corpus_path):
+    metrics = evaluate(str(trained_path), corpus_path)
+    nlp = spacy.load(trained_path)
+    expected = nlp.evaluate(list(Corpus(corpus_path)(nlp)))
+    for ours, theirs in (
+        ("entity_micro_p", "ents_p"),
+        ("entity_micro_r", "ents_r"),
+        ("entity_micro_f", "ents_f"),
+        ("entity_macro_f", "ents_macro_f"),
+        ("uar", "tag_uar"),
+        ("token_macro_f", "tag_macro_f"),
+    ):
+        assert metrics["figures"][ours]["value"] == pytest.approx(expected[theirs])
+        assert expected[theirs] > 0
+    assert metrics["types"].keys() == expected["ents_per_type"].keys()
+    for label, row in expected["ents_per_type"].items():
+        for ours, theirs in (("precision", "p"), ("recall", "r"), ("f", "f")):
+            assert metrics["types"][label][ours]["value"] == pytest.approx(row[theirs])
+    assert metrics["documents"] == 2 * len(SENTENCES)
+    assert metrics["mentions"] == 2 * sum(len(entities) for _, entities in SENTENCES)
+
+
+def test_figures_by_hand(ruled, tmp_path):
+    path = corpus(
+        tmp_path / "c.spacy",
+        ("fever today , cough", [(0, 5, "Sign"), (14, 19, "Sign")]),
+        ("crp and fever", [(0, 3, "Value")]),
+        ("no pain , fever", [(3, 7, "Sign"), (10, 15, "Sign")]),
+    )
+    with pytest.warns(UserWarning, match="'Value'"):
+        metrics = evaluate(str(ruled), path)
+    figures = {name: row["value"] for name, row in metrics["figures"].items()}
+    # Found: fever, cough and fever rightly; today, crp (Value) and a fever (not gold) wrongly.
+    assert figures["entity_micro_p"] == pytest.approx(3 / 6)
+    assert figures["entity_micro_r"] == pytest.approx(3 / 5)
+    assert figures["entity_micro_f"] == pytest.approx(6 / 11)
+    sign = metrics["types"]["Sign"]
+    assert (sign["support"], sign["precision"]["value"], sign["recall"]["value"]) == (
+        4,
+        3 / 4,
+        3 / 4,
+    )
+    assert figures["entity_macro_f"] == pytest.approx((0.75 + 0) / 2)  # of Sign and Value
+    # Recall of the token classes: O 4 of 6 (not "today" and a "fever"), Sign 3 of 4, Value 0 of 1.
+    assert figures["uar"] == pytest.approx((4 / 6 + 3 / 4 + 0) / 3)
+
+
+def test_a_pipeline_of_other_pipes_has_all_but_calibration(ruled, corpus_path):
+    with pytest.warns(UserWarning, match="does not know"):
+        metrics = evaluate(str(ruled), corpus_path)
+    assert metrics["model"] == "en_ruled 1.2.3"
+    assert {"uar", "partial_macro_f"} <= metrics["figures"].keys()
+    assert metrics["curve"] is None
+    assert metrics["calibration"] == {"tokens": None, "entities": None}
+    assert metrics["versus"] is None
+
+
+def test_a_calibrated_pipeline_has_all(calibrated, corpus_path):
+    """The logits that the figures need are read before the pipeline's `doc_cleaner` drops them."""
+    metrics = evaluate(str(calibrated), corpus_path)
+    assert {"token_ece", "token_nll", "entity_ece"} <= metrics["figures"].keys()
+    assert sum(row["n"] for row in metrics["calibration"]["entities"]["bins"]) > 0
+    n_tokens = sum(sum(row) for row in metrics["confusion"]["counts"])
+    assert sum(row["n"] for row in metrics["calibration"]["tokens"]["bins"]) == n_tokens
+    at_zero = next(row for row in metrics["curve"] if row["tau"] == 0)
+    assert at_zero["uar"] == pytest.approx(metrics["figures"]["uar"]["value"])
+
+
+def test_it_is_plain_json_and_the_seed_decides(calibrated, corpus_path):
+    metrics = evaluate(str(calibrated), corpus_path, seed=1)
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert evaluate(str(calibrated), corpus_path, seed=1) == metrics
+    assert evaluate(str(calibrated), corpus_path, seed=2) != metrics
+
+
+def test_two_models_are_compared(trained_path, ruled, corpus_path):
+    with pytest.warns(UserWarning, match="does not know"):
+        metrics = evaluate(str(trained_path), corpus_path, versus=str(ruled))
+    with pytest.warns(UserWarning, match="does not know"):
+        other = evaluate(str(ruled), corpus_path)
+    assert metrics["versus"]["model"] == other["model"]
+    assert "token_ece" not in metrics["versus"]["figures"]
+    for name, row in metrics["versus"]["figures"].items():
+        values = [part["figures"][name]["value"] for part in (metrics, other)]
+        assert row["difference"] == pytest.approx(values[0] - values[1])
+        assert row["p"] <= row["p_holm"]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_models_that_tokenize_otherwise_are_not_compared(trained_path, tmp_path, corpus_path):
+    nlp = spacy.load(ruler(tmp_path / "a", crp="Test"))
+    nlp.tokenizer.add_special_case("fever", [{"ORTH": "fev"}, {"ORTH": "er"}])
+    nlp.to_disk(tmp_path / "b")
+    with (
+        pytest.warns(UserWarning, match="does not know"),
+        pytest.raises(PipelineError, match="tokenizers differ"),
+    ):
+        evaluate(str(trained_path), corpus_path, versus=str(tmp_path / "b"))
+
+
+def test_text_comes_only_when_asked_for(ruled, tmp_path):
+    notes = [("", []), ("severe pain", [(7, 11, "Sign")])]  # an empty note shifts no other
+    path = corpus(tmp_path / "c.spacy", *notes)
+    assert "severe" not in json.dumps(evaluate(str(ruled), path))
+    metrics = evaluate(str(ruled), path, with_text=True)
+    (error,) = metrics.pop("errors")
+    assert error["kind"] == "missed"
+    assert error["text"] == "severe pain"
+    assert metrics == evaluate(str(ruled), path)
+
+
+def test_a_gold_type_unknown_to_the_model_counts_as_missed_with_one_warning(trained_path, tmp_path):
+    text, entities = SENTENCES[0]
+    path = corpus(tmp_path / "c.spacy", (text, [*entities, (4, 11, "Person")]))
+    with pytest.warns(UserWarning, match="'Person'") as caught:
+        metrics = evaluate(str(trained_path), path)
+    assert len(caught) == 1
+    row = metrics["types"]["Person"]
+    assert (row["support"], row["recall"]["value"]) == (1, 0)
+    assert metrics["figures"]["entity_micro_r"]["value"] == pytest.approx(3 / 4)
+
+
+def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, tmp_path):
+    renamed = tmp_path / "corpus.bin"
+    renamed.write_bytes(corpus_path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metrics = evaluate(str(trained_path), renamed)
+    assert metrics == evaluate(str(trained_path), corpus_path)
+
+
+def test_what_cannot_be_scored_is_a_clear_error(ruled, corpus_path, tmp_path):
+    model = str(ruled)
+    (tmp_path / "broken.spacy").write_bytes(corpus_path.read_bytes()[:-10])
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    DocBin(docs=[Doc(spacy.blank("en").vocab)]).to_disk(tmp_path / "empty.spacy")
+    for name, path, kind, message in (
+        ("en_gone", corpus_path, PipelineError, "no package and no pipeline folder"),
+        (model, tmp_path / "gone.spacy", CorpusError, "gone.spacy: no such file"),
+        (model, tmp_path / "broken.spacy", CorpusError, "broken.spacy: not a .spacy file"),
+        (model, corpus(tmp_path / "n.spacy"), CorpusError, "n.spacy: holds no document"),
+        (model, corpus(tmp_path / "o.spacy", ("no", [])), CorpusError, "o.spacy: has no entity"),
+        (model, tmp_path / "empty.spacy", CorpusError, "empty.spacy: has no entity"),
+        (str(tmp_path / "blank"), corpus_path, PipelineError, "No pipe of .* finds entities"),
+    ):
+        with pytest.raises(kind, match=message):
+            evaluate(name, path)

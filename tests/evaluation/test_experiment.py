@@ -1,0 +1,100 @@
+"""What an experiment file may hold, and which cells it stands for."""
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import DocBin
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.evaluation.experiment import plan, read_experiment
+
+
+def test_cells_are_arms_by_folds_by_seeds(experiment_file, tmp_path):
+    file = experiment_file(seeds=[0, 1])
+    cells = plan(read_experiment(file), tmp_path / "cells")
+    assert [(cell.arm, cell.fold, cell.seed) for cell in cells] == [
+        (arm, fold, seed) for seed in (0, 1) for fold in (0, 1) for arm in ("ATL", "BTL")
+    ]
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_test_parts_cover_every_document_once(experiment_file, tmp_path):
+    cells = plan(read_experiment(experiment_file()), tmp_path / "cells")
+    tests = {cell.fold: note_ids(cell.documents["test"]) for cell in cells}
+    assert sorted(tests[0] + tests[1]) == sorted(set(tests[0] + tests[1]))
+    assert len(tests[0] + tests[1]) == 8
+    for cell in cells:
+        parts = [note_ids(path) for path in cell.documents.values()]
+        assert len(set().union(*parts)) == sum(map(len, parts))
+
+
+def test_smaller_training_sets_lie_in_larger_ones(experiment_file, tmp_path):
+    arms = {
+        str(share): {"decodings": ["arg-max"], "train_share": share} for share in (0.25, 0.5, 1.0)
+    }
+    file = experiment_file(arms=arms, baseline=["0.25", "arg-max"])
+    cells = [cell for cell in plan(read_experiment(file), tmp_path / "cells") if cell.fold == 0]
+    quarter, half, whole = (set(note_ids(cell.documents["train"])) for cell in cells)
+    assert quarter < half < whole
+
+
+def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_bert):
+    def keys(**changes):
+        cells = plan(read_experiment(experiment_file(**changes)), tmp_path / "cells")
+        return {(cell.arm, cell.fold): cell.key for cell in cells}
+
+    before = keys()
+    assert keys(title="Another title") == before
+    assert keys(decodings={"arg-max": {}, "kNN": {"fit_on": "dev"}}) == before
+    for changes in (
+        {"overrides": {**srsly.read_yaml(experiment_file())["overrides"], "training.dropout": 0.2}},
+        {"seeds": [7]},
+        {"split_seed": 1},
+    ):
+        assert not set(keys(**changes).values()) & set(before.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"folds": 1}, "folds"),
+        ({"baseline": ["ATL", "magic"]}, "ATL, magic"),
+        ({"arms": {"ATL": {"decodings": ["magic"]}}}, "magic"),
+        ({"arms": {"ATL": {"decodings": ["arg-max"], "folds": [5]}}}, "5"),
+    ],
+)
+def test_a_flawed_file_is_refused(experiment_file, changes, message):
+    with pytest.raises(PipelineError, match=message):
+        read_experiment(experiment_file(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overrides": {"training.max_steps": 0}}, "max_steps"),
+        ({"config": "none.cfg"}, r"none\.cfg"),
+        (
+            {"arms": {name: {"decodings": ["arg-max"]} for name in ("ATL", "again")}},
+            "same training",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused(experiment_file, tmp_path, changes, message):
+    with pytest.raises(PipelineError, match=message):
+        plan(read_experiment(experiment_file(**changes)), tmp_path / "cells")
+
+
+def test_no_yaml_is_refused(tmp_path):
+    path = tmp_path / "experiment.yml"
+    for content in ("a: [", "just text", ""):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(PipelineError, match=r"experiment\.yml"):
+            read_experiment(path)
+    with pytest.raises(PipelineError, match=r"none\.yml"):
+        read_experiment(tmp_path / "none.yml")
+
+
+def note_ids(path):
+    docs = DocBin(store_user_data=True).from_disk(path).get_docs(spacy.blank("en").vocab)
+    return [doc.user_data["note_id"] for doc in docs]

@@ -1,0 +1,164 @@
+"""What is read from a pipeline, kept in a file, and pooled."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import spacy
+from scipy.special import softmax
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.evaluation.predictions import Predictions, pool, predict
+from tests.conftest import bert_pipeline, make_examples, train
+from tests.evaluation.made_up import predictions_of, random_predictions, tagger
+
+
+def equal(left, right):
+    return all(
+        np.array_equal(getattr(left, field.name), getattr(right, field.name))
+        for field in fields(Predictions)
+        if field.name != "confidence"
+    ) and np.array_equal(left.confidence, right.confidence, equal_nan=True)
+
+
+def test_classes_entities_and_documents_by_hand():
+    predictions = predictions_of(
+        [(["O", "B-Sign", "I-Sign"], ["B-Drug", "O", "B-Sign"]), (["O"], ["O"])]
+    )
+    assert predictions.classes == ("O", "Drug", "Sign")
+    assert predictions.n_docs == 2
+    assert predictions.token_docs.tolist() == [0, 0, 0, 1]
+    assert predictions.gold.tolist() == [0, 2, 2, 0]
+    assert predictions.predicted.tolist() == [1, 0, 2, 0]
+    assert predictions.gold_ents.tolist() == [(0, 1, 3, 2)]
+    assert predictions.predicted_ents.tolist() == [(0, 0, 1, 1), (0, 2, 3, 2)]
+    assert np.isnan(predictions.confidence).all()
+    assert predictions.probabilities is None
+    assert predictions.prior is None
+
+
+def annotate(gold, *tags):
+    """What a pipeline says that tags the words of gold."""
+    doc = Doc(gold.vocab, [token.text for token in gold], user_data={"tags": list(tags)})
+    return predict(tagger(), [Example(doc, gold)])
+
+
+def test_white_space_and_what_is_not_annotated_are_left_out():
+    gold = Doc(tagger().vocab, ["fever", "\n", "cough", "today"], ents=["B-Sign", "O", "O", "O"])
+    predictions = annotate(gold, "B-Sign", "O", "O", "O")
+    assert predictions.gold.tolist() == [1, 0, 0]
+    gold = Doc(tagger().vocab, ["fever", "and", "cough", "today"])
+    gold.set_ents([Span(gold, 0, 1, label="Sign")], missing=[gold[2:]], default="outside")
+    predictions = annotate(gold, "B-Sign", "O", "B-Sign", "O")
+    assert predictions.gold.tolist() == [1, 0]
+    assert predictions.predicted_ents.tolist() == [(0, 0, 1, 1)]
+
+
+def test_entities_are_in_the_tokens_of_the_annotation():
+    gold = Doc(tagger().vocab, ["heart-attack", "today"], ents=["B-Sign", "O"])
+    doc = Doc(
+        tagger().vocab,
+        ["heart", "-", "attack", "today"],
+        spaces=[False, False, True, True],
+        user_data={"tags": ["B-Sign", "I-Sign", "I-Sign", "O"]},
+    )
+    predictions = predict(tagger(), [Example(doc, gold)])
+    assert predictions.predicted_ents.tolist() == predictions.gold_ents.tolist() == [(0, 0, 1, 1)]
+    assert predictions.gold.tolist() == [1, 1, 1, 0]
+
+
+def test_probabilities_are_the_softmax_of_the_logits(trained):
+    predictions = predict(trained, make_examples(trained))
+    ner = trained.get_pipe("ner")
+    assert predictions.classes == ("O", *sorted(ner.labels))
+    columns = [predictions.classes.index(label) for label in ("O", *ner.labels)]
+    docs = [trained(example.predicted) for example in make_examples(trained)]
+    expected = np.concatenate([softmax(doc._.token_logits, axis=1) for doc in docs])
+    assert predictions.probabilities[:, columns] == pytest.approx(expected, abs=1e-5)
+    assert predictions.prior[columns] == pytest.approx(ner.prior)
+    assert (predictions.probabilities.argmax(axis=1) == predictions.predicted).all()
+
+
+def test_a_calibrators_probabilities_come_first_and_a_cleaner_takes_nothing(trained_path):
+    nlp = spacy.load(trained_path)
+    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
+    calibrator.fit(make_examples(nlp))
+    cleaned = {"_.token_probabilities": None, "_.token_logits": None}
+    nlp.add_pipe("doc_cleaner", config={"attrs": cleaned})
+    predictions = predict(nlp, make_examples(nlp))
+    columns = [predictions.classes.index(label) for label in ("O", *calibrator.tag_scheme.types)]
+    with nlp.select_pipes(disable=["doc_cleaner"]):
+        docs = [nlp(example.predicted) for example in make_examples(nlp)]
+    expected = np.concatenate([doc._.token_probabilities for doc in docs])
+    assert predictions.probabilities[:, columns] == pytest.approx(expected, abs=1e-5)
+    confidence = [ent._.confidence for doc in docs for ent in doc.ents]
+    assert predictions.confidence == pytest.approx(confidence, abs=1e-5)
+
+
+def test_the_tags_of_a_type_are_added_up(tiny_bert):
+    nlp = train(bert_pipeline(tiny_bert, scheme="BIO"), steps=2)
+    predictions = predict(nlp, make_examples(nlp))
+    assert predictions.probabilities.shape[1] == len(predictions.classes) == 5
+    assert predictions.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert predictions.prior.sum() == pytest.approx(1)
+
+
+def test_docs_are_left_as_they_were(trained):
+    examples = make_examples(trained)
+    predict(trained, examples)
+    assert not any(example.predicted.ents for example in examples)
+
+
+def test_no_document_is_an_error(trained):
+    with pytest.raises(PipelineError, match="nothing to score"):
+        predict(trained, [])
+
+
+@pytest.mark.parametrize(
+    "predictions", [random_predictions(), predictions_of([(["O", "O"], ["O", "O"])])]
+)
+def test_a_file_keeps_all(predictions, tmp_path):
+    predictions.save(tmp_path / "p.npz")
+    assert equal(Predictions.load(tmp_path / "p.npz"), predictions)
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.npz"]
+
+
+def test_damaged_files_are_a_clear_error(tmp_path):
+    random_predictions().save(tmp_path / "p.npz")
+    whole = (tmp_path / "p.npz").read_bytes()
+    np.savez(tmp_path / "other.npz", classes=np.array(["O"]))
+    (tmp_path / "cut.npz").write_bytes(whole[:-40])
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("gone", "cut", "text", "other"):
+        with pytest.raises(CorpusError, match=f"{name}.npz: not a file of predictions"):
+            Predictions.load(tmp_path / f"{name}.npz")
+
+
+def test_pooled_folds_keep_their_classes_by_name():
+    first = predictions_of([(["B-Sign", "O"], ["B-Sign", "O"])])
+    second = predictions_of([(["B-Drug"], ["B-Test"]), (["B-Sign"], ["B-Sign"])])
+    assert equal(
+        pool([first, second]),
+        predictions_of(
+            [
+                (["B-Sign", "O"], ["B-Sign", "O"]),
+                (["B-Drug"], ["B-Test"]),
+                (["B-Sign"], ["B-Sign"]),
+            ]
+        ),
+    )
+
+
+def test_pooled_probabilities_are_in_the_columns_of_their_classes():
+    first, second = random_predictions(2), random_predictions(3)
+    second = replace(second, classes=("O", "Aim", "Sign", "Test"))
+    pooled = pool([first, second])
+    assert pooled.classes == ("O", "Aim", "Rare", "Sign", "Test")
+    n = len(first.gold)
+    assert (pooled.probabilities[:n, [0, 2, 3, 4]] == first.probabilities).all()
+    assert (pooled.probabilities[n:, [0, 1, 3, 4]] == second.probabilities).all()
+    assert not pooled.probabilities[:n, 1].any()
+    assert pooled.prior is None
+    assert pool([first, replace(second, probabilities=None)]).probabilities is None

@@ -1,0 +1,125 @@
+"""What goes into metrics.json."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, log_loss
+
+from spacy_btl.evaluation.counts import document_counts, total
+from spacy_btl.evaluation.figures import figures, type_figures
+from spacy_btl.evaluation.intervals import SAMPLES
+from spacy_btl.evaluation.predictions import pool
+from spacy_btl.evaluation.summary import summarize
+from tests.evaluation.made_up import CLASSES, predictions_of, random_predictions
+
+PREDICTIONS = random_predictions()
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return summarize([PREDICTIONS], seed=3)
+
+
+def test_it_is_plain_json(metrics):
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert summarize([PREDICTIONS], seed=3) == metrics
+
+
+def test_what_was_measured(metrics):
+    assert metrics["documents"] == 20
+    assert metrics["mentions"] == len(PREDICTIONS.gold_ents)
+    assert (metrics["seed"], metrics["samples"]) == (3, SAMPLES)
+
+
+def test_figures_have_values_and_bounds(metrics):
+    values = figures(total(document_counts(PREDICTIONS)))
+    assert metrics["figures"].keys() == values.keys()
+    for name, row in metrics["figures"].items():
+        assert row["value"] == pytest.approx(values[name])
+        assert list(row) == ["value", "low", "high"]
+        assert row["low"] < row["high"]
+
+
+def test_types_have_figures_of_entities_with_bounds_and_of_tokens_without(metrics):
+    values = type_figures(total(document_counts(PREDICTIONS)))
+    for i, label in enumerate(CLASSES[1:]):
+        row = metrics["types"][label]
+        assert row["support"] == (PREDICTIONS.gold_ents["label"] == 1 + i).sum()
+        assert row["token_support"] == (PREDICTIONS.gold == 1 + i).sum()
+        for name in ("precision", "recall", "f"):
+            assert row[name]["value"] == pytest.approx(values[name][i])
+            assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
+        for name in ("token_recall", "token_f"):
+            assert row[name] == pytest.approx(values[name][i])
+
+
+def test_types_come_from_the_rarest_to_the_commonest():
+    predictions = predictions_of(
+        [
+            (["B-Sign", "B-Sign", "B-Sign"], ["B-Sign", "B-Sign", "B-Sign"]),
+            (["B-Test", "B-Test", "O"], ["B-Test", "O", "B-Drug"]),
+            (["B-Finding", "O", "B-Finding"], ["O", "O", "O"]),
+        ]
+    )
+    predictions = replace(predictions, classes=(*predictions.classes, "Unseen"))
+    types = summarize([predictions], seed=0)["types"]
+    # Drug: predicted, never gold. Equal support: by name. Unseen: neither, so there is no row.
+    support = [(label, row["support"]) for label, row in types.items()]
+    assert support == [("Drug", 0), ("Finding", 2), ("Test", 2), ("Sign", 3)]
+    assert types["Drug"]["recall"] == {"value": 0, "low": 0, "high": 0}
+    assert types["Test"]["recall"]["value"] == 0.5
+    assert types["Test"]["precision"]["value"] == 1
+
+
+def test_confusion_is_scikit_learns(metrics):
+    assert metrics["confusion"]["classes"] == list(CLASSES)
+    matrix = confusion_matrix(PREDICTIONS.gold, PREDICTIONS.predicted)
+    assert metrics["confusion"]["counts"] == matrix.tolist()
+
+
+def test_confusion_has_the_classes_that_occur():
+    predictions = predictions_of([(["B-Sign", "O"], ["B-Drug", "O"])])
+    predictions = replace(predictions, classes=(*predictions.classes, "Unseen"))
+    assert summarize([predictions], seed=0)["confusion"] == {
+        "classes": ["O", "Drug", "Sign"],
+        "counts": [[1, 0, 0], [0, 0, 0], [0, 1, 0]],
+    }
+
+
+def test_reliability_is_scikit_learns(metrics):
+    p = PREDICTIONS.probabilities.astype(float)
+    right = p.argmax(axis=1) == PREDICTIONS.gold
+    shares, confidences = calibration_curve(right, p.max(axis=1), n_bins=15)
+    tokens = metrics["calibration"]["tokens"]
+    assert len(tokens["bins"]) == 15
+    assert sum(row["n"] for row in tokens["bins"]) == len(right)
+    held = [row for row in tokens["bins"] if row["n"]]
+    assert [row["accuracy"] for row in held] == pytest.approx(shares)
+    assert [row["confidence"] for row in held] == pytest.approx(confidences)
+    assert tokens["ece"] == metrics["figures"]["token_ece"]["value"]
+    loss = log_loss(PREDICTIONS.gold, PREDICTIONS.probabilities, labels=range(4))
+    assert tokens["nll"] == pytest.approx(loss, rel=1e-5)
+    entities = metrics["calibration"]["entities"]
+    n_known = (~np.isnan(PREDICTIONS.confidence)).sum()
+    assert sum(row["n"] for row in entities["bins"]) == n_known
+
+
+def test_what_a_pipeline_gives_no_numbers_for_is_none():
+    metrics = summarize([predictions_of([(["B-Sign", "O"], ["O", "O"])])], seed=0)
+    assert metrics["curve"] is None
+    assert metrics["calibration"] == {"tokens": None, "entities": None}
+    assert not [name for name in metrics["figures"] if "ece" in name]
+    assert metrics["figures"]["entity_micro_p"]["value"] == 0
+
+
+def test_folds_are_pooled(metrics):
+    other = random_predictions(5, gold_seed=1)
+    both = summarize([PREDICTIONS, other], seed=0)
+    assert both["documents"] == 25
+    pooled = summarize([pool([PREDICTIONS, other])], seed=0)
+    assert both["figures"] == pooled["figures"]
+    assert pooled["curve"] is None  # which fold's prior?
+    assert len(both["curve"]) == len(metrics["curve"])

@@ -1,0 +1,127 @@
+"""Entities read from arrays, against spaCy's spans and spaCy's scorer."""
+
+import numpy as np
+import pytest
+import spacy
+from spacy.scorer import get_ner_prf
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.errors import CalibratorError, PipelineError
+from spacy_btl.pipeline.annotations import LOGITS, install_extensions
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.decoding import span_confidence
+from spacy_btl.pipeline.held_out import HeldOut, concatenate, read_entities, read_held_out
+from spacy_btl.tags import MISSING, TagScheme
+from tests.conftest import make_examples
+
+TYPES = ["Sign", "Test"]
+# White space inside, at the ends and between lines, and a token that the annotation has as two.
+WORDS = ["\n", "a", "b", " ", "c", "d", "\u2009", "\n", " ", "e", "fg", "h", "\n", "\n", "i", " "]
+FINER = [*WORDS[:10], "f", "g", *WORDS[11:]]
+
+
+def make_nlp(scheme: str) -> spacy.Language:
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("btl_ner", name="ner", config={"scheme": scheme})
+    for label in TYPES:
+        pipe.add_label(label)
+    install_extensions()
+    nlp.disable_pipe("ner")  # its logits are made up here
+    return nlp
+
+
+def make_doc(nlp: spacy.Language, words: list[str]) -> Doc:
+    return Doc(nlp.vocab, words=words, spaces=[False] * len(words))
+
+
+def example(nlp: spacy.Language, rng: np.random.Generator, n_tags: int) -> Example:
+    """Random logits on a doc, and random annotation, partly missing, on another tokenization."""
+    doc, reference = make_doc(nlp, WORDS), make_doc(nlp, FINER)
+    logits = rng.normal(0, 1, (len(doc), n_tags)).astype("float32")
+    logits[rng.random(len(doc)) < 0.1] = 0
+    doc._.set(LOGITS, logits)
+    ents = TagScheme(TYPES).decode(reference, rng.choice(3, len(reference), p=[0.5, 0.3, 0.2]))
+    missing = [reference[4:7]] if rng.random() < 0.5 else []
+    ents = [ent for ent in ents if not missing or ent.end <= 4 or ent.start >= 7]
+    reference.set_ents(ents, missing=missing)
+    return Example(doc, reference)
+
+
+def read(nlp: spacy.Language, examples: list[Example]) -> HeldOut:
+    ner = nlp.get_pipe("ner")
+    assert isinstance(ner, BtlNer)
+    return read_held_out(nlp, examples, ner=ner, reader="a test")
+
+
+@pytest.mark.parametrize("scheme_name", ["IO", "BIO"])
+@pytest.mark.parametrize("seed", range(15))
+def test_entities_are_spacys_and_right_as_spacys_scorer_has_it(scheme_name, seed):
+    rng = np.random.default_rng(seed)
+    nlp = make_nlp(scheme_name)
+    scheme = TagScheme(TYPES, scheme_name)
+    examples = [example(nlp, rng, len(scheme)) for _ in range(6)]
+    held_out = read(nlp, examples)
+    p = rng.dirichlet(np.ones(len(scheme)), len(held_out.tags))
+    tags = rng.integers(0, len(scheme), len(p))
+    found = read_entities(held_out, tags, p, scheme=scheme)
+
+    expected = []
+    for number, eg in enumerate(examples):
+        doc = eg.predicted
+        words = [token.i for token in doc if not token.is_space]
+        of_doc = held_out.documents == number
+        doc_tags, doc_p = np.zeros(len(doc), dtype=int), np.zeros((len(doc), len(scheme)))
+        doc_tags[words], doc_p[words] = tags[of_doc], p[of_doc]
+        doc.set_ents(scheme.decode(doc, doc_tags))
+        expected += [(span.label_, span_confidence(span, doc_p, scheme)) for span in doc.ents]
+    scores = get_ner_prf(examples)
+    n_gold = sum(len(eg.reference.ents) for eg in examples)
+    n_right = int(found.right.sum())
+    assert len(held_out.gold_ents) == n_gold
+    if len(found.right):
+        assert scores["ents_p"] == pytest.approx(n_right / len(found.right))
+    assert scores["ents_r"] == pytest.approx(n_right / max(n_gold, 1))
+    if held_out.annotated.all():
+        labels = [TYPES[i - 1] for i in found.types]
+        assert labels == [label for label, _ in expected]
+        np.testing.assert_allclose(found.p, [value for _, value in expected])
+
+
+def test_tokens_are_those_that_are_no_white_space(trained_path):
+    nlp = spacy.load(trained_path)
+    ner = nlp.get_pipe("ner")
+    doc = nlp.make_doc("fever \n \u200b cough")
+    eg = Example.from_dict(doc, {"entities": [(0, 5, "Sign")]})
+    eg.reference.set_ents(list(eg.reference.ents), missing=[eg.reference[3:]])
+    with pytest.warns(UserWarning, match="no wordpiece"):
+        held_out = read_held_out(nlp, [eg], ner=ner, reader="a test")
+    words = [token for token in doc if not token.is_space]
+    assert held_out.starts.tolist() == [token.idx for token in words]
+    assert held_out.ends.tolist() == [token.idx + len(token) for token in words]
+    assert held_out.tags[0] == 1 + ner.labels.index("Sign")
+    assert held_out.tags[-1] == MISSING
+    assert held_out.seen.tolist() == [token.text != "\u200b" for token in words]
+    assert held_out.rows().tags.tolist() == [held_out.tags[0]]
+    assert doc._.get(LOGITS) is None  # it was a copy that was read
+
+
+def test_parts_are_joined_as_if_read_at_once(trained_path):
+    nlp = spacy.load(trained_path)
+    ner = nlp.get_pipe("ner")
+    examples = make_examples(nlp)
+    parts = [read_held_out(nlp, [eg], ner=ner, reader="a test") for eg in examples]
+    joined, whole = concatenate(parts), read_held_out(nlp, examples, ner=ner, reader="a test")
+    np.testing.assert_allclose(joined.logits, whole.logits, atol=1e-4)
+    for name in ("tags", "starts", "ends", "begins", "gold_starts", "gold_ends", "gold_ents"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+
+
+def test_what_cannot_be_read_is_a_clear_error(trained_path):
+    nlp = spacy.load(trained_path)
+    ner = nlp.get_pipe("ner")
+    eg = Example.from_dict(nlp.make_doc("fever"), {"entities": [(0, 5, "Person")]})
+    with pytest.raises(PipelineError, match="'Person', which this model does not know"):
+        read_held_out(nlp, [eg], ner=ner, reader="a test")
+    with pytest.raises(CalibratorError, match="reached 'a test' without token logits"):
+        read_held_out(nlp, make_examples(nlp), ner=ner, reader="a test", disable=["ner"])
