@@ -1,6 +1,7 @@
 """`python -m spacy btl bias-test`: which way of training keeps the classes' shares."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby, product
@@ -44,12 +45,18 @@ def bias_test_cli(
     with the shares that it was trained on.
     """
     from spacy.cli._util import setup_gpu
+    from spacy.vocab import Vocab
 
-    from spacy_btl.corpora.docbin import write_file
+    from spacy_btl.corpora.docbin import read_docs, write_file
     from spacy_btl.evaluation.bias import LOSSES, BiasTest, run_bias_test
     from spacy_btl.evaluation.bias_summary import plot_bias, summarize
+    from spacy_btl.evaluation.random_labels import read_shares
+    from spacy_btl.pipeline.files import base_name
 
     setup_gpu(gpu_id, silent=True)
+    docs = read_docs(corpus, Vocab())
+    for drawn in shares:  # not after minutes of training
+        read_shares(drawn, docs, per.value)
     test = BiasTest(corpus, per.value, config, steps)
     runs = []
     for drawn, seed, loss in product(shares, range(seeds), LOSSES):
@@ -57,17 +64,24 @@ def bias_test_cli(
         runs.append(run_bias_test(test, shares=drawn, loss=loss, seed=seed))
     summary = summarize(runs)
     print_summary(summary)
-    settings = {
-        "corpus": corpus.name,
-        "per": per.value,
-        "config": config and config.name,
-        "steps": steps,
-        "seeds": list(range(seeds)),
-    }
-    results = _rounded({"settings": settings, "summary": summary, "runs": runs})
+    settings: dict[str, Any] = {"shares": shares, "per": per.value, "steps": steps, "seeds": seeds}
+    if config is not None:
+        settings["config"] = base_name(str(config))
+    command = _command(base_name(str(corpus)), settings)
+    results = {"command": command, **settings, "losses": LOSSES, "summary": summary, "runs": runs}
+    results = _rounded(results)
     write_file(output / "bias.json", (json.dumps(results, indent=1) + "\n").encode("utf-8"))
     write_file(output / "bias.svg", plot_bias(summary))
     msg.good(f"Wrote {output / 'bias.json'} and bias.svg")
+
+
+def _command(corpus: str, settings: Mapping[str, Any]) -> str:
+    """What to type for the same results."""
+    words = ["python", "-m", "spacy", "btl", "bias-test", corpus, "--output", "DIR"]
+    for name, value in settings.items():
+        for item in value if isinstance(value, list) else [value]:
+            words += [f"--{name}", str(item)]
+    return shlex.join(words)
 
 
 def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:

@@ -27,7 +27,6 @@ def tune_cli(
     model: str = typer.Argument(..., help="A calibrated pipeline: a package name or a folder"),
     dev: Path = typer.Argument(..., help="The .spacy file of documents that nothing was fitted to"),
     output: Path = typer.Argument(..., help="The folder to save the tuned pipeline in"),
-    per_type: bool = typer.Option(False, "--per-type", help="Adapt the tau of each type as well"),
     tolerance: float = typer.Option(
         0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
     ),
@@ -41,7 +40,7 @@ def tune_cli(
     from spacy_btl.pipeline.tune import tune
 
     msg.info(f"Tuning {model} on {dev}")
-    tuned = tune(model, dev, output, per_type=per_type, tolerance=tolerance)
+    tuned = tune(model, dev, output, tolerance=tolerance)
     _print(tuned)
     msg.good(f"Saved to {output}")
 
@@ -49,11 +48,9 @@ def tune_cli(
 def _print(tuned: "Tuned") -> None:
     """Print what was chosen, and the figures before and after."""
     console = Console(markup=False, highlight=False)
-    if isinstance(tuned.tau, dict):
-        taus = ", ".join(f"{label} {tau:g}" for label, tau in tuned.tau.items())
-    else:
-        taus = f"{tuned.tau:g}"
-    console.print(f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {taus}\n")
+    console.print(
+        f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {tuned.tau:g}\n"
+    )
     table = Table("on these documents", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -117,11 +117,10 @@ def _decode(folder: Path, decoding: Decoding) -> None:
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     calibrator = nlp.add_pipe("knn_calibrator", config=decoding.calibrator)
     nlp.disable_pipe("ner")  # its logits are on the docs
-    if calibrator.store is None or decoding.tune != "no":
+    if calibrator.store is None or decoding.tune:
         calibrator.fit(_examples(folder, decoding.fit_on, nlp))
-    if decoding.tune != "no":
-        per_type = decoding.tune == "per type"
-        tune_calibrator(calibrator, _examples(folder, "dev", nlp), per_type=per_type)
+    if decoding.tune:
+        tune_calibrator(calibrator, _examples(folder, "dev", nlp))
     elif decoding.map_on_dev:
         calibrator.fit_map(_examples(folder, "dev", nlp))
     predict(nlp, _examples(folder, "test", nlp)).save(folder / prediction_name(decoding))

@@ -33,14 +33,14 @@ class Decoding(_Strict):
     calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {mix: 0}, the default, is arg-max.
     fit_on (str): The documents of its store: "train" or "dev".
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
-    tune (str): Whether `mix`, `tau` and `transitions` are chosen on the dev documents, as
-        `python -m spacy btl tune` does: "no", "yes" or "per type". Then the maps are fitted too.
+    tune (bool): Whether `mix`, `tau` and `transitions` are chosen on the dev documents, as
+        `python -m spacy btl tune` does. Then the maps are fitted too.
     """
 
     calibrator: dict[str, Any] = {"mix": 0.0}
     fit_on: Literal["train", "dev"] = "train"
     map_on_dev: bool = False
-    tune: Literal["no", "yes", "per type"] = "no"
+    tune: bool = False
 
 
 class Arm(_Strict):

@@ -15,7 +15,6 @@ from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.store import Store
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.confidence import decide_held_out, fit_maps, fit_tokens, mixed
-from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.pipeline.held_out import HeldOut, read_entities
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
@@ -25,8 +24,6 @@ MIXES = (0.0, 0.5, 1.0)
 TRANSITIONS = (0.0, 0.2, 0.35, 0.5)
 # From those that favour the common types to those that favour the rare ones.
 TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
-# How often the taus of all types are gone through; they rarely change after the second time.
-MAX_ROUNDS = 5
 
 
 class Scores(NamedTuple):
@@ -46,13 +43,13 @@ class Scores(NamedTuple):
 class Tuned:
     """What was chosen, and what it is worth on the held-out documents.
 
-    mix (float), tau (float | Dict[str, float]), transitions (float): The settings.
+    mix (float), tau (float), transitions (float): The settings.
     plain (Scores): Of the network's arg-max: mix = 0, tau = 0, transitions = 0.
     chosen (Scores): Of the settings.
     """
 
     mix: float
-    tau: Tau
+    tau: float
     transitions: float
     plain: Scores
     chosen: Scores
@@ -75,7 +72,7 @@ class Judge:
         """The tags."""
         return TagScheme(self.store.labels, self.store.scheme)
 
-    def score(self, p: Probabilities, tau: Tau, transitions: float) -> Scores:
+    def score(self, p: Probabilities, tau: float, transitions: float) -> Scores:
         """Score the decisions by probabilities [N, C]."""
         tags = decide_held_out(self.held_out, p, self.store, tau, transitions)
         scored = self.held_out.tags != MISSING
@@ -102,9 +99,7 @@ class Judge:
         )
 
 
-def tune(
-    model: str, corpus: Path, output: Path, *, per_type: bool = False, tolerance: float = 0.01
-) -> Tuned:
+def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> Tuned:
     """Choose `mix`, `tau` and `transitions` on held-out documents, and fit the maps for them.
 
     The settings have the greatest UAR of those that keep the token macro F1 of the network's
@@ -113,7 +108,6 @@ def tune(
     model (str): A calibrated pipeline: a package name or a folder.
     corpus (Path): The `.spacy` file of documents that neither the network nor the calibrator had.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
-    per_type (bool): Adapt the tau of each class, the others held, after the common one.
     tolerance (float): How much of entity micro F1 may be given up.
     RAISES: BtlError, where the model, the corpus or the output cannot be used.
     """
@@ -124,7 +118,7 @@ def tune(
     if not any(doc.ents for doc in docs):
         raise CalibratorError(f"{corpus}: has no entity, so there is nothing to tune on.")
     examples = Corpus(corpus).make_examples(nlp, docs)
-    tuned = tune_calibrator(calibrator, examples, per_type=per_type, tolerance=tolerance)
+    tuned = tune_calibrator(calibrator, examples, tolerance=tolerance)
     nlp.get_pipe_config(calibrator.name).update(
         {key: getattr(tuned, key) for key in ("mix", "tau", "transitions")}
     )
@@ -137,7 +131,6 @@ def tune_calibrator(
     calibrator: KnnCalibrator,
     examples: Iterable[Example],
     *,
-    per_type: bool = False,
     tolerance: float = 0.01,
 ) -> Tuned:
     """The same for a fitted calibrator in place, by examples."""
@@ -145,7 +138,7 @@ def tune_calibrator(
     held_out = calibrator.read_held_out(examples)
     p_knn = calibrator.neighbor_probabilities(held_out.logits[held_out.seen])
     judge = Judge(held_out, store, tolerance)
-    tuned = choose(judge, p_knn, per_type=per_type)
+    tuned = choose(judge, p_knn)
     calibrator.mix, calibrator.tau = tuned.mix, tuned.tau
     calibrator.transitions = tuned.transitions
     calibrator.maps = fit_maps(
@@ -171,7 +164,7 @@ def find_calibrator(nlp: Language, model: str) -> KnnCalibrator:
     )
 
 
-def choose(judge: Judge, p_knn: Probabilities, *, per_type: bool) -> Tuned:
+def choose(judge: Judge, p_knn: Probabilities) -> Tuned:
     """Choose settings.
 
     p_knn (float64 [S, C]): What the neighbours say of the tokens that the encoder saw.
@@ -182,31 +175,13 @@ def choose(judge: Judge, p_knn: Probabilities, *, per_type: bool) -> Tuned:
     best = Tuned(0.0, 0.0, 0.0, plain, plain)
     for (mix, p), transitions, tau in product(by_mix.items(), TRANSITIONS, TAUS):
         best = _better(judge, best, mix, p, tau, transitions)
-    if per_type:
-        best = _adapt_types(judge, best, by_mix[best.mix])
     return best
 
 
 def _better(
-    judge: Judge, best: Tuned, mix: float, p: Probabilities, tau: Tau, transitions: float
+    judge: Judge, best: Tuned, mix: float, p: Probabilities, tau: float, transitions: float
 ) -> Tuned:
     scores = judge.score(p, tau, transitions)
     if scores.uar > best.chosen.uar and judge.allows(scores, best.plain):
         return Tuned(mix, tau, transitions, best.plain, scores)
-    return best
-
-
-def _adapt_types(judge: Judge, best: Tuned, p: Probabilities) -> Tuned:
-    """Change the tau of one class after the other, `O` among them, while that brings anything."""
-    classes = ("O", *judge.scheme.types)
-    taus = dict(zip(classes, np.full(len(classes), best.tau).tolist(), strict=True))
-    for _ in range(MAX_ROUNDS):
-        before = best
-        for label in classes:
-            for tau in TAUS:
-                better = _better(judge, best, best.mix, p, {**taus, label: tau}, best.transitions)
-                if better is not best:
-                    best, taus = better, {**taus, label: tau}
-        if best is before:
-            break
     return best

@@ -23,9 +23,10 @@ def test_prints_and_writes_what_was_found(corpus_path, tmp_path):
     status, output = run(corpus_path, "--output", tmp_path / "new", *small)
     assert status == 0, output
     written = json.loads((tmp_path / "new" / "bias.json").read_text())
-    assert written["settings"] == {
-        "corpus": "sentences.spacy", "per": "token", "config": None, "steps": 2, "seeds": [0],
-    }  # fmt: skip
+    assert written["command"] == (
+        "python -m spacy btl bias-test sentences.spacy --output DIR --shares 90/10 --per token "
+        "--steps 2 --seeds 1"
+    )
     assert [row["loss"] for row in written["runs"]] == list(LOSSES)
     again = run_bias_test(BiasTest(corpus_path, steps=2), shares="90/10", loss="ATL", seed=0)
     tv = written["runs"][0]["readings"]["softmax"]["tv"]
@@ -38,7 +39,7 @@ def test_prints_and_writes_what_was_found(corpus_path, tmp_path):
 def test_errors_are_told_in_a_line(corpus_path, tmp_path):
     for args, message in (
         ((tmp_path / "gone.spacy",), "no such file"),
-        ((corpus_path, "--shares", "90/20"), "are no shares"),
+        ((corpus_path, "--shares", "90/10", "--shares", "90/20"), "are no shares"),
     ):
         status, output = run(*args, "--output", tmp_path / "out", "--steps", 1)
         assert status == 1

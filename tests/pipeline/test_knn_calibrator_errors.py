@@ -44,10 +44,11 @@ def test_unfitted_it_lets_entities_pass_and_warns_once(nlp, trained):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n_neighbors": 0}, {"mix": -0.1}, {"mix": 1.5}, {"votes": "best"}]
+    "wrong",
+    [{"n_neighbors": 0}, {"mix": -0.1}, {"mix": 1.5}, {"votes": "best"}, {"transitions": -1.0}],
 )
 def test_settings_out_of_range(nlp, pipe, wrong):
-    message = "needs n_neighbors >= 1, mix from 0 to 1, and votes 'uniform' or 'distance'"
+    message = "needs n_neighbors >= 1, mix from 0 to 1, transitions >= 0, and votes"
     with pytest.raises(CalibratorError, match=message):
         KnnCalibrator(nlp, search=sklearn_search(), **wrong)
     for name, value in wrong.items():
