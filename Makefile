@@ -1,4 +1,5 @@
 # `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
+# `make results`: docs/results.md and the README's table, from the committed result files.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -19,6 +20,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy spacy_btl scripts
+
+results: .venv/installed
+	$(BIN)/python scripts/results_page.py
+	$(BIN)/python scripts/results_table.py
 
 clean:
 	rm -rf .venv corpus training metrics packages assets/minilm project.lock

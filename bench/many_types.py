@@ -28,6 +28,7 @@ from spacy.training import Example
 from spacy_btl.corpora.docbin import write_docs, write_file
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.metrics import score_ner, token_confusion
+from spacy_btl.neighbors.decision import Transitions, count_pairs
 from spacy_btl.neighbors.votes import vote_shares
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
@@ -90,6 +91,11 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
     found["arg-max and spans"] = lambda: scheme.decode(gold, logits.argmax(axis=1))
     found["decode with tau per type and confidence"] = lambda: decode(
         gold, p, scheme=scheme, prior=prior, tau=tau
+    )
+    pairs = count_pairs(tags, np.zeros(TOKENS, dtype=int))
+    transitions = Transitions.from_pairs(pairs, len(scheme))
+    found["the same for the whole note, by transitions"] = lambda: decode(
+        gold, p, scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
     )
     found["votes of 17 neighbours"] = lambda: vote_shares(
         np.ones(rows.shape), rows, len(scheme), "uniform"

@@ -15,6 +15,9 @@ TEMPLATE = ROOT / "docs" / "results.md.jinja"
 RESULTS = ROOT / "experiments" / "results"
 BENCH = ROOT / "bench" / "results"
 
+# The decodings of the first table.
+MAIN = ("arg-max", "arg-max, tau 0.25", "kNN", "transitions", "as shipped", "tuned on dev")
+
 Result = dict[str, Any]
 
 
@@ -41,9 +44,21 @@ def difference(row: dict[str, float]) -> str:
     return "{difference:+.1f} ({low:+.1f} to {high:+.1f}, {p})".format(**figures, p=p)
 
 
-def rarest(ours: Result, theirs: Result, n: int = 10) -> list[tuple[str, Any, Any]]:
+def folds(result: Result) -> str:
+    """The folds that a result rests on, counted from 0."""
+    return ", ".join(map(str, result["folds"]))
+
+
+def rarest(usual: Result, ours: Result, n: int = 10) -> list[tuple[str, Any, Any]]:
     """The n types with the fewest mentions, and their figures in two results."""
-    return [(label, ours["types"][label], theirs["types"][label]) for label in ours["types"]][:n]
+    both = [label for label in usual["types"] if label in ours["types"]]
+    return [(label, usual["types"][label], ours["types"][label]) for label in both[:n]]
+
+
+def table(summary: dict[str, Any], decodings: tuple[str, ...]) -> str:
+    """The table of an experiment, of some of its decodings."""
+    kept = [result for result in summary["results"] if result["decoding"] in decodings]
+    return markdown_table({**summary, "results": kept})
 
 
 def page() -> str:
@@ -55,11 +70,11 @@ def page() -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "difference": difference}
-    environment.globals |= {"find": find, "rarest": rarest, "table": markdown_table}
+    environment.globals |= {"find": find, "folds": folds, "rarest": rarest, "table": table}
     data = {path.stem: srsly.read_json(path) for path in sorted(RESULTS.glob("*.json"))}
     bench = {path.stem: srsly.read_json(path) for path in sorted(BENCH.glob("*.json"))}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(**data, bench=bench)
+    return template.render(**data, MAIN=MAIN, bench=bench)
 
 
 def main() -> None:

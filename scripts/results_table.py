@@ -11,18 +11,21 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 ROWS = {
-    "maccrobat-atl": ("MACCROBAT", "all token labels, arg-max (the usual training)"),
+    "maccrobat-atl-argmax": ("MACCROBAT", "all token labels, arg-max (the usual training)"),
+    "maccrobat-atl": ("MACCROBAT", "all token labels, calibrator"),
     "maccrobat-argmax": ("MACCROBAT", "BTL, arg-max"),
-    "maccrobat": ("MACCROBAT", "BTL, kNN calibrator"),
-    "demo": ("demo notes", "BTL, kNN calibrator"),
+    "maccrobat": ("MACCROBAT", "BTL, calibrator"),
+    "demo": ("demo notes", "BTL, calibrator"),
     "demo-50": ("demo notes", "the same, from half of the training documents"),
     "demo-25": ("demo notes", "the same, from a quarter"),
 }
 FIGURES = {
-    "tag_uar": "UAR",
-    "tag_macro_f": "token macro F1",
-    "ents_f": "entity micro F1",
-    "ents_macro_f": "entity macro F1",
+    "uar": "UAR",
+    "token_macro_f": "token macro F1",
+    "entity_micro_f": "entity micro F1",
+    "entity_macro_f": "entity macro F1",
+    "token_ece": "token ECE",
+    "entity_ece": "entity ECE",
 }
 
 
@@ -34,9 +37,13 @@ def table() -> str:
     ]
     for name, (corpus, recipe) in ROWS.items():
         scores = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-        figures = " | ".join(f"{scores[key]:.1%}" for key in FIGURES)
+        figures = " | ".join(_figure(scores["figures"].get(key)) for key in FIGURES)
         lines.append(f"| {corpus}, {scores['documents']} documents | {recipe} | {figures} |")
     return "\n".join(lines) + "\n"
+
+
+def _figure(interval: dict[str, float] | None) -> str:
+    return "" if interval is None else f"{interval['value']:.1%}"
 
 
 def with_table(readme: str) -> str:

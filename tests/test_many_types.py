@@ -11,7 +11,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.metrics import score_ner
-from spacy_btl.neighbors.votes import vote_shares
+from spacy_btl.neighbors.decision import Transitions, count_pairs
+from spacy_btl.neighbors.votes import smooth, vote_shares
 from spacy_btl.objectives.binary import BinaryTokenLabels
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
@@ -71,16 +72,27 @@ def test_memory_of_a_loss_is_linear_in_the_types(loss):
     assert peak_ratio(make_call) < LINEAR
 
 
-def test_memory_of_decoding_is_linear_in_the_types():
+@pytest.mark.parametrize("weight", [0.0, 0.5])  # of the transitions between tags
+def test_memory_of_decoding_is_linear_in_the_types(weight):
     def make_call(n_types: int) -> Callable[[], object]:
         scheme, _, tags = made_up(n_types)
         doc = made_up_doc(scheme, tags)
         prior = np.full(len(scheme), 1 / len(scheme))
         tau = dict.fromkeys(scheme.types, 0.5)
+        pairs = count_pairs(tags, np.zeros(TOKENS, dtype=int))
 
         def call() -> object:
             shares = vote_shares(np.ones((TOKENS, 1)), tags[:, None], len(scheme), "uniform")
-            spans, confidences = decode(doc, shares, scheme=scheme, prior=prior, tau=tau)
+            transitions = Transitions.from_pairs(pairs, len(scheme))
+            spans, confidences = decode(
+                doc,
+                smooth(shares, prior, 1),
+                scheme=scheme,
+                prior=prior,
+                tau=tau,
+                transitions=transitions,
+                weight=weight,
+            )
             assert len(spans) == len(confidences) > 0
             return spans
 

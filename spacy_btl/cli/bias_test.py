@@ -38,7 +38,7 @@ def bias_test_cli(
     seeds: int = typer.Option(2, min=1, help="Trainings of each kind"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
 ) -> None:
-    """Train on random labels, and see whether predictions keep their shares.
+    """Train on random labels: does a loss keep their shares?
 
     Labels are drawn at random, so that nothing can be learned but how frequent they are. Every loss
     is trained briefly on part of the documents; on the others, what the network says is compared

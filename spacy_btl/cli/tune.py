@@ -31,7 +31,7 @@ def tune_cli(
         0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
     ),
 ) -> None:
-    """Choose mix, tau and transitions, so that the rare types are found.
+    """Choose how a calibrator decides: mix, tau, transitions.
 
     Takes the settings of the greatest UAR among those that keep the token F1 of the network's
     arg-max, and its entity F1 but for the tolerance; then maps probabilities and confidences to

@@ -15,7 +15,7 @@ def dice_loss(alpha: float = 0.01, smoothing: float = 1.0) -> TokenLoss:
     tags, and the mean over the tokens.
 
     alpha (float): How fast s falls as p nears 1. The defaults are the authors' for CoNLL 2003; at 1
-        the loss is content with p = 1/2.
+        surely wrong costs no more than surely right.
     smoothing (float): Above 0. The smaller, the more the other tags' probabilities weigh.
     """
     return DiceLoss(alpha, smoothing)

@@ -17,8 +17,10 @@ def run(*args: str | Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_prints_and_writes_what_was_found(corpus_path, tmp_path):
+def test_prints_and_writes_what_was_found(corpus_path, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
+    losses = {name: LOSSES[name] for name in ("ATL", "ATL, complement")}
+    monkeypatch.setattr("spacy_btl.evaluation.bias.LOSSES", losses)
     small = ("--steps", 2, "--seeds", 1, "--shares", "90/10")
     status, output = run(corpus_path, "--output", tmp_path / "new", *small)
     assert status == 0, output
@@ -27,7 +29,8 @@ def test_prints_and_writes_what_was_found(corpus_path, tmp_path):
         "python -m spacy btl bias-test sentences.spacy --output DIR --shares 90/10 --per token "
         "--steps 2 --seeds 1"
     )
-    assert [row["loss"] for row in written["runs"]] == list(LOSSES)
+    assert [row["loss"] for row in written["runs"]] == list(losses)
+    assert written["losses"] == losses
     again = run_bias_test(BiasTest(corpus_path, steps=2), shares="90/10", loss="ATL", seed=0)
     tv = written["runs"][0]["readings"]["softmax"]["tv"]
     assert tv == pytest.approx(again["readings"]["softmax"]["tv"], abs=1e-5)

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from tests.conftest import SENTENCES
+from spacy_btl.corpora.docbin import read_docs
+from tests.conftest import SENTENCES, bert_pipeline
 
 
 def run(*args: str | Path) -> tuple[int, str]:
@@ -72,3 +74,67 @@ def test_options_out_of_range_are_refused(option, value):
     assert status == 2
     assert f"Invalid value for '{option}'" in output
     assert option != "--votes" or "'uniform', 'distance'" in output
+
+
+def test_held_out_documents_make_confidence_honest(trained_path, corpus_path, tmp_path):
+    out = tmp_path / "out"
+    status, output = run(
+        trained_path, corpus_path, out, "--n-neighbors", "5", "--held-out", corpus_path
+    )
+    assert status == 0, output
+    maps = spacy.load(out).get_pipe("knn_calibrator").maps
+    assert maps.settings["n_neighbors"] == 5
+    status, output = run(trained_path, corpus_path, out, "--held-out", tmp_path / "gone.spacy")
+    assert status == 1
+    assert "gone.spacy: no such file" in output
+
+
+@pytest.fixture
+def config(tiny_bert, corpus_path, tmp_path) -> Path:
+    """A training config, without dev documents."""
+    config = bert_pipeline(tiny_bert).config.copy()
+    config["training"]["eval_frequency"] = 10
+    config["training"]["optimizer"]["learn_rate"] = 0.005
+    config.to_disk(tmp_path / "config.cfg")
+    return tmp_path / "config.cfg"
+
+
+def test_cross_fitting_trains_the_networks_of_the_folds(
+    trained_path, corpus_path, config, tmp_path
+):
+    out = tmp_path / "out"
+    options = ["--fit-on", "crossfit", "--config", config, "--folds", "2", "--n-neighbors", "5"]
+    status, output = run(
+        trained_path, corpus_path, out, *options, "--training.max_steps", "15", "--system.seed=1"
+    )
+    assert status == 0, output
+    assert "Training 2 networks" in output
+    nlp = spacy.load(out)
+    pipe = nlp.get_pipe("knn_calibrator")
+    docs = read_docs(corpus_path, nlp.vocab)
+    assert len(pipe.store.tags) == sum(len(doc) for doc in docs)
+    assert set(pipe.store.documents) == set(range(len(docs)))
+    assert pipe.maps is not None
+    # None of its logits are those of the pipeline's own network.
+    own = spacy.load(trained_path)(docs[0].text)._.token_logits
+    assert np.abs(pipe.store.logits[pipe.store.documents == 0] - own).max() > 0.1
+    data = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert str(tmp_path).encode() not in data
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "config.cfg"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--training.max_steps", "3"], "--training.max_steps goes with --fit-on crossfit only"),
+        (["--nonsense"], "--nonsense goes with --fit-on crossfit only"),
+        (["--config", "a.cfg"], "--config goes with --fit-on crossfit only"),
+        (["--fit-on", "crossfit"], "needs the --config of the training"),
+        (["--fit-on", "crossfit", "--config", "a.cfg", "--nonsense"], "No such option"),
+        (["--fit-on", "dev"], "Invalid value for '--fit-on'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    status, output = run("model", "corpus.spacy", "out", *options)
+    assert status == 2
+    assert message in " ".join(output.replace("│", "").split())

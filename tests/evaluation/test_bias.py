@@ -63,7 +63,7 @@ def test_arg_max_leaves_the_minority_out_and_the_softmax_does_not(tmp_path):
     DocBin(docs=[Doc(vocab, words=doc) for doc in words]).to_disk(tmp_path / "random.spacy")
     test = BiasTest(tmp_path / "random.spacy", steps=25)
     readings = run_bias_test(test, shares="90/10", loss="ATL", seed=0)["readings"]
-    assert readings["arg-max"]["shares"]["O"] > 0.99
+    assert readings["arg-max"]["shares"]["O"] > 0.95
     assert readings["softmax"]["shares"]["O"] == pytest.approx(0.9, abs=0.05)
     assert readings["kNN"]["shares"]["O"] == pytest.approx(0.9, abs=0.05)
 

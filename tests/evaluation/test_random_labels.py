@@ -18,7 +18,7 @@ def make_doc(n_tokens: int) -> Doc:
     return Doc(spacy.blank("en").vocab, words=words, ents=ents)
 
 
-DOC = make_doc(20000)
+DOC = make_doc(5000)
 
 
 @pytest.mark.parametrize("text", ["99/1", "70/20/10"])
@@ -29,10 +29,10 @@ def test_drawn_shares_are_those_asked_for(per, text):
     doc = with_random_labels(DOC, shares, per, np.random.default_rng(0))
     if per == "token":
         drawn = [tag for tag in gold_tags(Example(doc, doc)) if tag is not None]
-        assert len(drawn) == 16000  # white space draws nothing
+        assert len(drawn) == 4000  # white space draws nothing
     else:
         drawn = [ent.label_ for ent in doc.ents]
-        assert len(drawn) == 2000
+        assert len(drawn) == 500
     for label, share in shares.items():
         sampling_error = np.sqrt(share * (1 - share) / len(drawn))
         assert drawn.count(label) / len(drawn) == pytest.approx(share, abs=4 * sampling_error)
@@ -50,7 +50,7 @@ def test_labels_owe_nothing_to_the_text():
     """Per token the old annotation is gone: what was a mention is now as likely `O` as the rest."""
     drawn = with_random_labels(DOC, {"O": 0.5, "T1": 0.5}, "token", np.random.default_rng(0))
     inside = [drawn[ent.start].ent_type_ for ent in DOC.ents]
-    assert inside.count("T1") / len(inside) == pytest.approx(0.5, abs=0.05)
+    assert inside.count("T1") / len(inside) == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_same_seed_draws_the_same():

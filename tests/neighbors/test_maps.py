@@ -75,13 +75,13 @@ def test_the_curve_of_votes_is_the_most_likely_of_a_grid(tokens):
     assert losses[best] < log_loss(tags, p_knn) - 0.05  # there was something to mend
 
 
-def test_certainty_can_be_positive(tokens):
+def test_certainty_can_be_positive():
     """Where unanimous votes are right more often than the others make believe."""
     rng = np.random.default_rng(1)
     p = rng.dirichlet(np.full(C, 0.3), N)
     tags = draw(plain_map(p, 0.5, 0.4), rng)
     fitted = fit_token_map(np.zeros((N, C)), p, tags, PRIOR)
-    assert (fitted.sharpness, fitted.certainty) == pytest.approx((0.5, 0.4), abs=0.06)
+    assert (fitted.sharpness, fitted.certainty) == pytest.approx((0.5, 0.4), abs=0.1)
 
 
 def test_what_can_be_told_apart_without_error_stays_finite():

@@ -1,0 +1,34 @@
+"""Our experiment files: every arm can be planned, and its loss, batcher and corpus can be made."""
+
+from pathlib import Path
+
+import pytest
+from spacy import registry
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Corpus
+
+from spacy_btl.evaluation.experiment import plan, read_experiment
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "experiments").glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment(file)
+    one_corpus = dict.fromkeys(list(experiment.corpora)[:1], corpus_path)
+    small = {"corpora": one_corpus, "folds": 2, "dev": 0.25}
+    cells = plan(experiment.model_copy(update=small), tmp_path)
+    assert {cell.arm for cell in cells} == set(experiment.arms)
+    for cell in cells:
+        cell.config["paths"].update(train=str(cell.documents["train"]), dev=str(corpus_path))
+        config = cell.config.interpolate()
+        made = registry.resolve({"loss": config["components"]["ner"]["loss"]})
+        assert callable(made["loss"])
+        assert isinstance(registry.resolve(config["corpora"])["train"], Corpus)
+        training = registry.resolve(config["training"], schema=ConfigSchemaTraining)
+        assert callable(training["batcher"])
+    for decoding in experiment.decodings.values():
+        KnnCalibrator(None, search=None, **decoding.calibrator)
