@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from click import ClickException
 from spacy.cli._util import parse_config_overrides
 from wasabi import msg
 
@@ -88,4 +89,8 @@ def _crossfit(ctx: typer.Context, config: Path | None, folds: int, gpu: int) -> 
 
     if config is None:
         raise typer.BadParameter("--fit-on crossfit needs the --config of the training.")
-    return CrossFit(config, parse_config_overrides(ctx.args), folds=folds, gpu=gpu)
+    try:
+        overrides = parse_config_overrides(ctx.args)
+    except ClickException as error:  # of a click that need not be typer's own
+        raise typer.BadParameter(error.message) from None
+    return CrossFit(config, overrides, folds=folds, gpu=gpu)

@@ -48,9 +48,7 @@ def tune_cli(
 def _print(tuned: "Tuned") -> None:
     """Print what was chosen, and the figures before and after."""
     console = Console(markup=False, highlight=False)
-    console.print(
-        f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {tuned.tau:g}\n"
-    )
+    console.print(f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {tuned.tau:g}\n")
     table = Table("on these documents", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -71,4 +71,3 @@ def test_they_need_a_fitted_pipe_even_for_the_softmax(nlp):
     assert [(ent.text, ent.label_) for ent in doc.ents] == [
         (ent.text, ent.label_) for ent in before.ents
     ]
-
