@@ -96,11 +96,15 @@ def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
         for loss, readings in groupby(rows, key=lambda row: row["loss"]):
             cells = []
             for row in readings:
-                cells.append(f"{row['share']['mean']:.1%} ({row['tv']['mean']:.3f})")
+                cells.append(f"{row['share']['mean']:.1%} {row['tv']['mean']:.3f}")
             table.add_row(loss, *cells)
-        console.print(f"\n{drawn}: {row['majority']} has {row['empirical']:.1%} in training")
+        share, chance = f"{row['empirical']:.1%}", f"{row['chance']:.3f}"
+        console.print(f"\n{drawn}: {row['majority']} has {share} in training; chance {chance}")
         console.print(table)
-    console.print("\nThe share that each gives it (and the total variation distance of all shares)")
+    console.print(
+        "\nThe share that each reading gives it, and the total variation distance of all shares from "
+        "those in training; by chance the held-out labels have one too."
+    )
 
 
 def _rounded(value: Any) -> Any:

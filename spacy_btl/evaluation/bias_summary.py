@@ -19,8 +19,9 @@ def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     runs (Iterable[Mapping[str, Any]]): From `run_bias_test`.
     RETURNS (List[Dict[str, Any]]): `drawn`, `loss`, `reading` and `majority`; `empirical`, the
-        majority's share in training; and `{"mean", "low", "high"}`, the ends being those of the
-        seeds, of `share` (what the reading gives the majority), `tv` and `kl`.
+        majority's share in training; `chance`, the total variation distance of the held-out
+        tokens' labels; and `{"mean", "low", "high"}`, the ends being those of the seeds, of `share`
+        (what the reading gives the majority), `tv` and `kl`.
     """
     groups: defaultdict[tuple[str, str, str, str], list[dict[str, float]]] = defaultdict(list)
     for run in runs:
@@ -29,6 +30,7 @@ def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             groups[run["drawn"], run["loss"], reading, majority].append(
                 {
                     "empirical": run["empirical"][majority],
+                    "chance": run["chance"]["tv"],
                     "share": found["shares"][majority],
                     "tv": found["tv"],
                     "kl": found["kl"],
@@ -40,7 +42,7 @@ def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "loss": loss,
             "reading": reading,
             "majority": majority,
-            "empirical": float(np.mean([row["empirical"] for row in rows])),
+            **{key: float(np.mean([row[key] for row in rows])) for key in ("empirical", "chance")},
             **{key: _spread([row[key] for row in rows]) for key in ("share", "tv", "kl")},
         }
         for (drawn, loss, reading, majority), rows in groups.items()
@@ -74,7 +76,8 @@ def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, drawn in zip(axes, panels, strict=True):
             rows = [row for row in summary if row["drawn"] == drawn]
-            ax.axvline(rows[0]["empirical"], color="#888888", linestyle="--", zorder=0)
+            empirical = rows[0]["empirical"]
+            ax.axvline(empirical, color="#888888", linestyle="--", zorder=0, label="in training")
             for reading, marker, color in zip(readings, MARKERS, COLORS, strict=False):
                 points = [row for row in rows if row["reading"] == reading]
                 ax.plot(
@@ -88,7 +91,11 @@ def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
             ax.grid(axis="y", color="#dddddd")
             ax.spines[["top", "right"]].set_visible(False)
         axes[0].invert_yaxis()
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=len(readings) + 1,
+        )
         file = BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue()
