@@ -102,8 +102,8 @@ def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"\n{drawn}: {row['majority']} has {share} in training; chance {chance}")
         console.print(table)
     console.print(
-        "\nThe share that each reading gives it, and the total variation distance of all shares from "
-        "those in training; by chance the held-out labels have one too."
+        "\nThe share that each reading gives it, and the total variation distance of all shares "
+        "from those in training. Chance is that of the held-out labels."
     )
 
 

@@ -91,8 +91,7 @@ class BtlNer(TrainablePipe):
     It leaves the logits on `doc._.token_logits` (float32 [T, C]) for `knn_calibrator`; a token that
     the encoder never saw has an all-zero row, and is `O`.
 
-    unseen_tokens (int): How many tokens that are not white space went unseen so far, in this
-        process.
+    unseen_tokens (int): Tokens, white space aside, that went unseen so far, in this process.
     """
 
     def __init__(
@@ -138,8 +137,7 @@ class BtlNer(TrainablePipe):
 
     @property
     def label_data(self) -> dict[str, int]:
-        """What `spacy init labels` saves: the training tokens of each tag, `O` included. Nothing
-        before `initialize`."""
+        """What `spacy init labels` saves: training tokens per tag; nothing before `initialize`."""
         return dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=False))
 
     def add_label(self, label: str) -> int:
@@ -298,5 +296,4 @@ def count_tags(
 
 
 def has_tokens(example: Example) -> bool:
-    """Whether the predicted doc has any token."""
     return len(example.predicted) > 0
