@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import srsly
 from spacy import registry
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Corpus
@@ -12,6 +13,7 @@ from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "experiments").glob("*.yml"))
+FOLDS = sorted((ROOT / "experiments" / "folds").glob("*.json"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -32,3 +34,14 @@ def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
         assert callable(training["batcher"])
     for decoding in experiment.decodings.values():
         KnnCalibrator(None, search=None, **decoding.calibrator)
+
+
+@pytest.mark.parametrize("file", FOLDS, ids=lambda file: file.stem)
+def test_every_document_is_tested_once_and_never_where_it_was_trained(file):
+    folds = srsly.read_json(file)["folds"]
+    tested = [name for fold in folds for name in fold["test"]]
+    assert len(folds) == 5
+    assert len(tested) == len(set(tested))
+    for fold in folds:
+        parts = [set(names) for names in fold.values()]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == len(tested)
