@@ -5,6 +5,8 @@ from pathlib import Path
 
 import typer
 
+from spacy_btl.evaluation.tables import COLUMNS
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 README = ROOT / "README.md"
@@ -19,25 +21,17 @@ ROWS = {
     "demo-50": ("demo notes", "the same, from half of the training documents"),
     "demo-25": ("demo notes", "the same, from a quarter"),
 }
-FIGURES = {
-    "uar": "UAR",
-    "token_macro_f": "token macro F1",
-    "entity_micro_f": "entity micro F1",
-    "entity_macro_f": "entity macro F1",
-    "token_ece": "token ECE",
-    "entity_ece": "entity ECE",
-}
 
 
 def table() -> str:
     """The rows, as markdown."""
     lines = [
-        f"| corpus | recipe | {' | '.join(FIGURES.values())} |",
-        f"| --- | --- | {' | '.join('---:' for _ in FIGURES)} |",
+        f"| corpus | recipe | {' | '.join(COLUMNS.values())} |",
+        f"| --- | --- | {' | '.join('---:' for _ in COLUMNS)} |",
     ]
     for name, (corpus, recipe) in ROWS.items():
         scores = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-        figures = " | ".join(_figure(scores["figures"].get(key)) for key in FIGURES)
+        figures = " | ".join(_figure(scores["figures"].get(key)) for key in COLUMNS)
         lines.append(f"| {corpus}, {scores['documents']} documents | {recipe} | {figures} |")
     return "\n".join(lines) + "\n"
 
