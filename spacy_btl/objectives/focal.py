@@ -6,7 +6,7 @@ from thinc.util import get_array_module
 
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.objectives.softmax import log_softmax
-from spacy_btl.objectives.weights import ClassWeights, class_weights
+from spacy_btl.objectives.weights import ClassWeights, token_weights
 
 
 @registry.losses("spacy_btl.FocalLoss.v1")
@@ -31,8 +31,7 @@ class FocalLoss:
         self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
     ) -> tuple[float, Floats2d]:
         xp = get_array_module(logits)
-        w = xp.asarray(class_weights(tag_counts, self.weights))[tags]
-        w /= w.sum()
+        w = token_weights(tags, tag_counts, self.weights)
         rows = xp.arange(len(tags))
         log_p = log_softmax(logits)
         p = xp.exp(log_p)

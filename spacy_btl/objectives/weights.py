@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from thinc.types import Floats1d, Ints1d
+from thinc.util import get_array_module
 
 from spacy_btl.errors import PipelineError
 
@@ -46,3 +48,9 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     odds = (total - counts) / counts
     odds[0] = 1  # `O`
     return np.sqrt(odds).astype("float32")
+
+
+def token_weights(tags: Ints1d, tag_counts: Ints1d, how: ClassWeights) -> Floats1d:
+    """The weights of N tokens by their tags, float32 [N]; their sum is 1."""
+    weights = get_array_module(tags).asarray(class_weights(tag_counts, how))[tags]
+    return weights / weights.sum()
