@@ -1,20 +1,25 @@
 """How good a pipeline is on held-out documents."""
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError, PipelineError
-from spacy_btl.evaluation.mistakes import worst_errors
+from spacy_btl.evaluation.mistakes import Explain, worst_errors
 from spacy_btl.evaluation.predictions import Predictions, predict
 from spacy_btl.evaluation.significance import compare
 from spacy_btl.evaluation.summary import summarize
+from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+
+NEIGHBORS = 5  # of each error
 
 
 def evaluate(
@@ -38,19 +43,40 @@ def evaluate(
     RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
         that finds none, or two that cannot be compared.
     """
-    name, predictions, docs = _predictions(model, corpus)
-    metrics = {"model": name, **summarize([predictions], seed=seed), "versus": None}
+    nlp = load_pipeline(model)
+    predictions, docs = _predictions(nlp, model, corpus)
+    metrics = {"model": _name(nlp), **summarize([predictions], seed=seed), "versus": None}
     if versus is not None:
-        other, theirs, _ = _predictions(versus, corpus)
-        metrics["versus"] = {"model": other, "figures": compare(predictions, theirs, seed=seed)}
+        other = load_pipeline(versus)
+        theirs, _ = _predictions(other, versus, corpus)
+        figures = compare(predictions, theirs, seed=seed)
+        metrics["versus"] = {"model": _name(other), "figures": figures}
     if with_text:
-        metrics["errors"] = worst_errors(predictions, docs)
+        metrics["errors"] = worst_errors(predictions, docs, _explain_by(nlp))
     return metrics
 
 
-def _predictions(model: str, corpus: Path) -> tuple[str, Predictions, list[Doc]]:
-    """What a pipeline is called, what it says, and the documents that it says it of."""
-    nlp = load_pipeline(model)
+def _name(nlp: Language) -> str:
+    return f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+
+
+def _explain_by(nlp: Language) -> Explain | None:
+    """Finds the neighbours that voted, where a calibrator lets them."""
+    calibrators = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
+    if not calibrators or calibrators[-1].store is None or not calibrators[-1].mix:
+        return None
+    calibrator = calibrators[-1]
+
+    def explain(gold: Span) -> list[dict[str, Any]]:
+        doc = nlp.make_doc(gold.doc.text)
+        span = doc.char_span(gold.start_char, gold.end_char, alignment_mode="expand")
+        return [asdict(one) for one in top_neighbors(calibrator.explain(span), NEIGHBORS)]
+
+    return explain
+
+
+def _predictions(nlp: Language, model: str, corpus: Path) -> tuple[Predictions, list[Doc]]:
+    """What a pipeline says, and the documents that it says it of."""
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
     types = {ent.label_ for doc in docs for ent in doc.ents}
     if not types:
@@ -59,8 +85,7 @@ def _predictions(model: str, corpus: Path) -> tuple[str, Predictions, list[Doc]]
     if not len(predictions.predicted_ents) and not _finds_entities(nlp):
         raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")
     _warn_of_unknown(types, nlp, model)
-    meta = nlp.meta
-    return f"{meta['lang']}_{meta['name']} {meta['version']}", predictions, docs
+    return predictions, docs
 
 
 def _finds_entities(nlp: Language) -> bool:

@@ -1,10 +1,10 @@
 """The errors that are worth reading, with the text around them: for the report alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 from spacy_btl.evaluation.counts import strictly_right
 from spacy_btl.evaluation.predictions import Predictions
@@ -15,14 +15,22 @@ MAX_ERRORS = 15
 CONTEXT = 12
 
 
-def worst_errors(predictions: Predictions, docs: Sequence[Doc]) -> list[dict[str, Any]]:
+Explain = Callable[[Span], list[dict[str, Any]]]
+
+
+def worst_errors(
+    predictions: Predictions, docs: Sequence[Doc], explain: Explain | None = None
+) -> list[dict[str, Any]]:
     """Find what the pipeline was surest of and got wrong, and what it missed.
 
     docs (Sequence[Doc]): The D annotated documents.
+    explain (Optional[Callable[[Span], List[Dict[str, Any]]]]): Finds the neighbours that voted on a
+        span of one of these documents.
     RETURNS (List[Dict[str, Any]]): At most 15 wrong entities, the surest first, then at most 15
         missed mentions, those that no entity overlaps, of the rarest types first. Each with `kind`
         ("wrong" or "missed"), `label`, `confidence` (None where there is none), `text`, a piece of
-        the note, and `gold` and `predicted`, the entities in it as displaCy takes them.
+        the note, `gold` and `predicted`, the entities in it as displaCy takes them, and
+        `neighbors`, if they can be found.
     """
     gold, predicted = predictions.gold_ents, predictions.predicted_ents
     wrong = np.flatnonzero(~strictly_right(predictions))
@@ -39,11 +47,13 @@ def worst_errors(predictions: Predictions, docs: Sequence[Doc]) -> list[dict[str
         ]
     )
     rarest = missed[np.argsort(support[gold["label"][missed]], kind="stable")][:MAX_ERRORS]
-    errors = [
-        _error("wrong", predicted[i], predictions, docs, float(predictions.confidence[i]))
-        for i in surest
-    ]
-    return errors + [_error("missed", gold[i], predictions, docs, np.nan) for i in rarest]
+    found = [("wrong", predicted[i], float(predictions.confidence[i])) for i in surest]
+    found += [("missed", gold[i], np.nan) for i in rarest]
+    errors = [_error(kind, ent, predictions, docs, p) for kind, ent, p in found]
+    if explain is not None:
+        for error, (_, ent, _) in zip(errors, found, strict=True):
+            error["neighbors"] = explain(docs[ent["doc"]][ent["start"] : ent["end"]])
+    return errors
 
 
 def _error(

@@ -2,15 +2,17 @@
 
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Corpus
 
 from spacy_btl.errors import CorpusError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
+from spacy_btl.pipeline.explanation import top_neighbors
 from tests.conftest import SENTENCES, make_examples
 
 
@@ -161,6 +163,30 @@ def test_text_comes_only_when_asked_for(ruled, tmp_path):
     assert error["kind"] == "missed"
     assert error["text"] == "severe pain"
     assert metrics == evaluate(str(ruled), path)
+
+
+@pytest.mark.filterwarnings("ignore:The evaluation data")
+def test_errors_are_explained_by_the_neighbours_that_voted(calibrated, corpus_path, tmp_path):
+    nlp = spacy.load(calibrated, exclude=["doc_cleaner"])
+    calibrator = nlp.get_pipe("knn_calibrator")
+    docs = list(DocBin().from_disk(corpus_path).get_docs(nlp.vocab))
+    for doc in docs:  # what the pipeline finds is now an error, and what is in its place missed
+        doc.ents = [Span(doc, ent.start, ent.end, "Drug") for ent in doc.ents]
+    DocBin(docs=docs).to_disk(tmp_path / "wrong.spacy")
+    metrics = evaluate(str(calibrated), tmp_path / "wrong.spacy", with_text=True)
+    errors = [error for error in metrics["errors"] if error["kind"] == "wrong"]
+    assert errors
+    for error in errors:
+        doc = next(doc for doc in docs if error["text"] in doc.text)
+        first = doc.text.index(error["text"])
+        found = [
+            nlp(doc.text).char_span(first + ent["start"], first + ent["end"])
+            for ent in error["predicted"]
+        ]
+        expected = [
+            [asdict(n) for n in top_neighbors(calibrator.explain(span), 5)] for span in found
+        ]
+        assert error["neighbors"] in expected
 
 
 def test_a_gold_type_unknown_to_the_model_counts_as_missed_with_one_warning(trained_path, tmp_path):
