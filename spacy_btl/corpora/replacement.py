@@ -6,7 +6,7 @@ arXiv 2010.11683, section 3) found it the most useful of the simple augmentation
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from spacy import registry
@@ -15,9 +15,9 @@ from spacy.tokens import Doc, Span, Token
 from spacy.training import Example
 from spacy.vocab import Vocab
 
+from spacy_btl.corpora.augmenters import Augmenter
 from spacy_btl.corpora.docbin import read_docs
 
-Augmenter = Callable[[Language, Example], Iterator[Example]]
 # The words of a mention, and whether a space follows each.
 Mention = tuple[list[str], list[bool]]
 

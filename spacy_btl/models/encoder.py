@@ -7,6 +7,7 @@ serves the CPU too.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,12 +23,18 @@ from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Model, chain, get_torch_default_device
 from thinc.layers.pytorchwrapper import forward as pytorch_forward
 from thinc.types import Floats2d, Ragged
+from transformers import PreTrainedTokenizerFast
 from transformers.file_utils import ModelOutput
 
+from spacy_btl.errors import PipelineError
 from spacy_btl.models.windows import WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
+
+
+# What a pass costs by itself is worth about so many wordpieces of padding.
+WORTH_A_PASS = 512
 
 
 @registry.architectures("spacy_btl.WindowedTransformer.v1")
@@ -37,6 +44,7 @@ def windowed_transformer(
     overlap: int = 64,
     max_wordpieces: int = 8192,
     mixed_precision: bool = False,
+    masking: float = 0.0,
     tokenizer_config: dict[str, Any] | None = None,
     transformer_config: dict[str, Any] | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
@@ -49,6 +57,8 @@ def windowed_transformer(
     max_wordpieces (int): Wordpieces, padding included, of one forward pass at prediction.
     mixed_precision (bool): On the CPU, train in bfloat16 if the processor has its arithmetic, and
         predict in float32 all the same. On CUDA, train and predict in float16.
+    masking (float): The share of wordpieces that training hides behind the tokenizer's mask token,
+        drawn anew for each batch, so that types are learned from their context too.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
     transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
@@ -64,7 +74,7 @@ def windowed_transformer(
     _read_by_windows(encoder, window, overlap)
     encoder.attrs["replace_listener"] = _replace_listener
     encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
-    encoder.layers[0] = _bounded(encoder.layers[0], max_wordpieces, mixed_precision)
+    encoder.layers[0] = _bounded(encoder.layers[0], max_wordpieces, mixed_precision, masking)
     return encoder
 
 
@@ -133,13 +143,14 @@ def _read(
     return FullTransformerBatch(spans, wordpieces, output, align), backprop
 
 
-def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool) -> Model:
+def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool, masking: float) -> Model:
     """The Hugging Face layer with our forward pass; it keeps its shim, hence how it is saved."""
     # Not as `attrs`, which are saved and would win over another machine's and a changed config.
     forward = partial(
         _forward,
         max_wordpieces=max_wordpieces,
         cpu_bfloat16=mixed_precision and _cpu_has_bfloat16(),
+        masking=masking,
     )
     return Model(
         wrapper.name,
@@ -162,49 +173,60 @@ def _forward(
     *,
     max_wordpieces: int,
     cpu_bfloat16: bool,
+    masking: float,
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
-    if is_train:
-        return _train(model, wordpieces, cpu_bfloat16)
-    return _predict(model, wordpieces, max_wordpieces), lambda d_output: []
-
-
-def _train(
-    model: Model, wordpieces: WordpieceBatch, cpu_bfloat16: bool
-) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
-    """One pass over the batch, whose size the batcher bounds."""
-    # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bfloat16):
-        output, backprop = pytorch_forward(model, wordpieces, True)
-    hidden = output.last_hidden_state
-
-    def backprop_hidden(d_output: ModelOutput) -> Any:
-        (d_hidden,) = d_output.values()
-        return backprop(ModelOutput(last_hidden_state=d_hidden.to(hidden.dtype)))
-
-    return ModelOutput(last_hidden_state=hidden.float()), backprop_hidden
-
-
-def _predict(model: Model, wordpieces: WordpieceBatch, max_wordpieces: int) -> ModelOutput:
-    """Windows of like length together, at most `max_wordpieces` a pass, back in their order."""
+    """Windows of like length together, back in their order: little is spent on padding."""
+    if is_train and masking:
+        wordpieces = _masked(wordpieces, masking, model.shims[0]._hfmodel.tokenizer)
     lengths = wordpieces.attention_mask.sum(axis=1).astype("int64")
+    # In training the batcher bounds the size. thinc's GradScaler, on a GPU, cannot add up the
+    # gradients of several passes: it unscales those that are there already once more.
+    in_one = is_train and model.shims[0].device.type != "cpu"
+    limit = wordpieces.input_ids.size if is_train else max_wordpieces
+    passes: list[Any] = []
     hidden: torch.Tensor | None = None
-    for rows in _passes(lengths, max_wordpieces):
-        width = int(lengths[rows].max())
-        output, _ = pytorch_forward(model, _take(wordpieces, rows, width), False)
-        part = output.last_hidden_state
-        if hidden is None:
-            hidden = part.new_zeros((*wordpieces.input_ids.shape, part.shape[-1])).float()
-        hidden[torch.from_numpy(rows).to(hidden.device), :width] = part.float()
-    return ModelOutput(last_hidden_state=hidden)
+    # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
+    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bfloat16 and is_train):
+        for rows in [np.arange(len(lengths))] if in_one else _passes(lengths, limit):
+            width = int(lengths[rows].max())
+            output, backprop = pytorch_forward(model, _take(wordpieces, rows, width), is_train)
+            part = output.last_hidden_state
+            if hidden is None:
+                shape = (*wordpieces.input_ids.shape, part.shape[-1])
+                hidden = torch.zeros(shape, dtype=torch.float32, device=part.device)
+            place = (torch.from_numpy(rows).to(part.device), slice(width))
+            hidden[place] = part.detach().float()
+            passes.append((place, part.dtype, backprop))
+
+    def backprop_passes(d_output: ModelOutput) -> None:
+        (d_hidden,) = d_output.values()
+        for place, dtype, backprop in passes:
+            backprop(ModelOutput(last_hidden_state=d_hidden[place].to(dtype)))
+
+    return ModelOutput(last_hidden_state=hidden), backprop_passes
 
 
 def _passes(lengths: NDArray[np.integer], max_wordpieces: int) -> Iterator[NDArray[np.integer]]:
+    """Rows by length, the longest first; in a pass as many as fit, and no much shorter ones."""
     order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, max_wordpieces // max(1, int(lengths[order[start]])))
-        yield order[start : start + rows]
-        start += rows
+    while len(order):
+        longest = max(1, int(lengths[order[0]]))
+        saved = (longest - lengths[order]) * np.arange(len(order), 0, -1)
+        shorter = np.flatnonzero(saved >= WORTH_A_PASS)
+        end = min([max(1, max_wordpieces // longest), *shorter[:1], len(order)])
+        yield order[:end]
+        order = order[end:]
+
+
+def _masked(
+    wordpieces: WordpieceBatch, share: float, tokenizer: PreTrainedTokenizerFast
+) -> WordpieceBatch:
+    if tokenizer.mask_token_id is None:
+        raise PipelineError("This encoder's tokenizer has no mask token: set masking to 0.")
+    ids = wordpieces.input_ids
+    hidden = np.random.random(ids.shape) < share  # seeded by `training.seed`
+    hidden &= ~np.isin(ids, tokenizer.all_special_ids)
+    return replace(wordpieces, input_ids=np.where(hidden, tokenizer.mask_token_id, ids))
 
 
 def _take(wordpieces: WordpieceBatch, rows: NDArray[np.integer], width: int) -> WordpieceBatch:

@@ -195,22 +195,60 @@ def test_an_overlong_token_costs_no_more_than_the_note_around_it(tiny_bert):
     assert with_overlong_token < 2 * plain
 
 
-def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, encoder):
+@pytest.mark.parametrize("worth_a_pass", [1, 512])  # windows of unlike length apart, or together
+def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, monkeypatch, worth_a_pass):
+    monkeypatch.setattr(encoder_module, "WORTH_A_PASS", worth_a_pass)
     stock = initialized(
         TransformerModel(str(tiny_bert), get_doc_spans, {"use_fast": True}, dict(NO_DROPOUT))
     )
     ours = make_encoder(tiny_bert)
     docs = [EN.make_doc(text) for text, _ in SENTENCES]
+    passes = spy(ours)
     rng = np.random.default_rng(0)
     d_hidden = rng.normal(size=ours.predict(docs).model_output.last_hidden_state.shape)
     for model in (stock, ours):
         batch, backprop = model.begin_update(docs)
         backprop(gradient_of(batch, lambda _: d_hidden))
+    assert (len(passes) > 2) == (worth_a_pass == 1)
     assert has_gradient(stock)
     theirs = dict(stock.transformer.named_parameters())
     for name, parameter in ours.transformer.named_parameters():
         if theirs[name].grad is not None:
-            torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=1e-5, rtol=1e-5)
+
+
+def read_in_training(encoder, docs):
+    """The wordpieces that the network reads, int [windows, wordpieces]."""
+    read = []
+    embeddings = encoder.transformer.embeddings.word_embeddings
+    hook = embeddings.register_forward_hook(lambda module, args, output: read.append(args[0]))
+    encoder.begin_update(docs)
+    hook.remove()
+    (ids,) = read
+    return ids.numpy()
+
+
+def test_training_hides_a_share_of_the_wordpieces(tiny_bert):
+    encoder, plain = make_encoder(tiny_bert, masking=0.3), make_encoder(tiny_bert)
+    docs = [long_note(2000)]
+    ids = read_in_training(plain, docs)
+    np.random.seed(0)
+    masked = read_in_training(encoder, docs)
+    hidden = masked != ids
+    assert (masked[hidden] == encoder.tokenizer.mask_token_id).all()
+    special = np.isin(ids, encoder.tokenizer.all_special_ids)
+    assert not hidden[special].any()
+    assert hidden[~special].mean() == pytest.approx(0.3, abs=0.04)
+    assert (read_in_training(encoder, docs) != masked).any()
+    np.random.seed(0)
+    np.testing.assert_array_equal(read_in_training(encoder, docs), masked)
+
+
+def test_nothing_is_hidden_at_prediction(tiny_bert):
+    docs = [long_note(200)]
+    encoder, plain = make_encoder(tiny_bert, masking=0.9), make_encoder(tiny_bert)
+    hidden = encoder.predict(docs).model_output.last_hidden_state
+    np.testing.assert_array_equal(hidden, plain.predict(docs).model_output.last_hidden_state)
 
 
 def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypatch):
