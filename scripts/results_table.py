@@ -1,43 +1,63 @@
-"""Write the results table of the README from the result files in docs/results."""
+"""Write the results table of the README from the committed result files."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from spacy_btl.evaluation.tables import COLUMNS
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "docs" / "results"
+ABLATION = ROOT / "experiments" / "results" / "ablation.json"
+DEMO = ROOT / "docs" / "results" / "demo.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
-ROWS = {
-    "maccrobat-atl-argmax": ("MACCROBAT", "all token labels, arg-max (the usual training)"),
-    "maccrobat-atl": ("MACCROBAT", "all token labels, calibrator"),
-    "maccrobat-argmax": ("MACCROBAT", "BTL, arg-max"),
-    "maccrobat": ("MACCROBAT", "BTL, calibrator"),
-    "demo": ("demo notes", "BTL, calibrator"),
-    "demo-50": ("demo notes", "the same, from half of the training documents"),
-    "demo-25": ("demo notes", "the same, from a quarter"),
+# Arm and decoding of experiments/ablation.yml, and what to call them.
+RECIPES = {
+    (
+        "BTL, all, ignore, square-root odds, masked",
+        "calibrator, tau 0.15",
+    ): "`btl_minilm.cfg`: BTL, masking, our calibrator",
+    ("ATL, masked", "calibrator, tau 0.15"): "`atl_minilm.cfg`: masking, our calibrator",
+    ("ATL", "calibrator, tau 0.15"): "usual training, our calibrator",
+    ("ATL", "arg-max"): "usual training, arg-max",
+    ("BTL", "arg-max"): "BTL with `pair` and the paper's weights, arg-max",
+    ("BTL", "kNN"): "the same, the paper's kNN",
 }
 
 
 def table() -> str:
     """The rows, as markdown."""
     lines = [
-        f"| corpus | recipe | {' | '.join(COLUMNS.values())} |",
-        f"| --- | --- | {' | '.join('---:' for _ in COLUMNS)} |",
+        f"| corpus | recipe | folds | {' | '.join(COLUMNS.values())} |",
+        f"| --- | --- | ---: | {' | '.join('---:' for _ in COLUMNS)} |",
     ]
-    for name, (corpus, recipe) in ROWS.items():
-        scores = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-        figures = " | ".join(_figure(scores["figures"].get(key)) for key in COLUMNS)
-        lines.append(f"| {corpus}, {scores['documents']} documents | {recipe} | {figures} |")
+    results = {
+        (result["arm"], result["decoding"]): result
+        for result in json.loads(ABLATION.read_text("utf-8"))["results"]
+    }
+    for key, recipe in RECIPES.items():
+        result = results[key]
+        figures = " | ".join(_figure(result, name) for name in COLUMNS)
+        lines.append(f"| MACCROBAT | {recipe} | {len(result['folds'])} | {figures} |")
+    demo = json.loads(DEMO.read_text("utf-8"))
+    figures = " | ".join(f"{100 * demo['figures'][name]['value']:.1f}" for name in COLUMNS)
+    lines.append(
+        f"| demo notes | `btl_minilm.cfg`: BTL, masking, our calibrator | 1 split | {figures} |"
+    )
     return "\n".join(lines) + "\n"
 
 
-def _figure(interval: dict[str, float] | None) -> str:
-    return "" if interval is None else f"{interval['value']:.1%}"
+def _figure(result: dict[str, Any], name: str) -> str:
+    """A figure, and in brackets its difference from the usual training on the same folds."""
+    value = f"{100 * result['metrics'][name]['mean']:.1f}"
+    tested = result.get("versus_baseline", {}).get(name)
+    if tested is None:
+        return value
+    star = "*" if tested["p_holm"] < 0.05 else ""
+    return f"{value} ({100 * tested['difference']:+.1f}{star})"
 
 
 def with_table(readme: str) -> str:

@@ -17,7 +17,7 @@ from spacy_btl.evaluation.intervals import bootstrap
 from spacy_btl.evaluation.predictions import Predictions
 from spacy_btl.evaluation.significance import compare_counts, holm
 
-# What every arm is tested in against the baseline; Holm's correction is over all these tests.
+# What every arm is tested in against the baseline.
 TESTED = ("uar", "token_macro_f", "entity_micro_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
 SEED = 0
@@ -41,7 +41,7 @@ def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dic
             done = [cell for cell in trained if _file(cell, name, cache).is_file()]
             if done:
                 results.append(_result(experiment, name, done, cells, cache))
-    _correct(results)
+    _correct(results, experiment)
     return {
         "title": experiment.title,
         "baseline": list(experiment.baseline),
@@ -147,8 +147,16 @@ def _bounds(interval: Iterable[SupportsFloat]) -> dict[str, float]:
     }
 
 
-def _correct(results: Sequence[Result]) -> None:
-    """Add Holm's correction, over all tests of the experiment, to each row."""
-    rows = [row for result in results for row in result.get("versus_baseline", {}).values()]
-    for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
-        row["p_holm"] = round(p, 5)
+def _correct(results: Sequence[Result], experiment: Experiment) -> None:
+    """Add Holm's correction to each row: over all tests of the arms that run on every fold, and
+    over all those of the arms that are screened on some, whose number should not cost the others.
+    """
+    for screened in (False, True):
+        rows = [
+            row
+            for result in results
+            if (experiment.arms[result["arm"]].folds is not None) == screened
+            for row in result.get("versus_baseline", {}).values()
+        ]
+        for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
+            row["p_holm"] = round(p, 5)

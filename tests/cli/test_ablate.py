@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from spacy_btl.cli import btl
 from spacy_btl.evaluation.experiment import plan, read_experiment
 from spacy_btl.evaluation.predictions import Predictions, predict
+from spacy_btl.evaluation.results import summarize
+from spacy_btl.evaluation.significance import holm
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()
@@ -98,7 +100,23 @@ def test_results_hold_every_arm_and_decoding_with_intervals_costs_and_tests(fini
         assert row["cost"]["peak_memory_mb"] > 50
         tested = row.get("versus_baseline", {})
         assert bool(tested) == (row is not summary["results"][0])
-        assert all(test["p"] <= test["p_holm"] <= 1 for test in tested.values())
+    tests = [test for row in summary["results"][1:] for test in row["versus_baseline"].values()]
+    expected = holm([test["p"] for test in tests])
+    assert [test["p_holm"] for test in tests] == pytest.approx(expected, abs=1e-4)
+
+
+def test_screened_arms_are_corrected_by_themselves(finished, tmp_path):
+    file, folder, _, _ = finished
+    content = srsly.read_yaml(file)
+    content["arms"]["BTL"]["folds"] = [0]
+    srsly.write_yaml(tmp_path / "screened.yml", content)
+    experiment = read_experiment(tmp_path / "screened.yml")
+    cells = plan(experiment, folder / "cells")
+    _, knn, btl = summarize(experiment, cells, folder / "cells")["results"]
+    for row in (knn, btl):
+        tests = row["versus_baseline"].values()
+        expected = holm([test["p"] for test in tests])
+        assert [test["p_holm"] for test in tests] == pytest.approx(expected, abs=1e-4)
 
 
 def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
