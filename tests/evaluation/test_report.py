@@ -245,7 +245,7 @@ def test_errors_are_marked_in_their_text(full):
     marks = [attrs["style"] or "" for tag, attrs in full.elements if tag == "mark"]
     for mark, label in zip(marks[:2], ("Sign_symptom", "Disease_disorder"), strict=True):
         assert DISPLACY_COLORS[label] in mark
-    assert ["Severity", "1.500", "0.250", "17", "412–419"] in full.rows
+    assert ["Severity", "1.500", "25.0%", "17", "412–419"] in full.rows
 
 
 def test_names_are_never_markup(tmp_path):
