@@ -18,3 +18,7 @@ class PipelineError(BtlError):
 
 class CalibratorError(BtlError):
     """A calibrator that cannot be fitted, or a saved one that cannot be trusted."""
+
+
+class AnnotateError(BtlError):
+    """Notes that cannot be annotated as asked: the input, the output, or a change between runs."""

@@ -12,6 +12,8 @@ from spacy.training import Example
 from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from spacy_btl.pipeline.calibrate import calibrate
+
 # The same examples on every run, however slow the machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -139,4 +141,12 @@ def corpus_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "sentences.spacy"
     docs = [example.reference for example in make_examples(spacy.blank("en"), repeat=2)]
     DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def calibrated_path(trained_path, corpus_path, tmp_path_factory):
+    """transformer > ner > knn_calibrator > doc_cleaner, on disk."""
+    path = tmp_path_factory.mktemp("calibrated") / "model"
+    calibrate(str(trained_path), corpus_path, path, settings={"n_neighbors": 3})
     return path

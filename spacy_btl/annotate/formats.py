@@ -1,0 +1,198 @@
+"""What an output file holds: one row per entity, brat standoff, or the OMOP CDM table."""
+
+import json
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Protocol
+
+from spacy_btl.annotate.entities import Annotated, Entity
+from spacy_btl.annotate.notes import Note, import_pyarrow
+from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.errors import AnnotateError
+
+NOT_IN_A_BRAT_TYPE = re.compile("[^A-Za-z0-9_-]")
+LONGEST_NAME = 200  # of a file, in bytes: most file systems end at 255
+
+
+class Stamp(NamedTuple):
+    """What is the same in every row of a job.
+
+    model, version (str): The pipeline's name, with its language, and version.
+    date (str): When the job was first started, as YYYY-MM-DDTHH:MM:SS, in UTC.
+    integer_ids (bool): Whether note ids are whole numbers.
+    with_text (bool): Whether rows hold the text of the entity.
+    """
+
+    model: str
+    version: str
+    date: str
+    integer_ids: bool
+    with_text: bool
+
+
+class Render(Protocol):
+    """The files of a part, as names and bytes. `first_row` counts the entities of the parts before
+    it, from 0."""
+
+    def __call__(
+        self, name: str, part: Annotated, stamp: Stamp, first_row: int
+    ) -> Iterator[tuple[str, bytes]]: ...
+
+
+class Format(NamedTuple):
+    """A kind of output.
+
+    joined (bool): Whether its parts are joined to one file; they stay files of a folder otherwise.
+    integer_ids (bool): Whether note ids have to be whole numbers.
+    """
+
+    name: str
+    render: Render
+    joined: bool
+    integer_ids: bool = False
+
+
+def format_of(output: Path) -> Format:
+    """The format that an output's ending asks for.
+
+    RAISES: AnnotateError, for an ending that is not known.
+    """
+    name = output.name.lower()
+    for ending, kind in FORMATS.items():
+        if name.endswith(ending):
+            return kind
+    if not output.suffix:
+        return BRAT
+    raise AnnotateError(
+        f"{output}: end the output in .parquet or .jsonl for rows of entities, in note_nlp.parquet "
+        "or note_nlp.csv for the OMOP table, and in no suffix for a folder of brat files."
+    )
+
+
+def _rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
+    for entity in part.entities:
+        row: dict[str, Any] = {
+            "note_id": entity.note_id,
+            "start": entity.start,
+            "end": entity.end,
+            "text": entity.text,
+            "label": entity.label,
+            "confidence": entity.confidence,
+            "model": stamp.model,
+            "model_version": stamp.version,
+        }
+        if not stamp.with_text:
+            del row["text"]
+        yield row
+
+
+def row_fields(stamp: Stamp) -> list[tuple[str, str]]:
+    """Names and Arrow types of the columns of an entity's row."""
+    note_id = "int64" if stamp.integer_ids else "string"
+    text = [("text", "string")] if stamp.with_text else []
+    return [
+        ("note_id", note_id),
+        ("start", "int64"),
+        ("end", "int64"),
+        *text,
+        ("label", "string"),
+        ("confidence", "float64"),
+        ("model", "string"),
+        ("model_version", "string"),
+    ]
+
+
+def _parquet(
+    name: str, part: Annotated, stamp: Stamp, first_row: int
+) -> Iterator[tuple[str, bytes]]:
+    pyarrow = import_pyarrow()
+    types = {field: pyarrow.type_for_alias(kind) for field, kind in row_fields(stamp)}
+    table = pyarrow.Table.from_pylist(list(_rows(part, stamp)), schema=pyarrow.schema(types))
+    sink = BytesIO()
+    pyarrow.parquet.write_table(table, sink)
+    yield f"{name}.parquet", sink.getvalue()
+
+
+def _jsonl(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[tuple[str, bytes]]:
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(part, stamp))
+    yield f"{name}.jsonl", "".join(lines).encode("utf-8")
+
+
+def _omop_parquet(
+    name: str, part: Annotated, stamp: Stamp, first_row: int
+) -> Iterator[tuple[str, bytes]]:
+    system = f"{stamp.model} {stamp.version}"
+    yield f"{name}.parquet", note_nlp_parquet(part.entities, system, stamp.date, first_row + 1)
+
+
+def _omop_csv(
+    name: str, part: Annotated, stamp: Stamp, first_row: int
+) -> Iterator[tuple[str, bytes]]:
+    system = f"{stamp.model} {stamp.version}"
+    header = int(name) == 0
+    rows = note_nlp_csv(part.entities, system, stamp.date, first_row + 1, header=header)
+    yield f"{name}.csv", rows
+
+
+def _brat(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[tuple[str, bytes]]:
+    failed = {failure.note_id for failure in part.failures}
+    entities: dict[str | int, list[Entity]] = {}
+    for entity in part.entities:
+        entities.setdefault(entity.note_id, []).append(entity)
+    for note in part.notes:
+        if note.text is not None and note.id not in failed:
+            file = _file_name(note)
+            yield f"{file}.txt", note.text.encode("utf-8")
+            lines = _ann_lines(note.text, entities.get(note.id, []))
+            yield f"{file}.ann", "".join(lines).encode("utf-8")
+
+
+def _file_name(note: Note) -> str:
+    name = str(note.id)
+    path = PurePosixPath(name)
+    long = any(len(piece.encode("utf-8")) > LONGEST_NAME for piece in path.parts)
+    if long or path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
+        raise AnnotateError(
+            f"{note.where}: the id of this note cannot name a brat file. Write .jsonl or .parquet."
+        )
+    return name
+
+
+def _ann_lines(text: str, entities: list[Entity]) -> Iterator[str]:
+    for number, entity in enumerate(entities, start=1):
+        pieces = _lines_of(text, entity.start, entity.end)
+        offsets = ";".join(f"{start} {end}" for start, end in pieces)
+        found = " ".join(text[start:end] for start, end in pieces)
+        yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{found}\n"
+        if entity.confidence is not None:
+            yield f"#{number}\tAnnotatorNotes T{number}\tconfidence {entity.confidence:.4f}\n"
+
+
+def _lines_of(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The pieces of a span on each line of a text: brat knows no span over a line's end."""
+    return [
+        (start + match.start(), start + match.end())
+        for match in re.finditer(r"[^\r\n]+", text[start:end])
+    ]
+
+
+def brat_type(label: str) -> str:
+    """A label as brat can hold it: letters, digits, hyphens and underscores."""
+    return NOT_IN_A_BRAT_TYPE.sub("_", label)
+
+
+def brat_config(labels: list[str]) -> bytes:
+    """The annotation.conf without which brat does not know the types."""
+    types = "\n".join(sorted(map(brat_type, labels)))
+    return f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n".encode()
+
+
+BRAT = Format("brat", _brat, joined=False)
+FORMATS = {
+    "note_nlp.parquet": Format("note_nlp.parquet", _omop_parquet, joined=False, integer_ids=True),
+    "note_nlp.csv": Format("note_nlp.csv", _omop_csv, joined=True, integer_ids=True),
+    ".parquet": Format("parquet", _parquet, joined=False),
+    ".jsonl": Format("jsonl", _jsonl, joined=True),
+}

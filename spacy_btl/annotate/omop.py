@@ -1,0 +1,106 @@
+"""Entities as rows of NOTE_NLP, the table of the OMOP Common Data Model v5.4 for what language
+processing finds in notes (https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp)."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from io import BytesIO, StringIO
+from typing import Any, NamedTuple
+
+from spacy_btl.about import __version__
+from spacy_btl.annotate.entities import Entity
+from spacy_btl.annotate.notes import import_pyarrow
+
+
+class Field(NamedTuple):
+    """A column of NOTE_NLP: its name, type in Arrow, whether it is required, and, of a string,
+    the most characters it holds."""
+
+    name: str
+    type: str
+    required: bool = False
+    length: int | None = None
+
+
+NOTE_NLP = (
+    Field("note_nlp_id", "int64", required=True),
+    Field("note_id", "int64", required=True),
+    Field("section_concept_id", "int64"),
+    Field("snippet", "string", length=250),
+    Field("offset", "string", length=50),
+    Field("lexical_variant", "string", required=True, length=250),
+    Field("note_nlp_concept_id", "int64"),
+    Field("note_nlp_source_concept_id", "int64"),
+    Field("nlp_system", "string", length=250),
+    Field("nlp_date", "date32", required=True),
+    Field("nlp_datetime", "timestamp[us]"),
+    Field("term_exists", "string", length=1),
+    Field("term_temporal", "string", length=50),
+    Field("term_modifiers", "string", length=2000),
+)
+LENGTHS = {field.name: field.length for field in NOTE_NLP}
+
+
+def note_nlp_rows(
+    entities: Sequence[Entity], system: str, date: str, first_id: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each entity; what is not known is None.
+
+    The table has no columns for an entity's end, type and confidence, which stand in
+    `term_modifiers` as "label=Test;end=12;confidence=0.9312". A mention of more than 250
+    characters is cut, and its end tells so.
+
+    system (str): The name and version of the pipeline.
+    date (str): YYYY-MM-DDTHH:MM:SS.
+    first_id (int): The `note_nlp_id` of the first row; the others follow it.
+    """
+    for number, entity in enumerate(entities, start=first_id):
+        modifiers = [f"label={entity.label}", f"end={entity.end}"]
+        if entity.confidence is not None:
+            modifiers.append(f"confidence={entity.confidence:.4f}")
+        known = {
+            "note_nlp_id": number,
+            "note_id": entity.note_id,
+            "offset": str(entity.start),
+            "lexical_variant": entity.text[: LENGTHS["lexical_variant"]],
+            "nlp_system": f"{system}, spacy-btl {__version__}"[: LENGTHS["nlp_system"]],
+            "nlp_date": date[:10],
+            "nlp_datetime": date,
+            "term_modifiers": ";".join(modifiers)[: LENGTHS["term_modifiers"]],
+        }
+        yield {field.name: known.get(field.name) for field in NOTE_NLP}
+
+
+def note_nlp_csv(
+    entities: Sequence[Entity], system: str, date: str, first_id: int, *, header: bool
+) -> bytes:
+    """The rows as CSV, what is not known left empty."""
+    sink = StringIO(newline="")
+    writer = csv.DictWriter(sink, [field.name for field in NOTE_NLP], lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(note_nlp_rows(entities, system, date, first_id))
+    return sink.getvalue().encode("utf-8")
+
+
+def note_nlp_parquet(entities: Sequence[Entity], system: str, date: str, first_id: int) -> bytes:
+    """The rows as a Parquet file."""
+    pyarrow = import_pyarrow()
+    fields = [
+        pyarrow.field(field.name, pyarrow.type_for_alias(field.type), nullable=not field.required)
+        for field in NOTE_NLP
+    ]
+    rows = list(note_nlp_rows(entities, system, date, first_id))
+    columns = []
+    for field in fields:
+        values = pyarrow.array([row[field.name] for row in rows], _written_as(pyarrow, field.type))
+        columns.append(values.cast(field.type))
+    sink = BytesIO()
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_arrays(columns, schema=pyarrow.schema(fields)), sink
+    )
+    return sink.getvalue()
+
+
+def _written_as(pyarrow: Any, kind: Any) -> Any:
+    """Dates are strings up to here."""
+    return pyarrow.string() if pyarrow.types.is_temporal(kind) else kind

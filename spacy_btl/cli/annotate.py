@@ -1,0 +1,101 @@
+"""`python -m spacy btl annotate`: the entities of many notes, into a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+if TYPE_CHECKING:
+    from spacy_btl.annotate.job import Counts
+
+
+@btl.command("annotate")
+@exits_on_error
+def annotate_cli(
+    model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
+    notes: Path = typer.Argument(
+        ..., help="The notes: .parquet, .csv or .jsonl, or a folder of .parquet or .txt files"
+    ),
+    output: Path = typer.Argument(
+        ...,
+        help="OUT.parquet or OUT.jsonl for a row per entity, note_nlp.parquet or note_nlp.csv for "
+        "the OMOP table, a name without suffix for a folder of brat files",
+    ),
+    text_column: str = typer.Option("text", help="The column, or key, of the text"),
+    id_column: str = typer.Option("id", help="The column, or key, of the note's id"),
+    with_text: bool = typer.Option(False, help="Write the text of the entities as well"),
+    batch_size: int | None = typer.Option(None, min=1, help="Notes at a time, if not the model's"),
+    part_size: int = typer.Option(1000, min=1, help="Notes that a kill can cost at most"),
+    strict: bool = typer.Option(False, help="Stop at the first note that fails"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
+) -> None:
+    """Write the entities of many notes to a file.
+
+    A command that was cut short, by a kill too, goes on where it was when it is given again. Notes
+    that fail are listed in OUTPUT.errors.jsonl by their id, without their text. Nothing is
+    overwritten.
+    """
+    from spacy.cli._util import setup_gpu
+
+    from spacy_btl.annotate.annotate import Options, annotate_file
+
+    setup_gpu(gpu_id, silent=True)
+    options = Options(text_column, id_column, with_text, batch_size, part_size, strict)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, speed_estimate_period=600, transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(task, description="notes", completed=done, total=total)
+
+        counts = annotate_file(model, notes, output, options, on_progress=on_progress)
+    _print(counts)
+    if counts.failed:
+        msg.warn(f"What failed, and why: {output}.errors.jsonl")
+    msg.good(f"Wrote {output}")
+
+
+class _Speed(ProgressColumn):
+    """Notes per second, those of an earlier run not counted."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} notes/s")
+
+
+def _print(counts: "Counts") -> None:
+    table = Table("type", "entities", box=None)
+    table.columns[1].justify = "right"
+    for label, number in counts.entities.most_common():
+        table.add_row(label, f"{number:,}")
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    done = counts.notes - counts.failed
+    console.print(
+        f"\n{counts.notes:,} notes, {done:,} annotated, {counts.failed:,} failed, "
+        f"{counts.entities.total():,} entities\n"
+    )

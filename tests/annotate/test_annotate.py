@@ -1,0 +1,212 @@
+"""Whole jobs, in this process: what is written, and what is refused."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import spacy
+
+from spacy_btl.annotate import annotate as module
+from spacy_btl.annotate.annotate import Options, annotate_file
+from spacy_btl.errors import BtlError
+from tests.annotate.conftest import POISON, write_notes
+from tests.conftest import SENTENCES
+
+TEXTS = [text for text, _ in SENTENCES] * 3
+SMALL = Options(part_size=5, batch_size=2)
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return write_notes(tmp_path / "notes.jsonl", list(enumerate(TEXTS, start=1)))
+
+
+def rows(output):
+    if output.suffix == ".parquet":
+        return pyarrow.parquet.read_table(output).to_pylist()
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def tree(folder):
+    """All files of a folder with their bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_every_entity_of_every_note_is_written_in_their_order(
+    name, calibrated_path, calibrated, notes, tmp_path
+):
+    output = tmp_path / name
+    counts = annotate_file(str(calibrated_path), notes, output, SMALL)
+    expected = [
+        (note_id, ent.start_char, ent.end_char, ent.label_)
+        for note_id, text in enumerate(TEXTS, start=1)
+        for ent in calibrated(text).ents
+    ]
+    found = rows(output)
+    assert [(row["note_id"], row["start"], row["end"], row["label"]) for row in found] == expected
+    assert {row["model"] for row in found} == {"en_pipeline"}
+    assert (counts.notes, counts.failed) == (len(TEXTS), 0)
+    assert counts.entities.total() == len(expected)
+    beside = {path.name for path in tmp_path.iterdir()}
+    assert beside == {notes.name, name, f"{name}.errors.jsonl", f"{name}.manifest.json"}
+
+
+def test_brat_and_the_omop_table(calibrated_path, notes, tmp_path):
+    for name in ("brat", "note_nlp.csv", "note_nlp.parquet"):
+        annotate_file(str(calibrated_path), notes, tmp_path / name, SMALL)
+    (tmp_path / "brat/annotation.conf").read_text().index("Severity")
+    assert len(list((tmp_path / "brat").glob("*.ann"))) == len(TEXTS)
+    table = pyarrow.parquet.read_table(tmp_path / "note_nlp.parquet").to_pylist()
+    assert [row["note_nlp_id"] for row in table] == list(range(1, len(table) + 1))
+    lines = (tmp_path / "note_nlp.csv").read_text().splitlines()
+    assert len(lines) == len(table) + 1
+    assert lines[0].startswith("note_nlp_id,note_id,")
+
+
+def test_a_job_that_is_cut_goes_on_to_the_same_output(
+    calibrated_path, notes, tmp_path, monkeypatch
+):
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    annotate_file(str(calibrated_path), notes, whole, SMALL)
+    annotate_notes, calls = module.annotate_notes, []
+
+    def interrupted(nlp, chunk, **settings):
+        calls.append([note.id for note in chunk])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return annotate_notes(nlp, chunk, **settings)
+
+    monkeypatch.setattr(module, "annotate_notes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        annotate_file(str(calibrated_path), notes, cut, SMALL)
+    assert not cut.exists()
+    annotate_file(str(calibrated_path), notes, cut, SMALL)
+    # The part that was done is not done again.
+    assert calls == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [6, 7, 8, 9, 10], [11, 12]]
+    assert tree(cut) == tree(whole)
+
+
+def test_a_finished_job_is_left_alone(calibrated_path, notes, tmp_path, monkeypatch):
+    output = tmp_path / "out.jsonl"
+    first = annotate_file(str(calibrated_path), notes, output, SMALL)
+    before = output.stat()
+    monkeypatch.setattr(module, "annotate_notes", None)
+    assert annotate_file(str(calibrated_path), notes, output, SMALL) == first
+    assert output.stat() == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("changed", ["input", "model files", "batch size", "with text"])
+def test_a_job_of_another_input_model_or_option_is_refused(
+    changed, finished, calibrated_path, notes, tmp_path, monkeypatch
+):
+    output, model, options = tmp_path / "out.jsonl", calibrated_path, SMALL
+    with monkeypatch.context() as patch:
+        if not finished:
+            patch.setattr("spacy_btl.annotate.job.Job.finish", lambda *_: None)
+        annotate_file(str(model), notes, output, options)
+    assert output.exists() is finished
+    before = output.read_bytes() if finished else None
+    if changed == "input":
+        notes.write_text(notes.read_text().replace("severe", "mild"))
+    elif changed == "model files":
+        model = tmp_path / "model"
+        shutil.copytree(calibrated_path, model)
+        with (model / "ner/model").open("ab") as file:
+            file.write(b"\0")
+        monkeypatch.setattr(module, "load_pipeline", lambda path: spacy.load(calibrated_path))
+        monkeypatch.setattr(
+            module, "_fingerprint", lambda _, fingerprint=module._fingerprint: fingerprint(model)
+        )
+    else:
+        other = {"batch size": {"batch_size": 3}, "with text": {"with_text": True}}[changed]
+        options = Options(**{**vars(SMALL), **other})
+    with pytest.raises(BtlError, match=f"begun with another {changed}"):
+        annotate_file(str(model), notes, output, options)
+    assert (output.read_bytes() if finished else None) == before
+
+
+def test_an_output_of_somebody_else_is_not_overwritten(calibrated_path, notes, tmp_path):
+    output = tmp_path / "out.jsonl"
+    output.write_text("mine")
+    with pytest.raises(BtlError, match="exists"):
+        annotate_file(str(calibrated_path), notes, output)
+    assert output.read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {notes.name, output.name}
+
+
+def test_two_processes_do_not_work_on_one_job(calibrated_path, notes, tmp_path, monkeypatch):
+    output = tmp_path / "out.jsonl"
+
+    def meanwhile(*_):
+        monkeypatch.undo()
+        with pytest.raises(BtlError, match="another process"):
+            annotate_file(str(calibrated_path), notes, output, SMALL)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        annotate_file(str(calibrated_path), notes, output, SMALL, on_progress=meanwhile)
+    assert annotate_file(str(calibrated_path), notes, output, SMALL).notes == len(TEXTS)
+
+
+@pytest.fixture
+def poisoned_notes(tmp_path):
+    texts = [*TEXTS[:4], f"given {POISON}", None, "x" * 1_000_001, *TEXTS[4:]]
+    return write_notes(tmp_path / "notes.jsonl", list(enumerate(texts, start=1)))
+
+
+@pytest.fixture
+def poisoned_path(poisoned, tmp_path):
+    poisoned.to_disk(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_notes_that_fail_are_listed_without_their_text(poisoned_path, poisoned_notes, tmp_path):
+    output = tmp_path / "out.jsonl"
+    counts = annotate_file(poisoned_path, poisoned_notes, output, SMALL)
+    assert (counts.notes, counts.failed) == (len(TEXTS) + 3, 3)
+    errors = (tmp_path / "out.jsonl.errors.jsonl").read_text()
+    assert [json.loads(line)["note_id"] for line in errors.splitlines()] == [5, 6, 7]
+    assert POISON not in errors
+    assert {row["note_id"] for row in rows(output)}.isdisjoint({5, 6, 7})
+
+
+def test_strict_stops_at_the_first_and_goes_on_without(poisoned_path, poisoned_notes, tmp_path):
+    output = tmp_path / "out.jsonl"
+    strict = Options(**{**vars(SMALL), "strict": True})
+    with pytest.raises(BtlError, match="line 5"):
+        annotate_file(poisoned_path, poisoned_notes, output, strict)
+    assert not output.exists()
+    assert annotate_file(poisoned_path, poisoned_notes, output, SMALL).failed == 3
+
+
+def test_a_full_disk_costs_nothing_that_is_done(calibrated_path, notes, tmp_path, monkeypatch):
+    output = tmp_path / "out.jsonl"
+    write_bytes = Path.write_bytes
+
+    def full(self, data):
+        if "000001" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(BtlError, match="No space left on device"):
+            annotate_file(str(calibrated_path), notes, output, SMALL)
+    assert not output.exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert annotate_file(str(calibrated_path), notes, output, SMALL).notes == len(TEXTS)
+
+
+def test_an_input_that_grows_meanwhile_is_refused(calibrated_path, notes, tmp_path):
+    def grow(done, total):
+        with notes.open("a") as file:
+            file.write('{"id": 99, "text": "fever"}\n')
+
+    with pytest.raises(BtlError, match="changed while it was read"):
+        annotate_file(str(calibrated_path), notes, tmp_path / "out.jsonl", SMALL, on_progress=grow)

@@ -1,0 +1,110 @@
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from spacy_btl.annotate.entities import Annotated, Entity, Failure
+from spacy_btl.annotate.formats import Stamp, brat_config, format_of
+from spacy_btl.annotate.notes import Note
+from spacy_btl.corpora.brat import read_brat
+from spacy_btl.corpora.note import Account
+from spacy_btl.errors import AnnotateError
+
+TEXT = "severe fever\nand cough"
+PART = Annotated(
+    [Note("a", TEXT, "line 1"), Note("sub/b", "no – finding", "line 2"), Note("c", "x", "line 3")],
+    [
+        Entity("a", 0, 6, "severe", "Severity", 0.75),
+        Entity("a", 7, 22, "fever\nand cough", "Sign symptom", None),
+    ],
+    [Failure("c", "line 3", "ValueError")],
+)
+STAMP = Stamp("en_model", "1.2.3", "2026-01-02T03:04:05", False, True)
+
+
+def render(output, part=PART, stamp=STAMP):
+    return dict(format_of(Path(output)).render("000000", part, stamp, 0))
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        ("out.parquet", "parquet"),
+        ("out.jsonl", "jsonl"),
+        ("out/note_nlp.parquet", "note_nlp.parquet"),
+        ("NOTE_NLP.csv", "note_nlp.csv"),
+        ("brat", "brat"),
+    ],
+)
+def test_the_ending_tells_the_format(output, name):
+    assert format_of(Path(output)).name == name
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.xlsx", "out.json"])
+def test_an_unknown_ending_is_refused_with_those_that_are_known(output):
+    with pytest.raises(AnnotateError, match=r"note_nlp\.csv"):
+        format_of(Path(output))
+
+
+def test_parquet_and_json_lines_hold_the_same_rows():
+    table = pyarrow.parquet.read_table(BytesIO(render("o.parquet")["000000.parquet"]))
+    lines = render("o.jsonl")["000000.jsonl"].decode().splitlines()
+    assert table.to_pylist() == [json.loads(line) for line in lines]
+    assert table.to_pylist()[0] == {
+        "note_id": "a",
+        "start": 0,
+        "end": 6,
+        "text": "severe",
+        "label": "Severity",
+        "confidence": 0.75,
+        "model": "en_model",
+        "model_version": "1.2.3",
+    }
+
+
+def test_text_is_left_out_unless_it_is_asked_for():
+    stamp = STAMP._replace(with_text=False)
+    for files in (render("o.parquet", stamp=stamp), render("o.jsonl", stamp=stamp)):
+        assert b"severe" not in b"".join(files.values())
+
+
+def test_a_part_without_entities_has_the_same_columns():
+    empty = render("o.parquet", PART._replace(entities=[]))["000000.parquet"]
+    full = render("o.parquet")["000000.parquet"]
+    schemas = [pyarrow.parquet.read_schema(BytesIO(data)) for data in (empty, full)]
+    assert schemas[0] == schemas[1]
+
+
+def test_note_ids_that_are_numbers_are_a_column_of_numbers():
+    part = Annotated([], [Entity(7, 0, 6, "severe", "Severity", 0.5)], [])
+    data = render("o.parquet", part, STAMP._replace(integer_ids=True))["000000.parquet"]
+    assert str(pyarrow.parquet.read_schema(BytesIO(data)).field("note_id").type) == "int64"
+
+
+def test_brat_files_are_read_again_as_they_were(tmp_path):
+    for name, data in render("brat").items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    account = Account()
+    (note,) = read_brat(tmp_path, account=account)
+    assert note.text == TEXT
+    # A span over a line's end has a piece on either line.
+    assert [(mention.type, mention.fragments) for mention in note.mentions] == [
+        ("Severity", ((0, 6),)),
+        ("Sign_symptom", ((7, 12), (13, 22))),
+    ]
+    assert not account.mentions_invalid
+    assert (tmp_path / "sub/b.ann").read_bytes() == b""
+    assert "#1\tAnnotatorNotes T1\tconfidence 0.7500\n" in (tmp_path / "a.ann").read_text()
+    # A note that failed must not look like one without entities.
+    assert not (tmp_path / "c.txt").exists()
+    assert brat_config(["Sign symptom", "B"]).startswith(b"[entities]\nB\nSign_symptom\n\n[rel")
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "a//b", "./a", "a\0b", "x" * 201])
+def test_an_id_that_is_no_file_name_is_refused(name):
+    part = Annotated([Note(name, "x", "line 4")], [], [])
+    with pytest.raises(AnnotateError, match="line 4: the id of this note cannot name"):
+        render("brat", part)

@@ -1,0 +1,99 @@
+"""The table is checked against the DDL of the OMOP Common Data Model, version 5.4."""
+
+import csv
+import re
+from datetime import date, datetime
+from io import BytesIO, StringIO
+
+import pyarrow.parquet
+
+from spacy_btl.annotate.entities import Entity
+from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet
+
+DDL = """
+note_nlp_id integer NOT NULL
+note_id integer NOT NULL
+section_concept_id integer NULL
+snippet varchar(250) NULL
+offset varchar(50) NULL
+lexical_variant varchar(250) NOT NULL
+note_nlp_concept_id integer NULL
+note_nlp_source_concept_id integer NULL
+nlp_system varchar(250) NULL
+nlp_date date NOT NULL
+nlp_datetime datetime NULL
+term_exists varchar(1) NULL
+term_temporal varchar(50) NULL
+term_modifiers varchar(2000) NULL
+"""
+ARROW = {
+    "integer": "int64",
+    "varchar": "string",
+    "date": "date32[day]",
+    "datetime": "timestamp[us]",
+}
+ENTITIES = [
+    Entity(7, 3, 9, "severe", "Severity", 0.93125),
+    Entity(8, 0, 300, "x" * 300, "Sign", None),
+]
+
+
+def columns():
+    """(name, SQL type, length, required) of the DDL."""
+    pattern = r"(\w+) (\w+)(?:\((\d+)\))? (NOT )?NULL"
+    for name, kind, length, required in re.findall(pattern, DDL):
+        yield name, kind, int(length) if length else None, bool(required)
+
+
+def rows():
+    data = note_nlp_parquet(ENTITIES, "en_model 1.0", "2026-01-02T03:04:05", 11)
+    return pyarrow.parquet.read_table(BytesIO(data))
+
+
+def test_columns_are_those_of_the_data_model():
+    expected = list(columns())
+    assert [(field.name, field.length, field.required) for field in NOTE_NLP] == [
+        (name, length, required) for name, _, length, required in expected
+    ]
+    for name, kind, _, required in expected:
+        field = rows().schema.field(name)
+        assert (str(field.type), field.nullable) == (ARROW[kind], not required), name
+
+
+def test_rows_hold_the_mention_and_its_label_and_confidence():
+    first, second = rows().to_pylist()
+    assert {name: value for name, value in first.items() if value is not None} == {
+        "note_nlp_id": 11,
+        "note_id": 7,
+        "offset": "3",
+        "lexical_variant": "severe",
+        "nlp_system": first["nlp_system"],
+        "nlp_date": date(2026, 1, 2),
+        "nlp_datetime": datetime(2026, 1, 2, 3, 4, 5),
+        "term_modifiers": "label=Severity;end=9;confidence=0.9313",
+    }
+    assert first["nlp_system"].startswith("en_model 1.0, spacy-btl ")
+    # A mention that is too long for the column is cut, and its end says so.
+    assert second["lexical_variant"] == "x" * 250
+    assert second["term_modifiers"] == "label=Sign;end=300"
+    assert second["note_nlp_id"] == 12
+
+
+def test_no_value_is_longer_than_its_column():
+    label = "L" * 3000
+    data = note_nlp_csv(
+        [Entity(1, 0, 999, "x" * 999, label, 1.0)], "m" * 300, "2026-01-02", 1, header=True
+    )
+    (row,) = csv.DictReader(StringIO(data.decode()))
+    for name, _, length, required in columns():
+        assert length is None or len(row[name]) <= length
+        assert row[name] or not required
+
+
+def test_csv_and_parquet_hold_the_same():
+    text = note_nlp_csv(ENTITIES, "en_model 1.0", "2026-01-02T03:04:05", 11, header=True).decode()
+    for from_csv, row in zip(csv.DictReader(StringIO(text)), rows().to_pylist(), strict=True):
+        for name, value in row.items():
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            assert from_csv[name] == ("" if value is None else str(value)), name

@@ -1,0 +1,74 @@
+"""The command itself: what it prints, and what a kill at any moment costs (nothing)."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from spacy_btl.cli import btl
+from tests.annotate.conftest import write_notes
+from tests.annotate.test_annotate import tree
+from tests.conftest import SENTENCES
+
+RUNNER = CliRunner()
+TEXTS = [text for text, _ in SENTENCES]
+
+
+def test_it_says_what_was_found_and_what_failed(calibrated_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", [*enumerate(TEXTS), (99, None)])
+    output = tmp_path / "out.jsonl"
+    result = RUNNER.invoke(btl, ["annotate", str(calibrated_path), str(notes), str(output)])
+    assert result.exit_code == 0, result.output
+    n_entities = len(output.read_text().splitlines())
+    assert f"5 notes, 4 annotated, 1 failed, {n_entities} entities" in result.output
+    assert "Sign" in result.output
+    assert "out.jsonl.errors.jsonl" in result.output.replace("\n", "")
+
+
+def test_an_error_is_one_line(calibrated_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", [(1, "secret"), (1, "secret")])
+    output = tmp_path / "out.jsonl"
+    result = RUNNER.invoke(btl, ["annotate", str(calibrated_path), str(notes), str(output)])
+    assert result.exit_code == 1
+    assert "line 2: the id of this note was used before" in result.output
+    assert "Traceback" not in result.output
+    assert "secret" not in result.output
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "brat"])
+def test_a_kill_at_any_moment_loses_no_note_and_doubles_none(
+    name,
+    calibrated_path,
+    tmp_path,
+):
+    notes = write_notes(tmp_path / "notes.jsonl", [(n, TEXTS[n % 4]) for n in range(600)])
+    outputs = {kind: tmp_path / kind / name for kind in ("whole", "killed")}
+
+    def start(output):
+        arguments = ["annotate", calibrated_path, notes, output, "--part-size", "5"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "spacy", "btl", *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    killed, parts = outputs["killed"], outputs["killed"].with_name(f"{name}.parts")
+    moments = random.Random(name)
+    for _ in range(2):
+        process = start(killed)
+        before = len(list((parts / "done").glob("*.json")))
+        while len(list((parts / "done").glob("*.json"))) == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+        assert not killed.exists()
+    for output in outputs.values():
+        assert start(output).wait() == 0
+    assert tree(killed) == tree(outputs["whole"])
+    assert not parts.exists()
