@@ -1,17 +1,30 @@
 # `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
+# `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
 # `make results`: docs/results.md and the README's table, from the committed result files.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+SPARK_MASTER ?= local-cluster[2,1,2048]
 
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint results clean
+.PHONY: demo demo-spark spark test lint results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
+
+demo-spark: demo spark
+	rm -rf metrics/spark && mkdir -p metrics/spark
+	$(BIN)/python -m spacy btl annotate en_btl_clinical assets/demo metrics/spark/local.parquet
+	PYSPARK_SUBMIT_ARGS="--master $(SPARK_MASTER) pyspark-shell" $(BIN)/python -m spacy btl annotate \
+		en_btl_clinical assets/demo metrics/spark/cluster.parquet --engine spark
+	$(BIN)/python scripts/compare_entities.py metrics/spark/local.parquet metrics/spark/cluster.parquet
+
+spark: .venv/spark
+	@java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || apt-get install -y openjdk-17-jre-headless || \
+		{ echo "Spark needs Java 17 or later."; exit 1; }
 
 test: .venv/installed
 	$(BIN)/python -m pytest
@@ -35,4 +48,8 @@ clean:
 	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[project,dev]'
+	@touch $@
+
+.venv/spark: .venv/installed
+	$(BIN)/python -m pip install -c constraints.txt -e '.[spark]'
 	@touch $@

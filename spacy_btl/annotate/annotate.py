@@ -76,7 +76,7 @@ def annotate_file(
         return job.total()
     with job:
         total = Counts()
-        stamp = Stamp(*_name(nlp), job.started, summary.integer_ids, options.with_text)
+        stamp = Stamp(*model_name(nlp), job.started, summary.integer_ids, options.with_text)
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
             if counts is None:
@@ -94,7 +94,7 @@ def annotate_file(
 
 def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:
     """All that the entities depend on."""
-    model, version = _name(nlp)
+    model, version = model_name(nlp)
     return {
         "input": summary.fingerprint,
         "model": model,
@@ -108,7 +108,7 @@ def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) ->
     }
 
 
-def _name(nlp: Language) -> tuple[str, str]:
+def model_name(nlp: Language) -> tuple[str, str]:
     """A pipeline's name, as its package has it, and version."""
     return f"{nlp.meta['lang']}_{nlp.meta['name']}", nlp.meta["version"]
 

@@ -71,7 +71,8 @@ def format_of(output: Path) -> Format:
     )
 
 
-def _rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
+def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
+    """A row for each entity of a part, as `row_fields` has it."""
     for entity in part.entities:
         row: dict[str, Any] = {
             "note_id": entity.note_id,
@@ -109,14 +110,14 @@ def _parquet(
 ) -> Iterator[tuple[str, bytes]]:
     pyarrow = import_pyarrow()
     types = {field: pyarrow.type_for_alias(kind) for field, kind in row_fields(stamp)}
-    table = pyarrow.Table.from_pylist(list(_rows(part, stamp)), schema=pyarrow.schema(types))
+    table = pyarrow.Table.from_pylist(list(rows(part, stamp)), schema=pyarrow.schema(types))
     sink = BytesIO()
     pyarrow.parquet.write_table(table, sink)
     yield f"{name}.parquet", sink.getvalue()
 
 
 def _jsonl(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[tuple[str, bytes]]:
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(part, stamp))
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows(part, stamp))
     yield f"{name}.jsonl", "".join(lines).encode("utf-8")
 
 

@@ -138,7 +138,7 @@ def _read_parquet(path: Path, text_column: str, id_column: str) -> Iterator[Note
                 ids, texts = (batch.column(name).to_pylist() for name in (id_column, text_column))
                 for note_id, text in zip(ids, texts, strict=True):
                     row += 1
-                    yield _note(note_id, text, f"{file}, row {row}")
+                    yield make_note(note_id, text, f"{file}, row {row}")
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError):
             raise AnnotateError(f"{file}: not a Parquet file, or a damaged one.") from None
 
@@ -172,7 +172,7 @@ def _read_csv(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
                         "the quotes around texts with commas or line ends."
                     )
                 if row:
-                    yield _note(row[note_id], row[text], where)
+                    yield make_note(row[note_id], row[text], where)
         except csv.Error:
             where = f"{path}, line {rows.line_num}"
             raise AnnotateError(f"{where}: broken CSV, most likely an open quote.") from None
@@ -192,7 +192,7 @@ def _read_jsonl(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
             if not isinstance(record, dict):
                 raise AnnotateError(f"{where}: not a JSON object.")
             _check_columns(where, record, text_column, id_column)
-            yield _note(record[id_column], record[text_column], where)
+            yield make_note(record[id_column], record[text_column], where)
 
 
 def _read_folder(path: Path, _text_column: str, _id_column: str) -> Iterator[Note]:
@@ -205,7 +205,7 @@ def _read_folder(path: Path, _text_column: str, _id_column: str) -> Iterator[Not
             text = file.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
             raise AnnotateError(f"{file}: cannot be read ({error.strerror}).") from error
-        yield _note(name, text.removeprefix(BYTE_ORDER_MARK), str(file))
+        yield make_note(name, text.removeprefix(BYTE_ORDER_MARK), str(file))
 
 
 def _check_columns(where: object, columns: Any, text_column: str, id_column: str) -> None:
@@ -215,7 +215,8 @@ def _check_columns(where: object, columns: Any, text_column: str, id_column: str
             raise AnnotateError(f"{where}: no column '{name}', but {known}. Name it by {option}.")
 
 
-def _note(note_id: Any, text: Any, where: str) -> Note:
+def make_note(note_id: Any, text: Any, where: str) -> Note:
+    """A note of values that may be anything."""
     if text is None:
         return Note(note_id, None, where, "no text")
     if not isinstance(text, str):

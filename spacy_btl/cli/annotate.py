@@ -1,5 +1,8 @@
 """`python -m spacy btl annotate`: the entities of many notes, into a file."""
 
+import os
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,15 @@ from spacy_btl.cli import btl
 from spacy_btl.cli._run import exits_on_error
 
 if TYPE_CHECKING:
+    from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.job import Counts
+
+
+class Engine(StrEnum):
+    """What --engine takes."""
+
+    local = "local"
+    spark = "spark"
 
 
 @btl.command("annotate")
@@ -44,6 +55,7 @@ def annotate_cli(
     part_size: int = typer.Option(1000, min=1, help="Notes that a kill can cost at most"),
     strict: bool = typer.Option(False, help="Stop at the first note that fails"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
+    engine: Engine = typer.Option("local", help="This process, or Apache Spark"),
 ) -> None:
     """Write the entities of many notes to a file.
 
@@ -51,12 +63,23 @@ def annotate_cli(
     that fail are listed in OUTPUT.errors.jsonl by their id, without their text. Nothing is
     overwritten.
     """
+    from spacy_btl.annotate.annotate import Options
+
+    options = Options(text_column, id_column, with_text, batch_size, part_size, strict)
+    annotate = _on_spark if engine == Engine.spark else _here
+    counts = annotate(model, notes, output, options, gpu_id)
+    _print(counts)
+    if counts.failed:
+        msg.warn(f"What failed, and why: {output}.errors.jsonl")
+    msg.good(f"Wrote {output}")
+
+
+def _here(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
     from spacy.cli._util import setup_gpu
 
-    from spacy_btl.annotate.annotate import Options, annotate_file
+    from spacy_btl.annotate.annotate import annotate_file
 
-    setup_gpu(gpu_id, silent=True)
-    options = Options(text_column, id_column, with_text, batch_size, part_size, strict)
+    setup_gpu(gpu, silent=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -72,11 +95,28 @@ def annotate_cli(
         def on_progress(done: int, total: int) -> None:
             progress.update(task, description="notes", completed=done, total=total)
 
-        counts = annotate_file(model, notes, output, options, on_progress=on_progress)
-    _print(counts)
-    if counts.failed:
-        msg.warn(f"What failed, and why: {output}.errors.jsonl")
-    msg.good(f"Wrote {output}")
+        return annotate_file(model, notes, output, options, on_progress=on_progress)
+
+
+def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
+    from spacy_btl.errors import AnnotateError
+
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise AnnotateError(
+            "Spark is not installed: pip install 'spacy-btl[spark]', and Java 17 or later."
+        ) from None
+    from spacy_btl.annotate.spark import annotate_file
+
+    if gpu >= 0:
+        raise AnnotateError("The Spark engine works on CPUs: leave --gpu-id out.")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark's default is another Python
+    spark = SparkSession.builder.appName("spacy-btl").getOrCreate()
+    try:
+        return annotate_file(model, notes, output, options, spark)
+    finally:
+        spark.stop()
 
 
 class _Speed(ProgressColumn):

@@ -1,0 +1,207 @@
+"""The same on a cluster: a DataFrame of notes in, a DataFrame of entities out (Apache Spark).
+
+Spark's Python workers need spacy-btl and the pipeline: a package that is installed there, or a
+folder at the same path.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spacy.language import Language
+
+from spacy_btl.annotate.annotate import Options, model_name
+from spacy_btl.annotate.entities import Annotated, annotate_notes
+from spacy_btl.annotate.formats import Stamp, row_fields, rows
+from spacy_btl.annotate.job import Counts
+from spacy_btl.annotate.notes import import_pyarrow, make_note
+from spacy_btl.errors import AnnotateError
+from spacy_btl.pipeline.files import load_pipeline
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
+PARTITIONS_PER_CORE = 4  # so that a slow partition does not hold up the end
+
+
+def annotate(
+    df: "DataFrame",
+    model: str,
+    *,
+    text_col: str = "text",
+    id_col: str = "id",
+    with_text: bool = False,
+    batch_size: int | None = None,
+) -> "DataFrame":
+    """Annotate the notes of a DataFrame.
+
+    Each Python worker loads the pipeline once, and uses as many threads as its task has CPUs.
+
+    df (DataFrame): Its ids are strings or whole numbers.
+    model (str): A package name, or a folder that is at this path on every executor.
+    with_text (bool): Whether rows hold the text of the entity.
+    batch_size (Optional[int]): Notes at a time; None is the pipeline's own.
+    RETURNS (DataFrame): A row per entity: `note_id`, `start`, `end`, `text` if it is asked for,
+        `label`, `confidence`, `model`, `model_version`, `error`. A note that failed has one row,
+        with nothing but its id and the reason in `error`: pass over it with `error IS NULL`.
+    RAISES: AnnotateError, for a column that is missing or of another type.
+    """
+    stamp = Stamp("", "", "", _has_integer_ids(df, text_col, id_col), with_text)
+    fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
+    schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
+    note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
+    notes = df.selectExpr(f"{note_id} AS id", f"`{text_col}` AS text")
+    return notes.mapInArrow(
+        partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size), schema
+    )
+
+
+def annotate_file(
+    model: str, notes: Path, output: Path, options: Options, spark: "SparkSession"
+) -> Counts:
+    """Annotate the notes of a file or folder by Spark.
+
+    Spark repeats a task that fails, and puts the output of each into place once. A command that is
+    cut short begins anew.
+
+    notes (Path): .parquet, .csv or .jsonl, or a folder of .parquet or .txt files.
+    output (Path): .parquet or .jsonl, which will be a folder of parts. The notes that failed are
+        listed in the folder `OUTPUT.errors.jsonl`.
+    options (Options): `part_size` has no meaning here.
+    RAISES: AnnotateError, for an input or output that does not do, or, if strict, a note that
+        fails.
+    """
+    errors = output.with_name(f"{output.name}.errors.jsonl")
+    for path in (output, errors):
+        if path.exists():
+            raise AnnotateError(f"{path} exists. Delete it, or give another name.")
+    if output.suffix not in (".parquet", ".jsonl"):
+        raise AnnotateError(f"{output}: the Spark engine writes .parquet and .jsonl.")
+    df = _read(spark, notes, options)
+    columns = {"text_col": options.text_column, "id_col": options.id_column}
+    _has_integer_ids(df, **columns)
+    _require_unique(df, options.id_column)
+    enough = PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
+    if df.rdd.getNumPartitions() < enough:
+        df = df.repartition(enough)
+    found = annotate(
+        df, model, **columns, with_text=options.with_text, batch_size=options.batch_size
+    )
+    # The network runs once: entities and errors are both read from what it found.
+    parts = output.with_name(f"{output.name}.parts")
+    found.write.mode("overwrite").parquet(str(parts))
+    found = spark.read.parquet(str(parts))
+    failed = found.filter("error IS NOT NULL").selectExpr("note_id", "error AS reason")
+    counts = _counts(found, df.count(), failed.count())
+    if options.strict and counts.failed:
+        reasons = ", ".join(row["reason"] for row in failed.select("reason").distinct().take(5))
+        raise AnnotateError(f"{counts.failed} notes cannot be annotated: {reasons}.")
+    failed.coalesce(1).write.json(str(errors))
+    entities = found.filter("error IS NULL").drop("error")
+    writer = entities.write.option("ignoreNullFields", "false")
+    (writer.parquet if output.suffix == ".parquet" else writer.json)(str(output))
+    shutil.rmtree(parts)
+    return counts
+
+
+def _annotate_batches(
+    batches: Iterator[Any], *, model: str, stamp: Stamp, batch_size: int | None
+) -> Iterator[Any]:
+    """What a task does with its notes: Arrow batches in, Arrow batches out."""
+    nlp = _load(model)
+    name, version = model_name(nlp)
+    stamp = stamp._replace(model=name, version=version)
+    for batch in batches:
+        notes = [
+            make_note(note_id, text, "")
+            for note_id, text in zip(
+                batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True
+            )
+        ]
+        found = annotate_notes(nlp, notes, batch_size=batch_size or nlp.batch_size)
+        yield _to_arrow(found, stamp)
+
+
+@lru_cache(maxsize=1)
+def _load(model: str) -> Language:
+    """The pipeline, once in each Python worker, with the threads that Spark gives a task."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    torch.set_num_threads(1 if context is None else context.cpus())
+    return load_pipeline(model)
+
+
+def _to_arrow(found: Annotated, stamp: Stamp) -> Any:
+    pyarrow = import_pyarrow()
+    fields = [*row_fields(stamp), ("error", "string")]
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in fields])
+    failures = [{"note_id": failure.note_id, "error": failure.reason} for failure in found.failures]
+    return pyarrow.RecordBatch.from_pylist([*rows(found, stamp), *failures], schema=schema)
+
+
+def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:
+    kinds = dict(df.dtypes)
+    for name in (text_col, id_col):
+        if name not in kinds:
+            raise AnnotateError(f"The notes have no column '{name}', but {', '.join(kinds)}.")
+    integers = kinds[id_col] in ("tinyint", "smallint", "int", "bigint")
+    if kinds[text_col] != "string" or not (integers or kinds[id_col] == "string"):
+        raise AnnotateError(
+            f"Column '{text_col}' holds {kinds[text_col]} and '{id_col}' {kinds[id_col]}: texts "
+            "must be strings, and ids strings or whole numbers."
+        )
+    return integers
+
+
+def _read(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":
+    if not path.exists():
+        raise AnnotateError(f"{path}: no such file or folder.")
+    reader = spark.read.option("mode", "FAILFAST")
+    try:
+        if path.suffix == ".parquet" or any(path.glob("*.parquet")):
+            return reader.parquet(str(path))
+        if path.suffix == ".jsonl":
+            return reader.json(str(path))
+        if path.suffix == ".csv":
+            return reader.csv(str(path), header=True, multiLine=True, quote='"', escape='"')
+        if path.is_dir():
+            return _read_folder(spark, path, options)
+    except Exception as error:  # Spark's, whose message may quote a note
+        raise AnnotateError(
+            f"{path}: Spark cannot read it ({type(error).__name__}). The local engine would name "
+            "the line."
+        ) from None
+    raise AnnotateError(f"{path}: give .parquet, .csv or .jsonl, or a folder of .parquet or .txt.")
+
+
+def _read_folder(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":
+    """Notes named by their path in the folder, without the suffix, as the local engine has them."""
+    from pyspark.sql import functions as F  # noqa: N812  (its usual name)
+
+    folder = f"{path.resolve()}/"
+    # The path is a URI, where a plus is no space.
+    name = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+    inside = F.substr(name, F.instr(name, folder) + len(folder))
+    files = spark.read.options(recursiveFileLookup=True, pathGlobFilter="*.txt")
+    return files.text(str(path), wholetext=True).select(
+        F.regexp_replace(inside, r"\.txt$", "").alias(options.id_column),
+        F.col("value").alias(options.text_column),
+    )
+
+
+def _require_unique(df: "DataFrame", id_col: str) -> None:
+    if df.filter(f"`{id_col}` IS NULL").limit(1).count():
+        raise AnnotateError(f"A note has no '{id_col}'. Every note needs one.")
+    if df.groupBy(id_col).count().filter("count > 1").limit(1).count():
+        raise AnnotateError(f"An '{id_col}' is used twice. Make the ids unique.")
+
+
+def _counts(found: "DataFrame", notes: int, failed: int) -> Counts:
+    labels = found.filter("error IS NULL").groupBy("label").count().collect()
+    return Counts(notes, failed, Counter({row["label"]: row["count"] for row in labels}))

@@ -1,0 +1,176 @@
+"""The Spark engine on a cluster of two executors, against the local engine."""
+
+import json
+import math
+import os
+import shutil
+import sys
+
+import pyarrow.parquet
+import pytest
+import spacy
+from typer.testing import CliRunner
+
+from spacy_btl.annotate.annotate import Options
+from spacy_btl.annotate.annotate import annotate_file as annotate_here
+from spacy_btl.annotate.notes import read_notes
+from spacy_btl.cli import btl
+from spacy_btl.errors import AnnotateError
+from tests.annotate.conftest import write_notes
+from tests.conftest import SENTENCES
+
+pytest.importorskip("pyspark", reason="pip install 'spacy-btl[spark]' to test it")
+if shutil.which("java") is None:
+    pytest.skip("Spark needs Java 17 or later", allow_module_level=True)
+
+from pyspark.sql import SparkSession
+
+from spacy_btl.annotate import spark as module
+
+CLUSTER = "local-cluster[2,1,2048]"
+TEXTS = [text for text, _ in SENTENCES]
+NOTES = [(number, f"{TEXTS[number % 4]} . {TEXTS[number // 4 % 4]}") for number in range(400)]
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Two executors of a core each, as processes of this machine."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master(CLUSTER)
+        .appName("spacy-btl-tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.executorEnv.OMP_NUM_THREADS", "1")
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+def by_place(rows):
+    return {(row["note_id"], row["start"], row["end"], row["label"]): row for row in rows}
+
+
+def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.parquet", NOTES)
+    options = Options(with_text=True)
+    annotate_here(str(calibrated_path), notes, tmp_path / "here.parquet", options)
+    here = by_place(pyarrow.parquet.read_table(tmp_path / "here.parquet").to_pylist())
+    df = session.read.parquet(str(notes)).repartition(8)
+    found = module.annotate(df, str(calibrated_path), with_text=True).collect()
+    there = by_place(row.asDict() for row in found)
+    assert len(found) == len(there), "an entity was doubled"
+    assert len(here.keys() ^ there.keys()) <= len(here) * 1e-4
+    for place in here.keys() & there.keys():
+        mine, other = here[place], there[place]
+        assert math.isclose(mine["confidence"], other["confidence"], abs_tol=1e-4)
+        assert mine["text"] == other["text"]
+        assert other["error"] is None
+
+
+def test_both_executors_load_the_pipeline_once(session, calibrated_path, tmp_path, monkeypatch):
+    df = session.createDataFrame(NOTES, "id int, text string").repartition(8)
+
+    def workers(batches):
+        import pyarrow
+
+        for batch in batches:
+            list(module._annotate_batches(iter([batch]), model=model, stamp=stamp, batch_size=8))
+        info = module._load.cache_info()
+        yield pyarrow.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [info.misses]})
+
+    model, stamp = str(calibrated_path), module.Stamp("", "", "", True, False)
+    rows = df.mapInArrow(workers, "pid bigint, loads bigint").collect()
+    assert len(rows) == 8
+    assert len({row["pid"] for row in rows}) == 2
+    assert {row["loads"] for row in rows} == {1}
+
+
+def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_path, tmp_path):
+    df = session.createDataFrame(NOTES[:40], "id int, text string").repartition(4)
+    marker, model = tmp_path / "failed-once", str(calibrated_path)
+    stamp = module.Stamp("", "", "", True, False)
+
+    def fail_once(batches):
+        from pyspark import TaskContext
+
+        yield from module._annotate_batches(batches, model=model, stamp=stamp, batch_size=8)
+        if TaskContext.get().partitionId() == 1 and not marker.exists():
+            marker.touch()
+            os._exit(1)  # as the kernel ends a worker that needs too much memory
+
+    plain = module.annotate(df, model)
+    found = df.mapInArrow(fail_once, plain.schema)
+    assert sorted(found.collect()) == sorted(plain.collect())
+    assert marker.exists()
+
+
+def test_notes_that_fail_have_a_row_with_the_reason(session, calibrated_path):
+    df = session.createDataFrame([("a", None), ("b", TEXTS[0])], "id string, text string")
+    found = module.annotate(df, str(calibrated_path)).collect()
+    failed = [row.asDict() for row in found if row["error"] is not None]
+    assert [(row["note_id"], row["label"], row["error"]) for row in failed] == [
+        ("a", None, "no text")
+    ]
+    assert {row["note_id"] for row in found} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "schema", ["key int, text string", "id int, text int", "id double, text string"]
+)
+def test_columns_that_will_not_do_are_refused_before_the_work(session, schema):
+    with pytest.raises(AnnotateError, match="olumn '"):
+        module.annotate(session.createDataFrame([], schema), "absent")
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "a folder+ü"])
+def test_every_form_is_read_as_the_local_engine_reads_it(name, session, tmp_path):
+    texts = [("a", 'fever, "cough"\n\npain'), ("b", "x"), ("c ü+%20", "crp was 84")]
+    path = write_notes(tmp_path / name, texts)
+    df = module._read(session, path, Options())
+    here = {(note.id, note.text) for note in read_notes(path)}
+    assert {(row["id"], row["text"]) for row in df.collect()} == here
+
+
+def test_broken_input_is_not_quoted(session, tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"id": 1, "text": "secret"\n')
+    with pytest.raises(AnnotateError, match="Spark cannot read it") as error:
+        module._read(session, path, Options()).collect()
+    assert "secret" not in str(error.value)
+
+
+def test_an_id_used_twice_is_refused(session):
+    df = session.createDataFrame([(1, "x"), (1, "y")], "id int, text string")
+    with pytest.raises(AnnotateError, match="used twice"):
+        module._require_unique(df, "id")
+
+
+def test_the_command(session, calibrated_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", [*NOTES[:20], (999, None)])
+    output = tmp_path / "out.jsonl"
+    arguments = ["annotate", str(calibrated_path), str(notes), str(output), "--engine", "spark"]
+    result = CliRunner().invoke(btl, arguments)
+    assert result.exit_code == 0, result.output
+    assert "21 notes, 20 annotated, 1 failed" in result.output
+    rows = [json.loads(line) for file in output.glob("part-*") for line in file.open()]
+    nlp = spacy.load(calibrated_path)
+    expected = {
+        (note_id, ent.start_char, ent.end_char, ent.label_)
+        for note_id, text in NOTES[:20]
+        for ent in nlp(text).ents
+    }
+    assert set(by_place(rows)) == expected
+    errors = [
+        json.loads(line)
+        for file in (tmp_path / "out.jsonl.errors.jsonl").glob("part-*")
+        for line in file.open()
+    ]
+    assert errors == [{"note_id": 999, "reason": "no text"}]
+    assert not (tmp_path / "out.jsonl.parts").exists()
+    again = CliRunner().invoke(btl, arguments)
+    assert again.exit_code == 1
+    assert "exists" in again.output
