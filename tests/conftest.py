@@ -40,7 +40,12 @@ SENTENCES = [
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and 32 dimensions, saved as `from_pretrained` reads it."""
-    folder = tmp_path_factory.mktemp("tiny-bert")
+    return make_tiny_bert(tmp_path_factory.mktemp("tiny-bert"))
+
+
+def make_tiny_bert(folder: Path) -> Path:
+    """Save a BERT of random weights that knows the words of the sentences."""
+    folder.mkdir(exist_ok=True)
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
     vocab += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(vocab)), encoding="utf-8")

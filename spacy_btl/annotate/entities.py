@@ -48,21 +48,20 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     """Annotate notes in batches of a fixed composition, so that the same notes give the same
     figures to the last digit.
 
-    A batch that fails is tried again note by note, whatever pipe it is that fails.
+    A batch that fails, in whatever pipe, is halved until the notes that fail are alone.
     """
+    reasons = [_unreadable(note, nlp.max_length) for note in notes]
+    good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
+    batches = minibatch(good, size=batch_size)
+    docs = (doc for batch in batches for doc in _docs(nlp, batch))
     entities: list[Entity] = []
-    failures = [
-        Failure(note.id, note.where, reason)
-        for note in notes
-        if (reason := _unreadable(note, nlp.max_length))
-    ]
-    good = [note for note in notes if not _unreadable(note, nlp.max_length)]
-    for batch in minibatch(good, size=batch_size):
-        for note, doc in zip(batch, _docs(nlp, batch), strict=True):
-            if isinstance(doc, Doc):
-                entities += _entities(note, doc)
-            else:
-                failures.append(Failure(note.id, note.where, doc))
+    failures: list[Failure] = []
+    for note, reason in zip(notes, reasons, strict=True):
+        found = reason or next(docs)
+        if isinstance(found, Doc):
+            entities += _entities(note, found)
+        else:
+            failures.append(Failure(note.id, note.where, found))
     return Annotated(list(notes), entities, failures)
 
 
@@ -82,25 +81,19 @@ def _unreadable(note: Note, max_length: int) -> str:
 
 def _docs(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     """The doc of each note, or the reason why there is none."""
+    reason = "dropped by the pipeline"  # whose error handler passes over what fails
+    docs: list[Doc] = []
     try:
-        texts = ((note.text, number) for number, note in enumerate(notes))
-        found = {number: doc for doc, number in nlp.pipe(texts, as_tuples=True)}
-    except Exception:
-        return [_doc(nlp, note) for note in notes]
-    # A pipe whose error handler drops a note leaves a gap.
-    return [
-        found[number] if number in found else _doc(nlp, note) for number, note in enumerate(notes)
-    ]
-
-
-def _doc(nlp: Language, note: Note) -> Doc | str:
-    try:
-        docs = list(nlp.pipe([note.text]))
+        docs = list(nlp.pipe([note.text for note in notes]))
     except Exception as error:
         # Only our own messages are known to quote no text.
-        name = type(error).__name__
-        return f"{name}: {error}" if isinstance(error, BtlError) else name
-    return docs[0] if docs else "dropped by the pipeline"
+        reason = type(error).__name__ + (f": {error}" if isinstance(error, BtlError) else "")
+    if len(docs) == len(notes):
+        return list(docs)
+    if len(notes) == 1:
+        return [reason]
+    half = len(notes) // 2
+    return _docs(nlp, notes[:half]) + _docs(nlp, notes[half:])
 
 
 def _entities(note: Note, doc: Doc) -> list[Entity]:

@@ -35,6 +35,12 @@ def test_a_note_that_fails_costs_no_other_note(poisoned, calibrated):
     assert found.failures == [Failure("bad", "line 9", "ValueError")]
 
 
+def test_failures_are_in_the_order_of_the_notes(poisoned):
+    notes = [BAD, Note("none", None, "line 2", "no text"), GOOD[0], BAD._replace(id="last")]
+    found = annotate_notes(poisoned, notes, batch_size=2)
+    assert [failure.note_id for failure in found.failures] == ["bad", "none", "last"]
+
+
 def test_a_note_that_the_pipeline_drops_is_a_failure(poisoned):
     poisoned.set_error_handler(lambda *_: None)
     found = annotate_notes(poisoned, [GOOD[0], BAD, GOOD[1]], batch_size=3)
