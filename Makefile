@@ -10,7 +10,7 @@ SPARK_MASTER ?= local-cluster[2,1,2048]
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo demo-spark spark test lint results clean
+.PHONY: demo demo-spark spark soak test lint results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -26,6 +26,9 @@ spark: .venv/spark
 	@java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || apt-get install -y openjdk-17-jre-headless || \
 		{ echo "Spark needs Java 17 or later."; exit 1; }
 
+soak: .venv/installed
+	$(BIN)/python -m bench.soak
+
 test: .venv/installed
 	$(BIN)/python -m pytest
 
@@ -37,6 +40,7 @@ lint: .venv/installed
 results: .venv/installed
 	$(BIN)/python scripts/results_page.py
 	$(BIN)/python scripts/results_table.py
+	$(BIN)/python scripts/scale_page.py
 
 clean:
 	rm -rf .venv corpus training metrics packages assets/minilm project.lock

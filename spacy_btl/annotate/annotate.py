@@ -61,6 +61,8 @@ def annotate_file(
         fails.
     """
     kind = format_of(output)
+    if output.resolve().is_relative_to(notes.resolve()):
+        raise AnnotateError(f"{output} is inside of the input: write it elsewhere.")
     nlp = load_pipeline(model)
     read = partial(
         read_notes,
@@ -89,7 +91,7 @@ def annotate_file(
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Give the command again.")
         job.finish(total)
-    return total
+    return job.total()
 
 
 def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:

@@ -93,8 +93,6 @@ class Job:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-        if self.output.exists():
-            shutil.rmtree(self.parts, ignore_errors=True)
 
     def counts(self, part: int) -> Counts | None:
         """The counts of a part; None if it is not done."""
@@ -102,7 +100,8 @@ class Job:
         return _counts(_read_json(path)) if path.is_file() else None
 
     def total(self) -> Counts:
-        """The counts of a finished job."""
+        """The counts of a finished job, whose parts are removed if a kill left them."""
+        shutil.rmtree(self.parts, ignore_errors=True)
         return _counts(_read_json(self.manifest))
 
     def write(self, part: int, annotated: Annotated, stamp: Stamp, first_row: int) -> Counts:

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import sqlite3
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,6 +15,7 @@ from spacy_btl.errors import AnnotateError
 BYTE_ORDER_MARK = "\ufeff"
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not UTF-8
 ROWS_AT_A_TIME = 256  # of Parquet
+LONGEST_FIELD = 2**31 - 1  # of CSV: the limit of its reader
 
 
 class Note(NamedTuple):
@@ -156,7 +156,7 @@ def _check_types(file: Path, schema: Any, text_column: str, id_column: str) -> N
 
 
 def _read_csv(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST_FIELD)
     # Bytes that are not UTF-8 must not cost the notes around them.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file, strict=True)

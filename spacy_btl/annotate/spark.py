@@ -92,20 +92,27 @@ def annotate_file(
     found = annotate(
         df, model, **columns, with_text=options.with_text, batch_size=options.batch_size
     )
-    # The network runs once: entities and errors are both read from what it found.
-    parts = output.with_name(f"{output.name}.parts")
-    found.write.mode("overwrite").parquet(str(parts))
-    found = spark.read.parquet(str(parts))
+    both = output.with_name(f"{output.name}.spark")
+    try:
+        # The network runs once: entities and errors are both read from what it found.
+        found.write.mode("overwrite").parquet(str(both))
+        return _divide(spark.read.parquet(str(both)), df.count(), output, errors, options.strict)
+    finally:
+        shutil.rmtree(both, ignore_errors=True)
+
+
+def _divide(found: "DataFrame", n_notes: int, output: Path, errors: Path, strict: bool) -> Counts:
+    """Write entities and errors to files of their own, and count both."""
     failed = found.filter("error IS NOT NULL").selectExpr("note_id", "error AS reason")
-    counts = _counts(found, df.count(), failed.count())
-    if options.strict and counts.failed:
+    entities = found.filter("error IS NULL").drop("error")
+    labels = {row["label"]: row["count"] for row in entities.groupBy("label").count().collect()}
+    counts = Counts(n_notes, failed.count(), Counter(labels))
+    if strict and counts.failed:
         reasons = ", ".join(row["reason"] for row in failed.select("reason").distinct().take(5))
         raise AnnotateError(f"{counts.failed} notes cannot be annotated: {reasons}.")
     failed.coalesce(1).write.json(str(errors))
-    entities = found.filter("error IS NULL").drop("error")
     writer = entities.write.option("ignoreNullFields", "false")
     (writer.parquet if output.suffix == ".parquet" else writer.json)(str(output))
-    shutil.rmtree(parts)
     return counts
 
 
@@ -200,8 +207,3 @@ def _require_unique(df: "DataFrame", id_col: str) -> None:
         raise AnnotateError(f"A note has no '{id_col}'. Every note needs one.")
     if df.groupBy(id_col).count().filter("count > 1").limit(1).count():
         raise AnnotateError(f"An '{id_col}' is used twice. Make the ids unique.")
-
-
-def _counts(found: "DataFrame", notes: int, failed: int) -> Counts:
-    labels = found.filter("error IS NULL").groupBy("label").count().collect()
-    return Counts(notes, failed, Counter({row["label"]: row["count"] for row in labels}))

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet
@@ -106,9 +107,13 @@ def test_a_job_of_another_input_model_or_option_is_refused(
     changed, finished, calibrated_path, notes, tmp_path, monkeypatch
 ):
     output, model, options = tmp_path / "out.jsonl", calibrated_path, SMALL
-    with monkeypatch.context() as patch:
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         if not finished:
-            patch.setattr("spacy_btl.annotate.job.Job.finish", lambda *_: None)
+            patch.setattr("spacy_btl.annotate.job.Job.finish", killed)
         annotate_file(str(model), notes, output, options)
     assert output.exists() is finished
     before = output.read_bytes() if finished else None
@@ -138,6 +143,20 @@ def test_an_output_of_somebody_else_is_not_overwritten(calibrated_path, notes, t
         annotate_file(str(calibrated_path), notes, output)
     assert output.read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {notes.name, output.name}
+
+
+def test_an_output_inside_of_the_input_is_refused(calibrated_path, tmp_path):
+    folder = write_notes(tmp_path / "notes", [("a", "fever")])
+    with pytest.raises(BtlError, match="inside of the input"):
+        annotate_file(str(calibrated_path), folder, folder / "brat")
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_removed(calibrated_path, notes, tmp_path):
+    output, parts = tmp_path / "out.jsonl", tmp_path / "out.jsonl.parts"
+    first = annotate_file(str(calibrated_path), notes, output, SMALL)
+    parts.mkdir()
+    assert annotate_file(str(calibrated_path), notes, output, SMALL) == first
+    assert not parts.exists()
 
 
 def test_two_processes_do_not_work_on_one_job(calibrated_path, notes, tmp_path, monkeypatch):

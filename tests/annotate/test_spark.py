@@ -170,7 +170,7 @@ def test_the_command(session, calibrated_path, tmp_path):
         for line in file.open()
     ]
     assert errors == [{"note_id": 999, "reason": "no text"}]
-    assert not (tmp_path / "out.jsonl.parts").exists()
+    assert not (tmp_path / "out.jsonl.spark").exists()
     again = CliRunner().invoke(btl, arguments)
     assert again.exit_code == 1
     assert "exists" in again.output
