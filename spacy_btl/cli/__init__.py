@@ -22,6 +22,7 @@ from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     calibrate,
     convert,
     evaluate,
+    exchange,
     explain,
     split,
     stats,

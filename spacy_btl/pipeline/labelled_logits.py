@@ -128,5 +128,10 @@ def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.f
 
 
 def make_store(ner: BtlNer, rows: LabelledRows) -> Store:
-    """A store of labelled rows with the training frequencies of the `ner` pipe's tags."""
-    return Store(**vars(rows), prior=ner.prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)
+    """A store of labelled rows with the training frequencies of the `ner` pipe's tags, or those of
+    the rows where they are not known: of a network that was trained elsewhere."""
+    prior = ner.prior
+    if not ner.tag_counts.any():
+        counts = np.bincount(rows.tags, minlength=len(prior)) + 1.0
+        prior = counts / counts.sum()
+    return Store(**vars(rows), prior=prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)

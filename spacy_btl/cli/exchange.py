@@ -1,0 +1,44 @@
+"""`python -m spacy btl export-hf` and `import-hf`: Hugging Face checkpoints out and in."""
+
+from pathlib import Path
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+@btl.command("export-hf")
+@exits_on_error
+def export_hf_cli(
+    model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
+    output: Path = typer.Argument(..., help="A new folder for the checkpoint"),
+) -> None:
+    """Save a pipeline as a token classifier of Hugging Face transformers.
+
+    It has the encoder and the head, and decides by arg-max: the calibrator stays behind.
+    """
+    from spacy_btl.exchange.huggingface import export_hf
+
+    export_hf(model, output)
+    msg.good(f"Saved to {output}: transformers.pipeline('token-classification', '{output}')")
+
+
+@btl.command("import-hf")
+@exits_on_error
+def import_hf_cli(
+    checkpoint: Path = typer.Argument(..., help="The folder of a token classifier"),
+    output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
+    lang: str = typer.Option("en", help="The language of the tokenizer"),
+    window: int = typer.Option(256, min=8, help="Wordpieces per window"),
+    overlap: int = typer.Option(64, min=0, help="Wordpieces that neighbouring windows share"),
+) -> None:
+    """Make a pipeline of a token classifier that was trained elsewhere.
+
+    Then fit a calibrator to it: `python -m spacy btl calibrate`.
+    """
+    from spacy_btl.exchange.huggingface import import_hf
+
+    nlp = import_hf(checkpoint, output, lang=lang, window=window, overlap=overlap)
+    msg.good(f"Saved to {output}: {len(nlp.get_pipe('ner').labels)} entity types")

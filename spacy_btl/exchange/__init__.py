@@ -1,0 +1,1 @@
+"""Models that travel: Hugging Face checkpoints in and out."""
