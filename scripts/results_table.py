@@ -16,11 +16,12 @@ BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 # Arm and decoding of experiments/ablation.yml, and what to call them.
 RECIPES = {
-    ("ATL, masked", "calibrator, tau 0.25"): "`atl_minilm.cfg`: masking, our calibrator, tau 0.25",
     (
         "BTL, all, ignore, square-root odds, masked",
         "calibrator, tau 0.15",
     ): "`btl_minilm.cfg`: BTL, masking, our calibrator, tau 0.15",
+    ("ATL, masked", "calibrator, tau 0.15"): "`atl_minilm.cfg`: the same without BTL",
+    ("ATL, masked", "calibrator, tau 0.25"): "`atl_minilm.cfg`, tau 0.25",
     ("ATL", "calibrator, tau 0.15"): "usual training, our calibrator, tau 0.15",
     ("ATL", "arg-max"): "usual training, arg-max",
     ("BTL", "arg-max"): "BTL with `pair` and the paper's weights, arg-max",
