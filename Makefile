@@ -1,5 +1,6 @@
 # `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
 # `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
+# `make fuzz`: 10,000 damaged files. `make audit`: known vulnerabilities of what is installed.
 # `make results`: docs/results.md and the README's table, from the committed result files.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
@@ -10,7 +11,7 @@ SPARK_MASTER ?= local-cluster[2,1,2048]
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo demo-spark spark soak test lint results clean
+.PHONY: demo demo-spark spark soak fuzz audit test lint results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -28,6 +29,15 @@ spark: .venv/spark
 
 soak: .venv/installed
 	$(BIN)/python -m bench.soak
+
+fuzz: .venv/installed
+	FUZZ_CASES=10000 $(BIN)/python -m pytest tests/fuzz
+
+# --strict, since pip-audit by itself passes over what it cannot look up, and says that all is well.
+audit: .venv/installed
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep == | sed 's/+.*//' > .venv/audit.txt
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r .venv/audit.txt || \
+		{ echo "Not passed: a package above is vulnerable, or could not be looked up."; exit 1; }
 
 test: .venv/installed
 	$(BIN)/python -m pytest

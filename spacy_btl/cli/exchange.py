@@ -15,7 +15,7 @@ def export_hf_cli(
     model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
     output: Path = typer.Argument(..., help="A new folder for the checkpoint"),
 ) -> None:
-    """Save a pipeline as a token classifier of Hugging Face transformers.
+    """Save a pipeline as a Hugging Face token classifier.
 
     It has the encoder and the head, and decides by arg-max: the calibrator stays behind.
     """
@@ -34,9 +34,9 @@ def import_hf_cli(
     window: int = typer.Option(256, min=8, help="Wordpieces per window"),
     overlap: int = typer.Option(64, min=0, help="Wordpieces that neighbouring windows share"),
 ) -> None:
-    """Make a pipeline of a token classifier that was trained elsewhere.
+    """Make a pipeline of a Hugging Face token classifier.
 
-    Then fit a calibrator to it: `python -m spacy btl calibrate`.
+    Then fit a calibrator to it, by `python -m spacy btl calibrate`.
     """
     from spacy_btl.exchange.huggingface import import_hf
 

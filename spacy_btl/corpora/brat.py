@@ -43,6 +43,10 @@ def read_brat(folder: Path, *, account: Account) -> Iterator[Note]:
 
 
 def _read_note(txt: Path, ann: Path, account: Account) -> Note | None:
+    name = txt.stem.encode("utf-8", "backslashreplace").decode("utf-8")
+    if name != txt.stem:
+        account.skip(account.notes_skipped, "file name not UTF-8", txt.with_name(name))
+        return None
     raw = _read_file(txt, ann, account)
     annotation = None if raw is None else _read_file(ann, txt, account)
     if raw is None or annotation is None:

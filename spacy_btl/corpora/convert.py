@@ -39,7 +39,10 @@ def convert(
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")
     nlp = _blank(lang)
     account = Account(skip_invalid=skip_invalid)
-    notes = list(_read(src, account))
+    try:
+        notes = list(_read(src, account))
+    except OSError as err:
+        raise CorpusError(f"{err.filename or src}: cannot be read ({err.strerror}).") from err
     if not notes:
         raise CorpusError(f"{src}: no note to convert.")
     counts = Counter(mention.type for note in notes for mention in note.mentions)

@@ -1,13 +1,19 @@
 """Read and write `.spacy` files, whole or not at all."""
 
+import gc
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from spacy.attrs import DEP, ENT_ID, ENT_KB_ID, ENT_TYPE, LEMMA, NORM, ORTH, TAG
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from spacy_btl.errors import CorpusError
+
+# What spaCy keeps as the number of a string, and writes as one.
+STRINGS = [ORTH, NORM, LEMMA, TAG, DEP, ENT_TYPE, ENT_KB_ID, ENT_ID]
 
 
 def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
@@ -20,7 +26,10 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
         raise CorpusError(f"{path}: no such file. Give a .spacy file.")
     try:
         docs = list(DocBin().from_disk(path).get_docs(vocab))
+        for doc in docs:
+            _look_through(doc)
     except Exception:  # a damaged file can fail in any of zlib, msgpack, numpy and spaCy
+        gc.enable()  # which srsly leaves off where msgpack fails
         raise CorpusError(
             f"{path}: not a .spacy file, or a damaged one. Write it again, for one with "
             "`python -m spacy btl convert`."
@@ -28,6 +37,16 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     if not docs:
         raise CorpusError(f"{path}: holds no document.")
     return docs
+
+
+def _look_through(doc: Doc) -> None:
+    """Look up what is read and written of a doc later on: spaCy takes numbers of strings that the
+    file lacks, and spans outside of the doc, without a word. RAISES: Exception, of whatever kind.
+    """
+    spans = [*doc.ents, *(span for group in doc.spans.values() for span in group)]
+    strings = {span.label for span in spans} | {span.id for span in doc.spans.get("mentions", ())}
+    for string in strings.union(np.unique(doc.to_array(STRINGS)).tolist()):
+        doc.vocab.strings[string]
 
 
 def write_docs(path: Path, docs: Iterable[Doc]) -> None:

@@ -70,9 +70,13 @@ def _check_shares(dev: float, test: float, folds: int | None) -> None:
 
 
 def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
-    seen: dict[str, int] = {}
+    seen: dict[str | int | float, int] = {}
     for number, doc in enumerate(docs, start=1):
         note_id = doc.user_data.setdefault("note_id", f"doc-{number:06}")
+        if not isinstance(note_id, str | int | float):
+            raise CorpusError(
+                f"{corpus}: the note_id of document {number} is neither a string nor a number."
+            )
         if note_id in seen:
             raise CorpusError(
                 f"{corpus}: documents {seen[note_id]} and {number} have the same note_id, so a "

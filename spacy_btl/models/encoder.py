@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.file_utils import ModelOutput
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.saved import CheckedShim
 from spacy_btl.models.windows import WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
@@ -63,18 +64,23 @@ def windowed_transformer(
     transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
     """
+    precision = {
+        "mixed_precision": mixed_precision and get_torch_default_device().type == "cuda",
+        "grad_scaler_config": dict(grad_scaler_config or {}),
+    }
     encoder = TransformerModel(
         name,
         get_spans=None,
         tokenizer_config={**TOKENIZER_DEFAULTS, **(tokenizer_config or {})},
         transformer_config=dict(transformer_config or {}),
-        mixed_precision=mixed_precision and get_torch_default_device().type == "cuda",
-        grad_scaler_config=dict(grad_scaler_config or {}),
+        **precision,
     )
+    wrapper = encoder.layers[0]
+    wrapper.shims[:] = [CheckedShim(wrapper.shims[0]._hfmodel, **precision)]
     _read_by_windows(encoder, window, overlap)
     encoder.attrs["replace_listener"] = _replace_listener
     encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
-    encoder.layers[0] = _bounded(encoder.layers[0], max_wordpieces, mixed_precision, masking)
+    encoder.layers[0] = _bounded(wrapper, max_wordpieces, mixed_precision, masking)
     return encoder
 
 

@@ -1,5 +1,6 @@
 """The labelled logits that a calibrator keeps, saved as plain arrays and never as pickles."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +18,11 @@ from spacy_btl.tags import SchemeName
 FORMAT = "spacy_btl.neighbors"
 VERSION = "2"
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
+CHECKSUM = "sha256"
+# No network gives greater logits, and the squares of their distances would not be finite.
+GREATEST_LOGIT = 1e15
+
+Arrays = dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Store(LabelledRows):
             "labels": json.dumps(self.labels),
             "scheme": self.scheme,
         }
-        return save(arrays, metadata=metadata)
+        return save_checked(arrays, metadata)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> "Store":
@@ -75,7 +81,7 @@ class Store(LabelledRows):
         RAISES: CalibratorError, for anything but a complete and finite store of this version.
         """
         try:
-            arrays, metadata = load(data), read_metadata(data)
+            arrays, metadata = load_checked(data)
             _require(metadata.get("format") == FORMAT, "it is no calibrator of spacy-btl")
             version = metadata.get("version")
             _require(version == VERSION, f"its version is {version}, not {VERSION}")
@@ -113,13 +119,37 @@ def _require(holds: bool, reason: str) -> None:
         raise CalibratorError(reason)
 
 
-def read_metadata(data: bytes) -> dict[str, str]:
-    """The metadata of safetensors bytes, which its numpy reader does not give."""
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length])["__metadata__"]
+def save_checked(arrays: Arrays, metadata: dict[str, str]) -> bytes:
+    """Arrays and metadata as the bytes of a safetensors file, with a checksum of them."""
+    return save(arrays, metadata={**metadata, CHECKSUM: _checksum(arrays, metadata)})
 
 
-def _check(arrays: dict[str, NDArray], labels: list[str], scheme: str) -> None:
+def load_checked(data: bytes) -> tuple[Arrays, dict[str, str]]:
+    """Arrays and metadata from the bytes of a safetensors file.
+
+    The checksum finds damage; files from before there was one are read without it. Whoever changes
+    a file on purpose can leave it out, so what is read must be checked all the same.
+
+    RAISES: Exception, of whatever kind, for damaged bytes.
+    """
+    arrays = load(data)
+    length = int.from_bytes(data[:8], "little")  # the numpy reader gives no metadata
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    checksum = metadata.pop(CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(arrays, metadata):
+        raise ValueError("the checksum is another")
+    return arrays, metadata
+
+
+def _checksum(arrays: Arrays, metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode("utf-8"))
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     _require(is_list and scheme in ("IO", "BIO"), "its list of labels is damaged")
     n_tags = 1 + len(labels) * {"IO": 1, "BIO": 2}[scheme]
@@ -140,6 +170,8 @@ def _check(arrays: dict[str, NDArray], labels: list[str], scheme: str) -> None:
             f"'{name}' is {found.dtype} {found.shape}, not {dtype} {shape}",
         )
         _require(bool(np.isfinite(found).all()), f"'{name}' holds values that are not finite")
+    are_logits = np.abs(arrays["logits"]).max(initial=0) <= GREATEST_LOGIT
+    _require(bool(are_logits), "'logits' holds values that are no logits")
     in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < n_tags
     _require(bool(in_range), "'tags' holds numbers of no tag")
     _require(bool((arrays["documents"] >= 0).all()), "'documents' holds negative numbers")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
 from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.decision import decide
@@ -16,7 +15,7 @@ from spacy_btl.neighbors.maps import (
     fit_confidence_map,
     fit_token_map,
 )
-from spacy_btl.neighbors.store import Store, read_metadata
+from spacy_btl.neighbors.store import Store, load_checked, save_checked
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.decoding import Tau, tau_per_tag
 from spacy_btl.pipeline.held_out import HeldOut, read_entities
@@ -24,6 +23,8 @@ from spacy_btl.tags import O_TAG, TagScheme
 
 FORMAT = "spacy_btl.maps"
 VERSION = "1"
+# Coefficients beyond these are not fitted, and what they give would not be finite.
+LEAST, GREATEST = 1e-9, 1e9
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Maps:
             "tokens": np.array(astuple(self.tokens)),
             "confidence": np.array(astuple(self.confidence), dtype="float64"),
         }
-        return save(arrays, metadata=metadata)
+        return save_checked(arrays, metadata)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> "Maps":
@@ -55,7 +56,7 @@ class Maps:
         RAISES: CalibratorError, for anything but complete and finite maps of this version.
         """
         try:
-            arrays, metadata = load(data), read_metadata(data)
+            arrays, metadata = load_checked(data)
             if (metadata["format"], metadata["version"]) != (FORMAT, VERSION):
                 raise ValueError("another format or version")
             _check(arrays["tokens"], 3, positive=2, not_negative=1)
@@ -78,7 +79,8 @@ def _check(values: NDArray[Any], size: int, *, positive: int, not_negative: int)
     bounded = values[positive : positive + not_negative]
     if values.dtype != "float64" or values.shape != (size,) or not np.isfinite(values).all():
         raise ValueError("not so many finite numbers")
-    if (values[:positive] <= 0).any() or (bounded < 0).any():
+    too_great = (np.abs(values) > GREATEST).any()
+    if too_great or (values[:positive] < LEAST).any() or (bounded < 0).any():
         raise ValueError("out of range")
 
 

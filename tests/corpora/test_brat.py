@@ -1,5 +1,6 @@
 """Brat folders: offsets, line ends, byte order marks, and everything that can be wrong."""
 
+import os
 import traceback
 from pathlib import Path
 
@@ -161,6 +162,16 @@ def test_annotation_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     write_note(tmp_path, TEXT, b"\xff")
     with pytest.raises(CorpusError, match=r"note\.ann: not UTF-8"):
         read(tmp_path)
+
+
+def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    write_note(tmp_path, TEXT, "", "good")
+    write_note(tmp_path, TEXT, "", os.fsdecode(b"b\xffd"))
+    with pytest.raises(CorpusError, match=r"b\\udcffd: file name not UTF-8"):
+        read(tmp_path)
+    notes, account = read(tmp_path, skip_invalid=True)
+    assert [note.id for note in notes] == ["good"]
+    assert account.notes_skipped == {"file name not UTF-8": 1}
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

@@ -150,6 +150,19 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_source_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    src = write_jsonl(tmp_path / "n.jsonl", {"text": "Well", "ents": []})
+
+    def refuse(self: Path, *args: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CorpusError, match=r"n\.jsonl: cannot be read \(Permission denied\)"):
+        convert(src, tmp_path / "n.spacy")
+
+
 @pytest.mark.skipif(not MACCROBAT.is_dir(), reason=f"MACCROBAT is not in {MACCROBAT}")
 def test_maccrobat_converts_whole(tmp_path: Path) -> None:
     account = convert(MACCROBAT, tmp_path / "corpus.spacy", min_mentions=40)

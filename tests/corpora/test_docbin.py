@@ -1,5 +1,6 @@
 """`.spacy` files: whole or not at all, and clear words for a damaged one."""
 
+import gc
 import zlib
 from pathlib import Path
 
@@ -49,6 +50,33 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     write_docs(whole, [])
     with pytest.raises(CorpusError, match=r"whole\.spacy: holds no document"):
         read_docs(whole, Vocab())
+
+
+@pytest.mark.parametrize("damage", ["a label", "a span"])
+def test_a_file_that_points_beyond_itself_is_refused(tmp_path: Path, damage: str) -> None:
+    doc = spacy.blank("en").make_doc("No fever.")
+    doc.ents = [Span(doc, 1, 2, label="Sign")]
+    doc.spans["mentions"] = [Span(doc, 1, 2, label="Sign", span_id="T1")]
+    whole = tmp_path / "corpus.spacy"
+    write_docs(whole, [doc])
+    message = srsly.msgpack_loads(zlib.decompress(whole.read_bytes()))
+    if damage == "a label":
+        message["strings"].remove("Sign")
+    else:
+        end = (2).to_bytes(4, "big") + (3).to_bytes(4, "big")  # its last token, its first character
+        message["span_groups"][0] = message["span_groups"][0].replace(
+            end, (99).to_bytes(4, "big") + end[4:]
+        )
+    whole.write_bytes(zlib.compress(srsly.msgpack_dumps(message)))
+    with pytest.raises(CorpusError, match="or a damaged one"):
+        read_docs(whole, Vocab())
+
+
+def test_a_damaged_file_does_not_stop_the_garbage_collector(tmp_path: Path) -> None:
+    (tmp_path / "c.spacy").write_bytes(zlib.compress(b"\xc1"))
+    with pytest.raises(CorpusError):
+        read_docs(tmp_path / "c.spacy", Vocab())
+    assert gc.isenabled()
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(

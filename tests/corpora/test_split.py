@@ -143,6 +143,10 @@ def test_what_cannot_be_split_is_an_error(corpus: Path, tmp_path: Path) -> None:
     write_docs(small, docs)
     with pytest.raises(CorpusError, match="documents 1 and 2 have the same note_id"):
         split_corpus(small, out)
+    docs[1].user_data["note_id"] = {"a": 1}
+    write_docs(small, docs)
+    with pytest.raises(CorpusError, match="note_id of document 2 is neither a string nor a number"):
+        split_corpus(small, out)
     assert not out.exists()
 
 

@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import spacy
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BertTokenizerFast
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models.windows import WordpieceWindows, window_borders
+from spacy_btl.models.windows import WordpieceWindows, window_borders, wordpiece_counts
 
 COUNTS = st.lists(st.integers(0, 12), max_size=60).map(lambda counts: np.array(counts, dtype=int))
+EN = spacy.blank("en")
 BUDGETS = st.integers(1, 30)
 OVERLAPS = st.integers(0, 40)
 
@@ -42,6 +45,21 @@ def test_neighbours_overlap_as_asked_as_far_as_there_is_room(counts, budget, ove
         # One token more of context would be too much, or leave no room for the next token.
         longer = counts[start - 1 : end].sum()
         assert longer > overlap or longer + counts[end] > budget
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bert):
+    return BertTokenizerFast.from_pretrained(tiny_bert)
+
+
+@given(st.text(st.sampled_from("abz09 \n\t.-é♥\u200b\u0301\u4e2d\U0001f912"), max_size=60))
+def test_every_wordpiece_is_counted_for_one_token_and_in_a_window(tokenizer, text):
+    doc = EN.make_doc(text)
+    counts = wordpiece_counts(doc, tokenizer)
+    assert counts.shape == (len(doc),)
+    assert counts.sum() == len(tokenizer(text, add_special_tokens=False).input_ids)
+    covered = {i for start, end in windows(counts, 8, 2) for i in range(start, end)}
+    assert counts[sorted(covered)].sum() == counts.sum()
 
 
 def test_a_border_token_is_read_with_context_on_both_sides():

@@ -1,0 +1,48 @@
+"""An encoder as spacy-transformers saves it, checked before it is loaded.
+
+The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
+in weights-only mode, and the tokenizer as files and arguments. spacy-transformers writes these
+files out and passes the arguments on as they are.
+"""
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+import srsly
+from spacy_transformers.layers.hf_shim import HFShim
+
+from spacy_btl.errors import PipelineError
+
+CODE = (".py", ".pyc", ".so", ".pyd")
+
+
+class CheckedShim(HFShim):
+    """Refuses saved bytes that would run code or write outside of the tokenizer's own folder."""
+
+    def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
+        """Load an encoder.
+
+        RAISES: PipelineError, for one that is damaged or that saving cannot have written.
+        """
+        try:
+            _check_tokenizer(srsly.msgpack_loads(bytes_data)["tokenizer"])
+            return super().from_bytes(bytes_data)
+        except PipelineError:
+            raise
+        except Exception as error:  # msgpack, json, torch and transformers each have their own
+            raise PipelineError(
+                "The saved encoder cannot be loaded: it is damaged, holds more than weights, or is "
+                f"of another version of transformers ({type(error).__name__}). Train it again."
+            ) from error
+
+
+def _check_tokenizer(files: dict[str, Any]) -> None:
+    """Check what saving writes: files without a folder, none of them code, and `use_fast`."""
+    names = set(files) - {"kwargs"}
+    plain = all(PurePosixPath(name).name == PureWindowsPath(name).name == name for name in names)
+    code = any(name.endswith(CODE) for name in names)
+    if not plain or code or set(files.get("kwargs", {})) - {"use_fast"}:
+        raise PipelineError(
+            "The tokenizer of the saved encoder holds code or paths, so it is not loaded. Train "
+            "the pipeline again, or get it from where you trust."
+        )

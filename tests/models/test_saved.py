@@ -1,0 +1,133 @@
+"""A saved encoder that would run code or write files is refused, before either happens."""
+
+import io
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+import torch
+from spacy_transformers.layers.hf_shim import HFShim
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.models.saved import CheckedShim
+from tests.conftest import SENTENCES
+
+TEXT = SENTENCES[0][0]
+CODE = """
+from pathlib import Path
+from transformers import BertTokenizerFast
+Path({flag!r}).touch()
+"""
+
+
+class Exploit:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, flag: Path):
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.flag,)
+
+
+def change(model: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edit what spacy-transformers saved of the encoder."""
+    saved = srsly.read_msgpack(model)
+    (shims,) = filter(None, saved["shims"])
+    encoder = srsly.msgpack_loads(shims[0])
+    edit(encoder)
+    shims[0] = srsly.msgpack_dumps(encoder)
+    srsly.write_msgpack(model, saved)
+
+
+def torch_file(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def pickled_weights(encoder: dict[str, Any], flag: Path) -> None:
+    # As torch did before weights-only mode: protocol 2.
+    encoder["state"] = pickle.dumps(Exploit(flag), protocol=2)
+
+
+def weights_and_more(encoder: dict[str, Any], flag: Path) -> None:
+    state = torch.load(io.BytesIO(encoder["state"]), weights_only=True)
+    encoder["state"] = torch_file({**state, "more": Exploit(flag)})
+
+
+def file_at_a_path(encoder: dict[str, Any], flag: Path) -> None:
+    encoder["tokenizer"][str(flag)] = b""
+
+
+def file_up_a_folder(encoder: dict[str, Any], flag: Path) -> None:
+    encoder["tokenizer"][f"../../../../../../{flag.relative_to('/')}"] = b""
+
+
+def trusted_code(encoder: dict[str, Any], flag: Path) -> None:
+    files = encoder["tokenizer"]
+    config = json.loads(files["tokenizer_config.json"])
+    config["auto_map"] = {"AutoTokenizer": [None, "code.BertTokenizerFast"]}
+    files["tokenizer_config.json"] = json.dumps(config).encode()
+    files["code.py"] = CODE.format(flag=str(flag)).encode()
+    files["kwargs"]["trust_remote_code"] = True
+
+
+EXPLOITS = [pickled_weights, weights_and_more, file_at_a_path, file_up_a_folder, trusted_code]
+
+
+@pytest.mark.parametrize("exploit", EXPLOITS)
+def test_an_exploit_is_refused_and_does_nothing(trained_path, tmp_path, exploit):
+    folder, flag = tmp_path / "model", tmp_path / "executed"
+    shutil.copytree(trained_path, folder)
+    change(folder / "transformer" / "model", lambda encoder: exploit(encoder, flag))
+    with pytest.raises(PipelineError, match="saved encoder"):
+        spacy.load(folder)
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("exploit", EXPLOITS[2:4])
+def test_without_the_check_files_do_get_in(trained_path, tmp_path, monkeypatch, exploit):
+    folder, flag = tmp_path / "model", tmp_path / "executed"
+    shutil.copytree(trained_path, folder)
+    change(folder / "transformer" / "model", lambda encoder: exploit(encoder, flag))
+    monkeypatch.setattr(CheckedShim, "from_bytes", HFShim.from_bytes)
+    spacy.load(folder)
+    assert flag.exists()
+
+
+def test_without_weights_only_mode_pickles_do_get_in(tmp_path):
+    flag = tmp_path / "executed"
+    for data in (pickle.dumps(Exploit(flag), protocol=2), torch_file(Exploit(flag))):
+        with suppress(RuntimeError):  # for what comes behind the pickle
+            torch.load(io.BytesIO(data), weights_only=False)
+        assert flag.exists()
+        flag.unlink()
+
+
+def test_damage_is_an_error_of_ours(trained_path, tmp_path):
+    shutil.copytree(trained_path, tmp_path / "model")
+
+    def cut(encoder: dict[str, Any]) -> None:
+        encoder["state"] = encoder["state"][:1000]
+
+    change(tmp_path / "model" / "transformer" / "model", cut)
+    with (
+        pytest.warns(UserWarning, match="state_dict"),
+        pytest.raises(PipelineError, match="cannot be loaded: it is damaged"),
+    ):
+        spacy.load(tmp_path / "model")
+
+
+def test_a_saved_encoder_that_nobody_touched_is_loaded(trained, trained_path, tmp_path):
+    shutil.copytree(trained_path, tmp_path / "model")
+    change(tmp_path / "model" / "transformer" / "model", lambda encoder: None)
+    loaded = spacy.load(tmp_path / "model")
+    assert (loaded(TEXT)._.token_logits == trained(TEXT)._.token_logits).all()

@@ -1,0 +1,84 @@
+"""From any probabilities to entities: each decision and each confidence, from its definition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics.sequence_labeling import get_entities
+from spacy.tokens import Doc
+
+from spacy_btl.neighbors.decision import Transitions, count_pairs
+from spacy_btl.neighbors.maps import ConfidenceMap
+from spacy_btl.pipeline.decoding import decode
+from spacy_btl.tags import TagScheme
+
+VOCAB = spacy.blank("en").vocab
+TYPES = ("Sign", "Test")
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> dict:
+    """A doc of words, and probabilities some of which are 0 or 1, as of tokens never seen."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    scheme = TagScheme(TYPES, draw(st.sampled_from(["IO", "BIO"])))
+    n_words = draw(st.integers(0, 10))
+    p = rng.dirichlet(np.full(len(scheme), draw(st.sampled_from([0.1, 1.0, 5.0]))), n_words)
+    p[rng.random(n_words) < 0.1] = np.eye(len(scheme))[0]
+    pairs = count_pairs(rng.integers(0, len(scheme), 20), np.zeros(20))
+    return {
+        "doc": Doc(VOCAB, words=["fever"] * n_words),
+        "p": p,
+        "scheme": scheme,
+        "prior": rng.dirichlet(np.full(len(scheme), 2.0)),
+        "tau": draw(st.sampled_from([0.0, 0.5, {"Sign": 1.0}])),
+        "transitions": Transitions.from_pairs(pairs, len(scheme)),
+    }
+
+
+def entities_of(scheme: TagScheme, tags: Sequence[int]) -> list[tuple[str, int, int]]:
+    """As seqeval has them; an IO sequence is one without `B-`."""
+    names = [scheme.tags[tag] for tag in tags]
+    if scheme.scheme == "IO":
+        names = ["O" if name == "O" else f"I-{name}" for name in names]
+    return [(label, start, last + 1) for label, start, last in get_entities(names)]
+
+
+def as_tuples(spans) -> list[tuple[str, int, int]]:
+    return [(span.label_, span.start, span.end) for span in spans]
+
+
+@given(cases())
+def test_without_transitions_every_word_is_decided_by_itself(case):
+    scheme, tau = case["scheme"], case["tau"]
+    classes = ("O", *TYPES)
+    per_tag = np.array(
+        [tau.get(classes[i], 0) if isinstance(tau, dict) else tau for i in scheme.tag_types]
+    )
+    tags = (case["p"] / case["prior"] ** per_tag).argmax(axis=1)
+    spans, _ = decode(**case)
+    assert as_tuples(spans) == entities_of(scheme, tags)
+
+
+@given(cases(), st.sampled_from([0.0, 0.3, 4.0]))
+def test_confidence_is_the_weakest_word_and_its_map_keeps_the_order(case, weight):
+    spans, confidences = decode(**case, weight=weight)
+    columns = case["scheme"].tag_types
+    for span, confidence in zip(spans, confidences, strict=True):
+        of_type = case["p"][span.start : span.end, columns == 1 + TYPES.index(span.label_)]
+        assert confidence == pytest.approx(of_type.sum(axis=1).min())
+        assert 0 <= confidence <= 1
+    again, mapped = decode(**case, weight=weight, confidence_map=ConfidenceMap(0.7, 0.2, -1, 9))
+    assert as_tuples(again) == as_tuples(spans)
+    assert (np.diff(np.array(mapped)[np.argsort(confidences)]) >= 0).all()
+    assert all(1 / 11 <= confidence <= 10 / 11 for confidence in mapped)
+
+
+@settings(max_examples=50)
+@given(cases(), st.sampled_from([0.3, 4.0]))
+def test_a_word_that_the_encoder_never_saw_is_in_no_entity(case, weight):
+    spans, _ = decode(**case, weight=weight)
+    unseen = set(np.flatnonzero(case["p"][:, 0] == 1))
+    assert not unseen & {token.i for span in spans for token in span}
