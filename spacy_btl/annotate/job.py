@@ -113,8 +113,8 @@ class Job:
             {"note_id": failure.note_id, "where": failure.where, "reason": failure.reason}
             for failure in annotated.failures
         )
-        lines = (json.dumps(failure, ensure_ascii=False) + "\n" for failure in failed)
-        write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("utf-8"))
+        lines = (json.dumps(failure) + "\n" for failure in failed)
+        write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("ascii"))
         labels = Counter(entity.label for entity in annotated.entities)
         counts = Counts(len(annotated.notes), len(annotated.failures), labels)
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
@@ -173,8 +173,11 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _join(files: Sequence[Path], path: Path) -> None:
     """Make one file of several, whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as sink:
-        for file in files:
-            with file.open("rb") as source:
-                shutil.copyfileobj(source, sink)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as sink:
+            for file in files:
+                with file.open("rb") as source:
+                    shutil.copyfileobj(source, sink)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -65,6 +65,9 @@ def read_notes(
                 f"{note.where}: '{id_column}' is {_kind(note.id)}. Every note needs an id: a "
                 "string or a whole number."
             )
+        if isinstance(note.id, str) and NOT_UTF8.search(note.id):
+            where = note.where.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise AnnotateError(f"{where}: the id of this note is not UTF-8.")
         if integer_ids:
             note = note._replace(id=_integer(note))
         kind = kind or type(note.id)

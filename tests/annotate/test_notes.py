@@ -1,4 +1,5 @@
 import json
+import os
 
 import pyarrow
 import pyarrow.parquet
@@ -111,6 +112,17 @@ def test_what_is_broken_is_named_by_file_and_line_and_not_quoted(name, content, 
     message = fails(path, match)
     assert name in message
     assert "secret" not in message
+
+
+def test_an_id_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "n.csv").write_bytes(b"id,text\n1,x\ncaf\xe9,x\n")
+    fails(tmp_path / "n.csv", "line 3: the id of this note is not UTF-8")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with open(os.path.join(os.fsencode(folder), b"\xe9.txt"), "w") as file:
+        file.write("x")
+    message = fails(folder, "the id of this note is not UTF-8")
+    assert message.encode("utf-8")
 
 
 def test_columns_of_a_wrong_type_are_refused(tmp_path):
