@@ -1,15 +1,19 @@
-"""An encoder as spacy-transformers saves it, checked before it is loaded.
+"""The shim around an encoder: checks what is loaded, and lets averaged weights in.
 
 The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
 in weights-only mode, and the tokenizer as files and arguments. spacy-transformers writes these
 files out and passes the arguments on as they are.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import srsly
 from spacy_transformers.layers.hf_shim import HFShim
+from thinc.api import xp2torch
+from thinc.types import FloatsXd
 
 from spacy_btl.errors import PipelineError
 
@@ -17,7 +21,24 @@ CODE = (".py", ".pyc", ".so", ".pyd")
 
 
 class CheckedShim(HFShim):
-    """Refuses saved bytes that would run code or write outside of the tokenizer's own folder."""
+    """Refuses saved bytes that would run code or write outside of the tokenizer's own folder, and
+    serves `training.optimizer.use_averages`, which otherwise passes an encoder by."""
+
+    @contextmanager
+    def use_params(self, params: dict[tuple[int, str], FloatsXd]) -> Iterator[None]:
+        """Use other weights for a while: thinc's optimizer keeps averages by the shim's id and the
+        weight's name, and its own shim looks for keys of another form."""
+        weights = dict(self._model.named_parameters())
+        before = {}
+        for (owner, name), values in params.items():
+            if owner == self.id:
+                before[name] = weights[name].data
+                weights[name].data = xp2torch(values, device=self.device)
+        try:
+            yield
+        finally:
+            for name, values in before.items():
+                weights[name].data = values
 
     def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
         """Load an encoder.

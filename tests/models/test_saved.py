@@ -17,7 +17,7 @@ from spacy_transformers.layers.hf_shim import HFShim
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.saved import CheckedShim
-from tests.conftest import SENTENCES
+from tests.conftest import SENTENCES, bert_pipeline, make_examples, step
 
 TEXT = SENTENCES[0][0]
 CODE = """
@@ -131,3 +131,25 @@ def test_a_saved_encoder_that_nobody_touched_is_loaded(trained, trained_path, tm
     change(tmp_path / "model" / "transformer" / "model", lambda encoder: None)
     loaded = spacy.load(tmp_path / "model")
     assert (loaded(TEXT)._.token_logits == trained(TEXT)._.token_logits).all()
+
+
+def test_averaged_weights_reach_the_encoder(tiny_bert: Path):
+    nlp = bert_pipeline(tiny_bert)
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    optimizer.averages = {}
+    for _ in range(3):
+        step(nlp, make_examples(nlp), optimizer)
+    encoder = nlp.get_pipe("transformer").model.layers[0].shims[0]
+    name = "encoder.layer.0.output.dense.weight"
+
+    def weight() -> torch.Tensor:
+        return dict(encoder._model.named_parameters())[name].detach().clone()
+
+    last, logits = weight(), nlp(TEXT)._.token_logits
+    with nlp.use_params(optimizer.averages):
+        average = torch.from_numpy(optimizer.averages[(encoder.id, name)])
+        torch.testing.assert_close(weight(), average, rtol=0, atol=0)
+        assert not torch.equal(weight(), last)
+        assert (nlp(TEXT)._.token_logits != logits).any()
+    assert torch.equal(weight(), last)
+    assert (nlp(TEXT)._.token_logits == logits).all()
