@@ -9,6 +9,8 @@ import sys
 import pyarrow.parquet
 import pytest
 import spacy
+import torch
+from threadpoolctl import threadpool_info
 from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options
@@ -43,7 +45,6 @@ def session():
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.executorEnv.OMP_NUM_THREADS", "1")
         .getOrCreate()
     )
     yield session
@@ -71,7 +72,7 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
         assert other["error"] is None
 
 
-def test_both_executors_load_the_pipeline_once(session, calibrated_path, tmp_path, monkeypatch):
+def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calibrated_path):
     df = session.createDataFrame(NOTES, "id int, text string").repartition(8)
 
     def workers(batches):
@@ -79,14 +80,18 @@ def test_both_executors_load_the_pipeline_once(session, calibrated_path, tmp_pat
 
         for batch in batches:
             list(module._annotate_batches(iter([batch]), model=model, stamp=stamp, batch_size=8))
-        info = module._load.cache_info()
-        yield pyarrow.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [info.misses]})
+        loads = module._load.cache_info().misses
+        pools = [pool["num_threads"] for pool in threadpool_info()]
+        threads = max([torch.get_num_threads(), *pools])
+        row = {"pid": [os.getpid()], "loads": [loads], "threads": [threads]}
+        yield pyarrow.RecordBatch.from_pydict(row)
 
     model, stamp = str(calibrated_path), module.Stamp("", "", "", True, False)
-    rows = df.mapInArrow(workers, "pid bigint, loads bigint").collect()
+    rows = df.mapInArrow(workers, "pid bigint, loads bigint, threads bigint").collect()
     assert len(rows) == 8
     assert len({row["pid"] for row in rows}) == 2
     assert {row["loads"] for row in rows} == {1}
+    assert {row["threads"] for row in rows} == {1}, "the workers of a machine fight for its cores"
 
 
 def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_path, tmp_path):
