@@ -16,7 +16,7 @@ from spacy.language import Language
 
 from spacy_btl.annotate.annotate import Options, model_name
 from spacy_btl.annotate.entities import Annotated, annotate_notes
-from spacy_btl.annotate.formats import Stamp, row_fields, rows
+from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import import_pyarrow, make_note
 from spacy_btl.errors import AnnotateError
@@ -80,8 +80,11 @@ def annotate_file(
     for path in (output, errors):
         if path.exists():
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
-    if output.suffix not in (".parquet", ".jsonl"):
-        raise AnnotateError(f"{output}: the Spark engine writes .parquet and .jsonl.")
+    if format_of(output).name not in ("parquet", "jsonl"):
+        raise AnnotateError(
+            f"{output}: the Spark engine writes rows of entities, in .parquet or .jsonl."
+        )
+    load_pipeline(model)  # to say so here, if that cannot be done
     df = _read(spark, notes, options)
     columns = {"text_col": options.text_column, "id_col": options.id_column}
     _has_integer_ids(df, **columns)
@@ -112,7 +115,7 @@ def _divide(found: "DataFrame", n_notes: int, output: Path, errors: Path, strict
         raise AnnotateError(f"{counts.failed} notes cannot be annotated: {reasons}.")
     failed.coalesce(1).write.json(str(errors))
     writer = entities.write.option("ignoreNullFields", "false")
-    (writer.parquet if output.suffix == ".parquet" else writer.json)(str(output))
+    (writer.json if format_of(output).name == "jsonl" else writer.parquet)(str(output))
     return counts
 
 

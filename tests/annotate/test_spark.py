@@ -17,7 +17,7 @@ from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
 from spacy_btl.annotate.notes import read_notes
 from spacy_btl.cli import btl
-from spacy_btl.errors import AnnotateError
+from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
 
@@ -152,6 +152,17 @@ def test_an_id_used_twice_is_refused(session):
     df = session.createDataFrame([(1, "x"), (1, "y")], "id int, text string")
     with pytest.raises(AnnotateError, match="used twice"):
         module._require_unique(df, "id")
+
+
+@pytest.mark.parametrize("name", ["note_nlp.parquet", "note_nlp.csv", "brat"])
+def test_outputs_of_the_local_engine_alone_are_refused(name, tmp_path):
+    with pytest.raises(AnnotateError, match="writes rows of entities"):
+        module.annotate_file("absent", tmp_path, tmp_path / name, Options(), None)
+
+
+def test_a_pipeline_that_is_not_there_is_refused_before_the_work(tmp_path):
+    with pytest.raises(BtlError, match="Cannot load the pipeline"):
+        module.annotate_file("absent", tmp_path, tmp_path / "out.parquet", Options(), None)
 
 
 def test_the_command(session, calibrated_path, tmp_path):
