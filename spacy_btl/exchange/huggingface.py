@@ -15,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Model, fix_random_seed
-from transformers import AutoModel, AutoModelForTokenClassification, PreTrainedModel
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.labels import from_labels, to_labels
@@ -139,7 +139,7 @@ def _classifier(encoder: TransformerModel, ner: BtlNer) -> PreTrainedModel:
         for name, parameter in (("W", linear.weight), ("b", linear.bias)):
             values = layer.ops.to_numpy(layer.get_param(name)) * head.attrs["scale"]
             parameter.copy_(torch.from_numpy(values))
-    return classifier.eval()
+    return classifier
 
 
 def _linear(classifier: PreTrainedModel) -> torch.nn.Linear:
@@ -157,7 +157,6 @@ def _read_checkpoint(folder: Path) -> PreTrainedModel:
         classifier, report = AutoModelForTokenClassification.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
-        AutoModel.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of json, safetensors, torch and transformers, each its own
         raise PipelineError(
             f"{folder}: transformers cannot load it as a token classifier ({type(error).__name__})."
