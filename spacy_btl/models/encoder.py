@@ -34,8 +34,9 @@ from spacy_btl.models.windows import WordpieceWindows
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
 
 
-# What a pass costs by itself is worth about so many wordpieces of padding.
-WORTH_A_PASS = 512
+# What a pass costs by itself, in wordpieces of padding.
+PASS_ON_CPU = 64
+PASS_ON_GPU = 4096
 
 
 @registry.architectures("spacy_btl.WindowedTransformer.v1")
@@ -45,6 +46,7 @@ def windowed_transformer(
     overlap: int = 64,
     max_wordpieces: int = 8192,
     mixed_precision: bool = False,
+    predict_bfloat16: bool = False,
     masking: float = 0.0,
     tokenizer_config: dict[str, Any] | None = None,
     transformer_config: dict[str, Any] | None = None,
@@ -54,10 +56,13 @@ def windowed_transformer(
 
     name (str): A Hugging Face model name, or the path of a saved one.
     window (int): Wordpieces per window.
-    overlap (int): Wordpieces that neighbouring windows share.
+    overlap (int): Wordpieces that neighbouring windows share. With 0, windows end where a sentence
+        or a line does, which costs less: nothing is read twice.
     max_wordpieces (int): Wordpieces, padding included, of one forward pass at prediction.
     mixed_precision (bool): On the CPU, train in bfloat16 if the processor has its arithmetic, and
         predict in float32 all the same. On CUDA, train and predict in float16.
+    predict_bfloat16 (bool): On the CPU, predict in bfloat16 too if the processor has it: faster, and
+        predictions then depend on the processor a little.
     masking (float): The share of wordpieces that training hides behind the tokenizer's mask token,
         drawn anew for each batch, so that types are learned from their context too.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
@@ -80,7 +85,9 @@ def windowed_transformer(
     _read_by_windows(encoder, window, overlap)
     encoder.attrs["replace_listener"] = _replace_listener
     encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
-    encoder.layers[0] = _bounded(wrapper, max_wordpieces, mixed_precision, masking)
+    encoder.layers[0] = _bounded(
+        wrapper, max_wordpieces, mixed_precision, predict_bfloat16, masking
+    )
     return encoder
 
 
@@ -149,13 +156,20 @@ def _read(
     return FullTransformerBatch(spans, wordpieces, output, align), backprop
 
 
-def _bounded(wrapper: Model, max_wordpieces: int, mixed_precision: bool, masking: float) -> Model:
+def _bounded(
+    wrapper: Model,
+    max_wordpieces: int,
+    mixed_precision: bool,
+    predict_bfloat16: bool,
+    masking: float,
+) -> Model:
     """The Hugging Face layer with our forward pass; it keeps its shim, hence how it is saved."""
     # Not as `attrs`, which are saved and would win over another machine's and a changed config.
     forward = partial(
         _forward,
         max_wordpieces=max_wordpieces,
-        cpu_bfloat16=mixed_precision and _cpu_has_bfloat16(),
+        training_bfloat16=mixed_precision and _cpu_has_bfloat16(),
+        prediction_bfloat16=predict_bfloat16 and _cpu_has_bfloat16(),
         masking=masking,
     )
     return Model(
@@ -178,7 +192,8 @@ def _forward(
     is_train: bool,
     *,
     max_wordpieces: int,
-    cpu_bfloat16: bool,
+    training_bfloat16: bool,
+    prediction_bfloat16: bool,
     masking: float,
 ) -> tuple[ModelOutput, Callable[[ModelOutput], Any]]:
     """Windows of like length together, back in their order: little is spent on padding."""
@@ -187,13 +202,16 @@ def _forward(
     lengths = wordpieces.attention_mask.sum(axis=1).astype("int64")
     # In training the batcher bounds the size. thinc's GradScaler, on a GPU, cannot add up the
     # gradients of several passes: it unscales those that are there already once more.
-    in_one = is_train and model.shims[0].device.type != "cpu"
+    on_cpu = model.shims[0].device.type == "cpu"
+    in_one = is_train and not on_cpu
     limit = wordpieces.input_ids.size if is_train else max_wordpieces
+    pass_cost = PASS_ON_CPU if on_cpu else PASS_ON_GPU
+    bfloat16 = training_bfloat16 if is_train else prediction_bfloat16
     passes: list[Any] = []
     hidden: torch.Tensor | None = None
     # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bfloat16 and is_train):
-        for rows in [np.arange(len(lengths))] if in_one else _passes(lengths, limit):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and on_cpu):
+        for rows in [np.arange(len(lengths))] if in_one else _passes(lengths, limit, pass_cost):
             width = int(lengths[rows].max())
             output, backprop = pytorch_forward(model, _take(wordpieces, rows, width), is_train)
             part = output.last_hidden_state
@@ -212,13 +230,15 @@ def _forward(
     return ModelOutput(last_hidden_state=hidden), backprop_passes
 
 
-def _passes(lengths: NDArray[np.integer], max_wordpieces: int) -> Iterator[NDArray[np.integer]]:
+def _passes(
+    lengths: NDArray[np.integer], max_wordpieces: int, pass_cost: int
+) -> Iterator[NDArray[np.integer]]:
     """Rows by length, the longest first; in a pass as many as fit, and no much shorter ones."""
     order = np.argsort(-lengths, kind="stable")
     while len(order):
         longest = max(1, int(lengths[order[0]]))
         saved = (longest - lengths[order]) * np.arange(len(order), 0, -1)
-        shorter = np.flatnonzero(saved >= WORTH_A_PASS)
+        shorter = np.flatnonzero(saved >= pass_cost)
         end = min([max(1, max_wordpieces // longest), *shorter[:1], len(order)])
         yield order[:end]
         order = order[end:]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy.attrs import IDX, IS_SPACE
 from spacy.tokens import Doc, Span
 from transformers import PreTrainedTokenizerFast
 
@@ -14,6 +15,10 @@ from spacy_btl.errors import PipelineError
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
 CUT_WORD_MARGIN = 8
+
+SENTENCE_ENDS = (".", "!", "?")
+# A sentence or a line may end a window that holds at least this share of what it could.
+FULL_ENOUGH = 0.5
 
 # What transformers logs, once, about a text longer than the encoder's limit.
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
@@ -23,18 +28,32 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
     """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none."""
     encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
     starts = np.array([start for start, _ in encoding["offset_mapping"]], dtype=np.int64)
-    tokens = np.searchsorted([token.idx for token in doc], starts, side="right") - 1
+    tokens = np.searchsorted(doc.to_array(IDX).astype("int64"), starts, side="right") - 1
     return np.bincount(tokens, minlength=len(doc))
 
 
+def natural_ends(doc: Doc) -> NDArray[np.bool_]:
+    """Which tokens end a sentence or a line, as far as one sees without a parser: bool [T]."""
+    ends = np.isin(doc.to_array("ORTH"), [doc.vocab.strings[end] for end in SENTENCE_ENDS])
+    for i in np.flatnonzero(doc.to_array(IS_SPACE)):
+        ends[i] = "\n" in doc[int(i)].text
+    return ends
+
+
 def window_borders(
-    counts: NDArray[np.integer], budget: int, overlap: int
+    counts: NDArray[np.integer],
+    budget: int,
+    overlap: int,
+    ends: NDArray[np.bool_] | None = None,
 ) -> Iterable[tuple[int, int]]:
-    """Cover T tokens with windows of at most `budget` wordpieces that overlap by about `overlap`.
+    """Cover T tokens with windows of at most `budget` wordpieces.
 
     Only a token that is longer than the budget by itself makes a window longer than that.
 
     counts (int [T]): Wordpieces per token.
+    overlap (int): Wordpieces that neighbours share, about.
+    ends (Optional[bool [T]]): Where a window may end without sharing anything: it then ends at the
+        last such token that leaves it full enough, and at its budget where there is none.
     YIELDS (Tuple[int, int]): First token of a window, and the one after its last.
     """
     before = np.concatenate([[0], np.cumsum(counts)])
@@ -43,6 +62,10 @@ def window_borders(
     while end < n_tokens:
         fitting = int(np.searchsorted(before, before[start] + budget, side="right")) - 1
         end = max(fitting, end + 1)
+        if ends is not None and end < n_tokens:
+            full = int(np.searchsorted(before, before[start] + FULL_ENOUGH * budget))
+            natural = np.flatnonzero(ends[full:end])
+            end = full + int(natural[-1]) + 1 if len(natural) else end
         yield start, end
         # Step back for context, but not so far that the next token would not fit.
         room = before[min(end + 1, n_tokens)] - budget
@@ -56,7 +79,8 @@ class WordpieceWindows:
     encoder (TransformerModel): The encoder, whose tokenizer counts.
     window (int): Wordpieces per window, special tokens included.
     overlap (int): Wordpieces that neighbouring windows share, so that the tokens at a border are
-        read with context on both sides (spacy-transformers averages the two readings).
+        read with context on both sides (spacy-transformers averages the two readings). With 0,
+        windows end where a sentence or a line does, and nothing is read twice.
     """
 
     def __init__(self, encoder, window: int, overlap: int):
@@ -72,15 +96,13 @@ class WordpieceWindows:
     def __call__(self, docs: Iterable[Doc]) -> list[list[Span]]:
         tokenizer = self.encoder.tokenizer
         budget = self._budget(tokenizer)
-        return [
-            [
-                doc[start:end]
-                for start, end in window_borders(
-                    wordpiece_counts(doc, tokenizer), budget, self.overlap
-                )
-            ]
-            for doc in docs
-        ]
+        return [self._windows(doc, tokenizer, budget) for doc in docs]
+
+    def _windows(self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int) -> list[Span]:
+        counts = wordpiece_counts(doc, tokenizer)
+        ends = None if self.overlap else natural_ends(doc)
+        borders = window_borders(counts, budget, self.overlap, ends)
+        return [doc[start:end] for start, end in borders]
 
     def _budget(self, tokenizer: PreTrainedTokenizerFast) -> int:
         if not tokenizer.is_fast:

@@ -195,9 +195,9 @@ def test_an_overlong_token_costs_no_more_than_the_note_around_it(tiny_bert):
     assert with_overlong_token < 2 * plain
 
 
-@pytest.mark.parametrize("worth_a_pass", [1, 512])  # windows of unlike length apart, or together
-def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, monkeypatch, worth_a_pass):
-    monkeypatch.setattr(encoder_module, "WORTH_A_PASS", worth_a_pass)
+@pytest.mark.parametrize("pass_cost", [1, 512])  # windows of unlike length apart, or together
+def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, monkeypatch, pass_cost):
+    monkeypatch.setattr(encoder_module, "PASS_ON_CPU", pass_cost)
     stock = initialized(
         TransformerModel(str(tiny_bert), get_doc_spans, {"use_fast": True}, dict(NO_DROPOUT))
     )
@@ -209,7 +209,7 @@ def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, monkeypatch, w
     for model in (stock, ours):
         batch, backprop = model.begin_update(docs)
         backprop(gradient_of(batch, lambda _: d_hidden))
-    assert (len(passes) > 2) == (worth_a_pass == 1)
+    assert (len(passes) > 2) == (pass_cost == 1)
     assert has_gradient(stock)
     theirs = dict(stock.transformer.named_parameters())
     for name, parameter in ours.transformer.named_parameters():
@@ -275,11 +275,25 @@ def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypat
         np.testing.assert_array_equal(exact(text)._.token_logits, expected)
 
 
-def test_without_the_processors_bfloat16_training_is_in_float32(tiny_bert, monkeypatch):
+def test_it_predicts_in_bfloat16_if_asked_to(tiny_bert, monkeypatch):
+    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    encoder, exact = make_encoder(tiny_bert, predict_bfloat16=True), make_encoder(tiny_bert)
+    passes = spy(encoder)
+    docs = [long_note(200)]
+    rounded = encoder.predict(docs).model_output.last_hidden_state
+    assert {dtype for _, dtype in passes} == {torch.bfloat16}
+    hidden = exact.predict(docs).model_output.last_hidden_state
+    np.testing.assert_allclose(rounded, hidden, atol=0.1)
+    encoder.begin_update(docs)
+    assert passes[-1][1] == torch.float32
+
+
+def test_without_the_processors_bfloat16_all_is_in_float32(tiny_bert, monkeypatch):
     monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: False)
-    encoder = make_encoder(tiny_bert, mixed_precision=True)
+    encoder = make_encoder(tiny_bert, mixed_precision=True, predict_bfloat16=True)
     passes = spy(encoder)
     encoder.begin_update([EN.make_doc("fever")])
+    encoder.predict([EN.make_doc("fever")])
     assert {dtype for _, dtype in passes} == {torch.float32}
 
 

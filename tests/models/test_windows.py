@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from transformers import BertTokenizerFast
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models.windows import WordpieceWindows, window_borders, wordpiece_counts
+from spacy_btl.models.windows import (
+    WordpieceWindows,
+    natural_ends,
+    window_borders,
+    wordpiece_counts,
+)
 
 COUNTS = st.lists(st.integers(0, 12), max_size=60).map(lambda counts: np.array(counts, dtype=int))
 EN = spacy.blank("en")
@@ -45,6 +50,41 @@ def test_neighbours_overlap_as_asked_as_far_as_there_is_room(counts, budget, ove
         # One token more of context would be too much, or leave no room for the next token.
         longer = counts[start - 1 : end].sum()
         assert longer > overlap or longer + counts[end] > budget
+
+
+@given(COUNTS, BUDGETS, st.data())
+def test_without_overlap_windows_end_where_a_sentence_does_if_they_can(counts, budget, data):
+    ends = np.array(data.draw(st.lists(st.booleans(), min_size=len(counts), max_size=len(counts))))
+    made = list(window_borders(counts, budget, 0, ends.astype(bool)))
+    assert sum(counts[start:end].sum() for start, end in made) == counts.sum()
+    assert ([0] + [end for _, end in made])[-1] == len(counts)
+    for start, end in made:
+        size = counts[start:end].sum()
+        assert size <= budget or end - start == 1
+        if end == len(counts):
+            continue
+        later = range(end + 1, len(counts))  # where it could have ended, and full enough
+        possible = [i for i in later if ends[i - 1] and counts[start:i].sum() <= budget]
+        assert not [i for i in possible if counts[start:i].sum() > budget / 2]
+        if not ends[end - 1]:  # at the budget then
+            assert size + counts[end] > budget
+
+
+def test_sentences_and_lines_are_natural_ends():
+    doc = EN.make_doc("No fever. BP 1.5 mg\nIs it  so? Yes\n\n- pain")
+    assert [doc[int(i)].text for i in np.flatnonzero(natural_ends(doc))] == [".", "\n", "?", "\n\n"]
+
+
+def test_an_encoder_without_overlap_reads_sentences_whole(tokenizer):
+    encoder = SimpleNamespace(
+        tokenizer=tokenizer,
+        transformer=SimpleNamespace(config=SimpleNamespace(max_position_embeddings=64)),
+    )
+    doc = EN.make_doc("the patient had severe fever and cough . " * 20)
+    (spans,) = WordpieceWindows(encoder, 48, 0)([doc])
+    assert len(spans) > 2
+    assert {span[-1].text for span in spans} == {"."}
+    assert [token.i for span in spans for token in span] == [token.i for token in doc]
 
 
 @pytest.fixture(scope="module")
