@@ -115,7 +115,8 @@ def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
 def _decode(folder: Path, decoding: Decoding) -> None:
     """Write the predictions for the test documents by one decoding of the kept logits."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
-    calibrator = nlp.add_pipe("knn_calibrator", config=decoding.calibrator)
+    search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
+    calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
     nlp.disable_pipe("ner")  # its logits are on the docs
     if calibrator.store is None or decoding.tune:
         calibrator.fit(_examples(folder, decoding.fit_on, nlp))

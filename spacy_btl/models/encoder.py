@@ -61,8 +61,8 @@ def windowed_transformer(
     max_wordpieces (int): Wordpieces, padding included, of one forward pass at prediction.
     mixed_precision (bool): On the CPU, train in bfloat16 if the processor has its arithmetic, and
         predict in float32 all the same. On CUDA, train and predict in float16.
-    predict_bfloat16 (bool): On the CPU, predict in bfloat16 too if the processor has it: faster, and
-        predictions then depend on the processor a little.
+    predict_bfloat16 (bool): On the CPU, predict in bfloat16 too if the processor has it. It is
+        faster, and predictions then depend on the processor a little.
     masking (float): The share of wordpieces that training hides behind the tokenizer's mask token,
         drawn anew for each batch, so that types are learned from their context too.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.

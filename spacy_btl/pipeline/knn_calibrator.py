@@ -53,7 +53,7 @@ STALE_WARNING = (
         "mix": 1.0,
         "tau": 0.0,
         "transitions": 0.0,
-        "search": {"@misc": "spacy_btl.SklearnSearch.v1"},
+        "search": {"@misc": "spacy_btl.ClusterSearch.v1"},
     },
 )
 def make_knn_calibrator(
