@@ -90,12 +90,12 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
         found[name] = lambda loss=loss: loss(logits, tags, **settings)  # type: ignore[misc]
     found["arg-max and spans"] = lambda: scheme.decode(gold, logits.argmax(axis=1))
     found["decode with tau per type and confidence"] = lambda: decode(
-        gold, p, scheme=scheme, prior=prior, tau=tau
+        [gold], [p], scheme=scheme, prior=prior, tau=tau
     )
     pairs = count_pairs(tags, np.zeros(TOKENS, dtype=int))
     transitions = Transitions.from_pairs(pairs, len(scheme))
     found["the same for the whole note, by transitions"] = lambda: decode(
-        gold, p, scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
+        [gold], [p], scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
     )
     found["votes of 17 neighbours"] = lambda: vote_shares(
         np.ones(rows.shape), rows, len(scheme), "uniform"

@@ -6,10 +6,12 @@ touching mentions of one type become one span; "BIO" has two tags per type and k
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy.attrs import IS_SPACE
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
@@ -44,7 +46,7 @@ class TagScheme:
     def __len__(self) -> int:
         return len(self.tags)
 
-    @property
+    @cached_property
     def tag_types(self) -> NDArray[np.int64]:
         """int64 [C]: the type of each tag, counted from 1 in the order of `types`; 0 for `O`."""
         width = 1 if self.scheme == "IO" else 2
@@ -87,7 +89,9 @@ class TagScheme:
             later = borders[np.searchsorted(borders, start, side="right") :]
             end = int(later[0]) if len(later) else len(doc)
             spans.append(Span(doc, int(start), end, label=self.types[types[start] - 1]))
-        return [span for span in map(strip_space, spans) if len(span)]
+        space = white_space(doc)
+        spans = [strip_space(s) if space[s.start] or space[s.end - 1] else s for s in spans]
+        return [span for span in spans if len(span)]
 
     def _continue_over_space(self, doc: Doc, tag_ids: NDArray[np.integer]) -> NDArray[np.integer]:
         """Give a white-space token the tag that continues the entity before it.
@@ -95,11 +99,15 @@ class TagScheme:
         Typeset text parts numbers from units by thin spaces, which are tokens to spaCy.
         """
         tag_ids = tag_ids.copy()
-        for token in doc:
-            if token.is_space:
-                before = tag_ids[token.i - 1] if token.i and not LINE_END.search(token.text) else 0
-                tag_ids[token.i] = self._inside[before]
+        for i in np.flatnonzero(white_space(doc)).tolist():
+            before = tag_ids[i - 1] if i and not LINE_END.search(doc[i].text) else 0
+            tag_ids[i] = self._inside[before]
         return tag_ids
+
+
+def white_space(doc: Doc) -> NDArray[np.bool_]:
+    """Which tokens are white space: bool [T]."""
+    return doc.to_array(IS_SPACE).astype(bool)
 
 
 def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:

@@ -84,9 +84,9 @@ def test_memory_of_decoding_is_linear_in_the_types(weight):
         def call() -> object:
             shares = vote_shares(np.ones((TOKENS, 1)), tags[:, None], len(scheme), "uniform")
             transitions = Transitions.from_pairs(pairs, len(scheme))
-            spans, confidences = decode(
-                doc,
-                smooth(shares, prior, 1),
+            ((spans, confidences),) = decode(
+                [doc],
+                [smooth(shares, prior, 1)],
                 scheme=scheme,
                 prior=prior,
                 tau=tau,

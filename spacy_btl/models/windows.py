@@ -7,11 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.attrs import IDX, IS_SPACE
+from spacy.attrs import IDX
 from spacy.tokens import Doc, Span
 from transformers import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.tags import LINE_END, white_space
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
 CUT_WORD_MARGIN = 8
@@ -35,8 +36,8 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
     """Which tokens end a sentence or a line, as far as one sees without a parser: bool [T]."""
     ends = np.isin(doc.to_array("ORTH"), [doc.vocab.strings[end] for end in SENTENCE_ENDS])
-    for i in np.flatnonzero(doc.to_array(IS_SPACE)):
-        ends[i] = "\n" in doc[int(i)].text
+    for i in np.flatnonzero(white_space(doc)).tolist():
+        ends[i] = LINE_END.search(doc[i].text) is not None
     return ends
 
 

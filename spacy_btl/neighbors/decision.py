@@ -1,6 +1,7 @@
 """From probabilities to tags: token by token, or for the whole note by which tag follows which."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,9 @@ def decide(
     """
     with np.errstate(divide="ignore"):
         scores = np.log(p) - tau * np.log(prior)
-    if transitions is None or weight == 0:
+    if transitions is None:
         return scores.argmax(axis=1)
-    if documents is None:
-        return best_path(scores, transitions, weight)
-    per_document = np.split(scores, np.flatnonzero(np.diff(documents)) + 1)
-    paths = [best_path(part, transitions, weight) for part in per_document]
-    return np.concatenate(paths)
+    return best_paths(scores, transitions, weight, documents)
 
 
 def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -86,12 +83,20 @@ class Transitions:
         )
 
 
-def best_path(scores: Probabilities, transitions: Transitions, weight: float) -> NDArray[np.int64]:
+def best_paths(
+    scores: Probabilities,
+    transitions: Transitions,
+    weight: float,
+    documents: NDArray[np.integer] | None = None,
+) -> NDArray[np.int64]:
     """The tags whose scores and weighted transitions have the greatest sum (Viterbi's algorithm).
 
-    scores (float64 [T, C]): Scores of the tags of each token, in the order of the text.
+    All documents go forward at once, so that a step costs little for each of them.
+
+    scores (float64 [N, C]): Scores of the tags of each token, in the order of the text.
     weight (float): What transitions count against the scores; 0 is arg-max, token by token.
-    RETURNS (int64 [T]): Tags. Time and memory are O(T (C + P)).
+    documents (Optional[int [N]]): The document of each token; one for all if it is not given.
+    RETURNS (int64 [N]): Tags. Time and memory are O(N (C + P)).
     """
     if weight == 0 or not len(scores):
         return scores.argmax(axis=1)
@@ -99,24 +104,43 @@ def best_path(scores: Probabilities, transitions: Transitions, weight: float) ->
     entering = weight * transitions.entering
     reached, starts = np.unique(transitions.following, return_index=True)
     best = scores.astype("float64")
-    for t in range(1, len(best)):
-        arriving = np.full(best.shape[1], (best[t - 1] + unseen).max())
+    steps = _steps(len(scores), documents)
+    for before, now in pairwise(steps):
+        last = best[before[: len(now)]]
+        arriving = np.repeat((last + unseen).max(axis=1, keepdims=True), best.shape[1], axis=1)
         if len(reached):
-            along_seen = np.maximum.reduceat(best[t - 1][transitions.tags] + seen, starts)
-            arriving[reached] = np.maximum(arriving[reached], along_seen)
-        best[t] += arriving + entering
-    return _trace(best, transitions, seen, unseen)
+            along_seen = np.maximum.reduceat(last[:, transitions.tags] + seen, starts, axis=1)
+            arriving[:, reached] = np.maximum(arriving[:, reached], along_seen)
+        best[now] += arriving + entering
+    return _trace(best, steps, transitions, seen, unseen)
+
+
+def _steps(n_tokens: int, documents: NDArray[np.integer] | None) -> list[NDArray[np.integer]]:
+    """The first tokens of all documents, the second ones, and so on; long documents come first."""
+    borders = [] if documents is None else np.flatnonzero(np.diff(documents)) + 1
+    starts = np.concatenate([[0], borders]).astype("int64")
+    lengths = np.diff(np.append(starts, n_tokens))
+    order = np.argsort(-lengths, kind="stable")
+    n_longer = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
+    return [starts[order[:n]] + t for t, n in enumerate(n_longer)]
 
 
 def _trace(
-    best: Probabilities, transitions: Transitions, seen: Probabilities, unseen: Probabilities
+    best: Probabilities,
+    steps: list[NDArray[np.integer]],
+    transitions: Transitions,
+    seen: Probabilities,
+    unseen: Probabilities,
 ) -> NDArray[np.int64]:
-    """Walk back from the best end, finding each tag's predecessor again, which needs no table."""
-    path = np.empty(len(best), dtype="int64")
-    path[-1] = best[-1].argmax()
-    for t in range(len(best) - 2, -1, -1):
-        first, last = np.searchsorted(transitions.following, [path[t + 1], path[t + 1] + 1])
-        leaving = unseen.copy()
-        leaving[transitions.tags[first:last]] = seen[first:last]
-        path[t] = (best[t] + leaving).argmax()
+    """Walk back from the best ends, finding each tag's predecessor again, which needs no table."""
+    path = best.argmax(axis=1)  # right for the last token of a document
+    for now, after in zip(steps[-2::-1], steps[:0:-1], strict=True):
+        now = now[: len(after)]
+        first, last = np.searchsorted(transitions.following, [path[after], path[after] + 1])
+        counts = last - first
+        rows = np.repeat(np.arange(len(now)), counts)
+        pairs = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        leaving = np.tile(unseen, (len(now), 1))
+        leaving[rows, transitions.tags[pairs]] = seen[pairs]
+        path[now] = (best[now] + leaving).argmax(axis=1)
     return path

@@ -1,5 +1,7 @@
 """From class probabilities to entities and their confidence."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
@@ -8,14 +10,14 @@ from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.decision import Transitions, decide
 from spacy_btl.neighbors.maps import ConfidenceMap
 from spacy_btl.neighbors.votes import Probabilities
-from spacy_btl.tags import TagScheme
+from spacy_btl.tags import TagScheme, white_space
 
 Tau = float | dict[str, float]
 
 
 def decode(
-    doc: Doc,
-    p: Probabilities,
+    docs: Sequence[Doc],
+    probabilities: Sequence[Probabilities],
     *,
     scheme: TagScheme,
     prior: Probabilities,
@@ -23,35 +25,43 @@ def decode(
     transitions: Transitions | None = None,
     weight: float = 0.0,
     confidence_map: ConfidenceMap | None = None,
-) -> tuple[list[Span], list[float]]:
-    """Decide the entities of a doc.
+) -> list[tuple[list[Span], list[float]]]:
+    """Decide the entities of docs.
 
-    p (float64 [T, C]): Class probabilities.
+    probabilities (Sequence[float64 [T, C]]): Class probabilities.
     prior (float64 [C]): Training frequencies, all positive.
     tau (float | Dict[str, float]): How far to favour rare types. One number, or one per type.
     transitions (Optional[Transitions]), weight (float): Which tag follows which, and what it
         counts.
     confidence_map (Optional[ConfidenceMap]): From `span_confidence` to how often such an entity is
         right; None leaves it as it is.
-    RETURNS (Tuple[List[Span], List[float]]): Entities, and the confidence of each: by p, and not
-        by the shifted scores that decide.
+    RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
+        each: by p, and not by the shifted scores that decide.
     RAISES: CalibratorError, if tau names a type that is not in the scheme.
     """
+    if not docs:
+        return []
     # White space has no tag of its own: the words on both sides of it follow each other.
-    words = np.array([not token.is_space for token in doc], dtype=bool)
-    tags = np.zeros(len(doc), dtype="int64")
-    tags[words] = decide(
-        p[words],
+    words = [~white_space(doc) for doc in docs]
+    decided = decide(
+        np.concatenate([p[of_doc] for p, of_doc in zip(probabilities, words, strict=True)]),
         prior,
         tau_per_tag(tau, scheme),
+        documents=np.repeat(np.arange(len(docs)), [of_doc.sum() for of_doc in words]),
         transitions=transitions,
         weight=weight,
     )
-    spans = scheme.decode(doc, tags)
-    confidences = [span_confidence(span, p, scheme) for span in spans]
-    if confidence_map is not None:
-        confidences = confidence_map(np.array(confidences)).tolist()
-    return spans, confidences
+    tags = np.zeros(sum(map(len, docs)), dtype="int64")
+    tags[np.concatenate(words)] = decided
+    decoded = []
+    per_doc = np.split(tags, np.cumsum([len(doc) for doc in docs])[:-1])
+    for doc, p, doc_tags in zip(docs, probabilities, per_doc, strict=True):
+        spans = scheme.decode(doc, doc_tags)
+        confidences = [span_confidence(span, p, scheme) for span in spans]
+        if confidence_map is not None:
+            confidences = confidence_map(np.array(confidences)).tolist()
+        decoded.append((spans, confidences))
+    return decoded
 
 
 def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:

@@ -135,22 +135,21 @@ class KnnCalibrator(FittedPipe):
     ) -> None:
         """Write probabilities, entities and `ent._.confidence`, from what `predict` returned."""
         store = self.store
-        confidence_map = None if self.maps is None else self.maps.confidence
-        for doc, p in zip(docs, probabilities, strict=True):
-            if p is None or store is None:
-                continue
+        known = [(doc, p) for doc, p in zip(docs, probabilities, strict=True) if p is not None]
+        if store is None or not known:
+            return
+        decoded = decode(
+            *zip(*known, strict=True),
+            scheme=self.tag_scheme,
+            prior=store.prior,
+            tau=self.tau,
+            transitions=store.transitions if self.transitions else None,
+            weight=self.transitions,
+            confidence_map=None if self.maps is None else self.maps.confidence,
+        )
+        for (doc, p), entities in zip(known, decoded, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
-            decoded = decode(
-                doc,
-                p,
-                scheme=self.tag_scheme,
-                prior=store.prior,
-                tau=self.tau,
-                transitions=store.transitions if self.transitions else None,
-                weight=self.transitions,
-                confidence_map=confidence_map,
-            )
-            set_entities(doc, *decoded)
+            set_entities(doc, *entities)
 
     def explain(self, span: Span) -> list[TokenExplanation]:
         """The neighbours that vote on each token of a span, white space left out.

@@ -29,8 +29,8 @@ def cases(draw: st.DrawFn) -> dict:
     p[rng.random(n_words) < 0.1] = np.eye(len(scheme))[0]
     pairs = count_pairs(rng.integers(0, len(scheme), 20), np.zeros(20))
     return {
-        "doc": Doc(VOCAB, words=["fever"] * n_words),
-        "p": p,
+        "docs": [Doc(VOCAB, words=["fever"] * n_words)],
+        "probabilities": [p],
         "scheme": scheme,
         "prior": rng.dirichlet(np.full(len(scheme), 2.0)),
         "tau": draw(st.sampled_from([0.0, 0.5, {"Sign": 1.0}])),
@@ -57,20 +57,24 @@ def test_without_transitions_every_word_is_decided_by_itself(case):
     per_tag = np.array(
         [tau.get(classes[i], 0) if isinstance(tau, dict) else tau for i in scheme.tag_types]
     )
-    tags = (case["p"] / case["prior"] ** per_tag).argmax(axis=1)
-    spans, _ = decode(**case)
+    tags = (case["probabilities"][0] / case["prior"] ** per_tag).argmax(axis=1)
+    ((spans, _),) = decode(**case)
     assert as_tuples(spans) == entities_of(scheme, tags)
 
 
 @given(cases(), st.sampled_from([0.0, 0.3, 4.0]))
 def test_confidence_is_the_weakest_word_and_its_map_keeps_the_order(case, weight):
-    spans, confidences = decode(**case, weight=weight)
+    ((spans, confidences),) = decode(**case, weight=weight)
     columns = case["scheme"].tag_types
     for span, confidence in zip(spans, confidences, strict=True):
-        of_type = case["p"][span.start : span.end, columns == 1 + TYPES.index(span.label_)]
+        of_type = case["probabilities"][0][
+            span.start : span.end, columns == 1 + TYPES.index(span.label_)
+        ]
         assert confidence == pytest.approx(of_type.sum(axis=1).min())
         assert 0 <= confidence <= 1
-    again, mapped = decode(**case, weight=weight, confidence_map=ConfidenceMap(0.7, 0.2, -1, 9))
+    ((again, mapped),) = decode(
+        **case, weight=weight, confidence_map=ConfidenceMap(0.7, 0.2, -1, 9)
+    )
     assert as_tuples(again) == as_tuples(spans)
     assert (np.diff(np.array(mapped)[np.argsort(confidences)]) >= 0).all()
     assert all(1 / 11 <= confidence <= 10 / 11 for confidence in mapped)
@@ -79,6 +83,6 @@ def test_confidence_is_the_weakest_word_and_its_map_keeps_the_order(case, weight
 @settings(max_examples=50)
 @given(cases(), st.sampled_from([0.3, 4.0]))
 def test_a_word_that_the_encoder_never_saw_is_in_no_entity(case, weight):
-    spans, _ = decode(**case, weight=weight)
-    unseen = set(np.flatnonzero(case["p"][:, 0] == 1))
+    ((spans, _),) = decode(**case, weight=weight)
+    unseen = set(np.flatnonzero(case["probabilities"][0][:, 0] == 1))
     assert not unseen & {token.i for span in spans for token in span}

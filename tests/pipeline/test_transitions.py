@@ -5,7 +5,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from spacy_btl.neighbors.decision import Transitions, best_path, count_pairs
+from spacy_btl.neighbors.decision import Transitions, best_paths, count_pairs
 from tests.conftest import make_examples
 
 TEXTS = [
@@ -38,7 +38,7 @@ def test_tags_are_the_best_path_over_the_words(nlp, mix, weight):
         p = doc._.token_probabilities[words].astype(float)
         with np.errstate(divide="ignore"):
             scores = np.log(p) - 0.5 * np.log(store.prior)
-        path = best_path(scores, transitions, weight)
+        path = best_paths(scores, transitions, weight)
         types = [doc[i].ent_type_ or "O" for i in words]
         assert types == [calibrator.tag_scheme.tags[tag] for tag in path]
         changed += (path != scores.argmax(axis=1)).sum()
