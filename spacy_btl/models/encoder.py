@@ -35,7 +35,7 @@ TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
 
 
 # What a pass costs by itself, in wordpieces of padding.
-PASS_ON_CPU = 64
+PASS_ON_CPU = 128
 PASS_ON_GPU = 4096
 
 
