@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Summary, read_notes, survey
 from spacy_btl.errors import AnnotateError
-from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.files import fingerprint, load_pipeline
 
 PART_SIZE = 1000
 
@@ -101,7 +100,7 @@ def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) ->
         "input": summary.fingerprint,
         "model": model,
         "model_version": version,
-        "model_files": _fingerprint(nlp.path),
+        "model_files": fingerprint(nlp.path),
         "spacy_btl_version": __version__,
         "spacy_version": spacy.__version__,
         "with_text": options.with_text,
@@ -113,14 +112,3 @@ def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) ->
 def model_name(nlp: Language) -> tuple[str, str]:
     """A pipeline's name, as its package has it, and version."""
     return f"{nlp.meta['lang']}_{nlp.meta['name']}", nlp.meta["version"]
-
-
-def _fingerprint(folder: Path) -> str:
-    """Of the names and bytes of all files of a folder."""
-    digest = blake2b(digest_size=16)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size} ".encode())
-            with path.open("rb") as file:
-                digest.update(file_digest(file, "blake2b").digest())
-    return digest.hexdigest()

@@ -16,7 +16,7 @@ from spacy_btl.evaluation.predictions import Predictions, predict
 from spacy_btl.evaluation.significance import compare
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.pipeline.explanation import top_neighbors
-from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.files import fingerprint, load_pipeline
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 NEIGHBORS = 5  # of each error
@@ -38,14 +38,20 @@ def evaluate(
     seed (int): Of the bootstrap and of the randomization test.
     with_text (bool): Whether to return the worst errors, which quote the notes.
     RETURNS (Dict[str, Any]): What `summary.summarize` returns, with `model` (a name and a version),
-        `versus` (None, or the other `model` and its `figures`: see `significance.compare`) and,
-        only if asked, `errors` (see `mistakes.worst_errors`). Plain JSON.
+        `model_files` (a fingerprint of the pipeline's files), `versus` (None, or the other `model`
+        and its `figures`: see `significance.compare`) and, only if asked, `errors` (see
+        `mistakes.worst_errors`). Plain JSON.
     RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
         that finds none, or two that cannot be compared.
     """
     nlp = load_pipeline(model)
     predictions, docs = _predictions(nlp, model, corpus)
-    metrics = {"model": _name(nlp), **summarize([predictions], seed=seed), "versus": None}
+    metrics = {
+        "model": _name(nlp),
+        "model_files": fingerprint(nlp.path),
+        **summarize([predictions], seed=seed),
+        "versus": None,
+    }
     if versus is not None:
         other = load_pipeline(versus)
         theirs, _ = _predictions(other, versus, corpus)

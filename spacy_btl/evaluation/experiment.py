@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import srsly
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from spacy import util
 from spacy.vocab import Vocab
 from thinc.api import Config
@@ -17,6 +16,7 @@ from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.split import split_corpus, type_table
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import PipelineError
+from spacy_btl.yaml_file import read_yaml
 
 PARTS = ("train", "dev", "test")
 # Parts of the training documents that the smaller training sets are made of, each in the next.
@@ -114,15 +114,7 @@ def read_experiment(path: Path) -> Experiment:
 
     RAISES: PipelineError, for a file that is missing, no YAML, or no experiment.
     """
-    try:
-        experiment = Experiment(**srsly.read_yaml(path))
-    except ValidationError as error:
-        flaws = "; ".join(
-            f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in error.errors()
-        )
-        raise PipelineError(f"{path}: {flaws}.") from None
-    except Exception as error:  # srsly's reader has several of its own
-        raise PipelineError(f"{path}: no experiment file ({error}).") from None
+    experiment = read_yaml(path, Experiment, "experiment file")
     _check_names(experiment, path)
     return experiment
 

@@ -1,7 +1,8 @@
 """Pipelines on disk: loading, saving whole or not at all, and leaving no trace of a machine."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,20 @@ def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
 def forget_paths(nlp: Language) -> None:
     """Reduce the absolute paths in a pipeline's config and encoders to their last part."""
     _forget_in(nlp.config)
-    for name, pipe in nlp.components:
+    for name in nlp.component_names:
         _forget_in(nlp.get_pipe_config(name))
+    for encoder in encoders(nlp):
+        name = base_name(encoder.attrs["name"])
+        encoder.attrs["name"] = encoder.transformer.config.name_or_path = name
+
+
+def encoders(nlp: Language) -> Iterator[TransformerModel]:
+    """The transformers of a pipeline, in pipes of their own and inside of others."""
+    for _, pipe in nlp.components:
         model = getattr(pipe, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
             if isinstance(layer, TransformerModel):
-                encoder = base_name(layer.attrs["name"])
-                layer.attrs["name"] = layer.transformer.config.name_or_path = encoder
+                yield layer
 
 
 def _forget_in(block: dict[str, Any]) -> None:
@@ -49,6 +57,17 @@ def base_name(value: str) -> str:
     return (Path(value).name or value) if Path(value).is_absolute() else value
 
 
+def fingerprint(folder: Path) -> str:
+    """Of the names and bytes of all files of a pipeline's folder."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size} ".encode())
+            with path.open("rb") as file:
+                digest.update(file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
 def refuse_foreign_folder(output: Path) -> None:
     """RAISES: PipelineError, where saving a pipeline would overwrite anything but a pipeline."""
     is_pipeline = (output / "meta.json").is_file() and (output / "config.cfg").is_file()
@@ -56,15 +75,18 @@ def refuse_foreign_folder(output: Path) -> None:
         raise PipelineError(f"{output} exists and holds no pipeline: give another folder.")
 
 
-def save_whole(nlp: Language, output: Path) -> None:
+def save_whole(nlp: Language, output: Path, *, texts: Mapping[str, str] | None = None) -> None:
     """Save a pipeline beside its folder and rename it, so that it is never there half-written.
 
+    texts (Optional[Mapping[str, str]]): Files to save with it, by name.
     RAISES: PipelineError, if it cannot be written.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
             nlp.to_disk(Path(folder) / "new")
+            for name, text in (texts or {}).items():
+                (Path(folder) / "new" / name).write_text(text, encoding="utf-8", newline="\n")
             if output.exists():
                 output.rename(Path(folder) / "old")
             try:
