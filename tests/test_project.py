@@ -97,7 +97,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
 
         project_run(tmp_path, "all", overrides=overrides)
         again = capfd.readouterr().out
-        for command in ("convert", "split", "train", "calibrate", "evaluate", "package"):
+        for command in ("convert", "split", "train", "calibrate", "evaluate", "card", "package"):
             assert f"Skipping '{command}'" in again
 
         code = (

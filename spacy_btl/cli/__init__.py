@@ -20,6 +20,7 @@ from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     annotate,
     bias_test,
     calibrate,
+    card,
     convert,
     evaluate,
     exchange,

@@ -1,0 +1,31 @@
+"""`python -m spacy btl card`: complete `meta.json`, and write the model card."""
+
+from pathlib import Path
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+@btl.command("card")
+@exits_on_error
+def card_cli(
+    model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
+    metrics: Path = typer.Argument(..., help="The metrics.json of its evaluation"),
+    card: Path = typer.Argument(..., help="A YAML file of what cannot be computed"),
+    output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
+    name: str | None = typer.Option(None, help="What the package is to be called"),
+    version: str | None = typer.Option(None, help="The version of the package"),
+) -> None:
+    """Write a pipeline's model card, for spacy package.
+
+    The pipeline is saved with a complete meta.json and a README.md, whose figures are those of the
+    evaluation. docs/models.md says what the YAML file holds.
+    """
+    from spacy_btl.exchange.card import README, write_card
+
+    nlp = write_card(model, metrics, card, output, name=name, version=version)
+    package = f"{nlp.lang}_{nlp.meta['name']} {nlp.meta['version']}"
+    msg.good(f"Saved {package} to {output}, its card in {output / README}")

@@ -1,0 +1,114 @@
+"""A pipeline ready to be packaged: its `meta.json` complete, its model card beside it."""
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy.language import Language
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.exchange.card_text import card_text
+from spacy_btl.pipeline.files import (
+    fingerprint,
+    forget_paths,
+    load_pipeline,
+    refuse_foreign_folder,
+    save_whole,
+)
+from spacy_btl.yaml_file import read_yaml
+
+README = "README.md"  # which `spacy package` takes as the package's own
+# Of `meta.json`, by spaCy's names and ours, and of the evaluation.
+PERFORMANCE = {
+    "ents_f": "entity_micro_f",
+    "ents_p": "entity_micro_p",
+    "ents_r": "entity_micro_r",
+    "ents_macro_f": "entity_macro_f",
+    "tag_uar": "uar",
+    "tag_macro_f": "token_macro_f",
+    "token_ece": "token_ece",
+    "entity_ece": "entity_ece",
+}
+PARTS = {"model_files", "documents", "mentions", "samples", "figures", "types", "calibration"}
+MADE_WITH = ("spacy-btl", "spacy", "spacy-transformers", "transformers", "torch")
+
+
+def write_card(
+    model: str,
+    metrics: Path,
+    card: Path,
+    output: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+) -> Language:
+    """Save a pipeline with a complete `meta.json` and a `README.md`, its model card.
+
+    Every figure is from the evaluation. No absolute path of this machine is saved.
+
+    model (str): A package name or a folder.
+    metrics (Path): The `metrics.json` of its evaluation.
+    card (Path): A YAML file of what cannot be computed: see `card_file.CardFile`.
+    output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
+    name (Optional[str]): What the package is to be called, without the language before it.
+    version (Optional[str]): Its version.
+    RAISES: BtlError, where one of these cannot be used, the metrics are of another pipeline, or
+        jinja2 is not installed.
+    """
+    refuse_foreign_folder(output)
+    if name is not None and not name.isidentifier():
+        raise PipelineError(f"A package cannot be called '{name}': use letters, digits and _.")
+    facts = read_yaml(card, CardFile, "card file")
+    evaluation = _read_metrics(metrics)
+    nlp = load_pipeline(model)
+    if evaluation["model_files"] != fingerprint(nlp.path):
+        raise PipelineError(
+            f"{metrics} measured another pipeline than '{model}', or it has changed since. "
+            "Evaluate it again."
+        )
+    nlp.meta.update(
+        name=name or nlp.meta["name"],
+        version=version or nlp.meta["version"],
+        description=facts.description,
+        author=facts.author,
+        email=facts.email,
+        url=facts.url,
+        license=facts.license,
+        sources=[source.model_dump() for source in facts.sources],
+        performance=_performance(evaluation),
+    )
+    forget_paths(nlp)
+    versions = {package: version_of(package) for package in MADE_WITH}
+    text = card_text(nlp, evaluation, facts, versions=versions)
+    save_whole(nlp, output, texts={README: text})
+    return nlp
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        metrics = srsly.read_json(path)
+    except Exception as error:  # srsly's reader has several of its own
+        raise PipelineError(f"{path}: cannot be read as JSON ({type(error).__name__}).") from None
+    if not isinstance(metrics, dict) or not metrics.keys() >= PARTS:
+        raise PipelineError(
+            f"{path}: not from `python -m spacy btl evaluate`, or from an earlier version of it. "
+            "Evaluate the pipeline again, with --output."
+        )
+    return metrics
+
+
+def _performance(metrics: dict[str, Any]) -> dict[str, Any]:
+    figures, types = metrics["figures"], metrics["types"]
+    return {
+        **{ours: figures[name]["value"] for ours, name in PERFORMANCE.items() if name in figures},
+        "ents_per_type": {
+            label: {
+                "p": row["precision"]["value"],
+                "r": row["recall"]["value"],
+                "f": row["f"]["value"],
+            }
+            for label, row in types.items()
+        },
+    }

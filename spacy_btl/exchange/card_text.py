@@ -1,0 +1,172 @@
+"""The model card, as Markdown that a hub reads too."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from spacy.language import Language
+
+from spacy_btl.errors import BtlError, PipelineError
+from spacy_btl.evaluation.figures import HEADLINE
+from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.files import encoders
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.tags import TagScheme
+
+# A hub's names of the metrics that it lists.
+HUB_METRICS = {
+    "entity_micro_p": "precision",
+    "entity_micro_r": "recall",
+    "entity_micro_f": "f1",
+    "entity_macro_f": "f1",
+    "uar": "recall",
+    "token_macro_f": "f1",
+}
+BANDS = 5  # of confidence, each of them several bins of the evaluation
+
+Metrics = Mapping[str, Any]
+
+
+def card_text(
+    nlp: Language, metrics: Metrics, facts: CardFile, *, versions: Mapping[str, str]
+) -> str:
+    """The card of a pipeline.
+
+    nlp (Language): The pipeline, with a `btl_ner`.
+    metrics (Mapping[str, Any]): What `metrics.json` holds.
+    facts (CardFile): What cannot be computed.
+    versions (Mapping[str, str]): Of the packages that it was made with.
+    RAISES: PipelineError, for a pipeline without a `btl_ner`; BtlError, where jinja2 is not
+        installed.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise BtlError("A model card needs jinja2: pip install 'spacy-btl[report]'.") from None
+
+    environment = Environment(
+        loader=PackageLoader("spacy_btl.exchange", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        percent="{:.1%}".format,
+        count="{:,}".format,
+        cell=lambda text: text.replace("|", "\\|"),
+        settings=_settings,
+    )
+    name, ner = _find_ner(nlp)
+    package = f"{nlp.lang}_{nlp.meta['name']}"
+    counts = _tokens_by_type(ner.tag_scheme, ner.cfg["tag_counts"])
+    return environment.get_template("card.md.jinja").render(
+        front_matter=_front_matter(package, nlp.lang, metrics, facts),
+        package=package,
+        version=nlp.meta["version"],
+        nlp=nlp,
+        scheme=ner.tag_scheme,
+        loss=nlp.get_pipe_config(name)["loss"],
+        counts=counts,
+        encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
+        calibrator=_calibrator(nlp),
+        metrics=metrics,
+        figures={name: title for name, title in HEADLINE.items() if name in metrics["figures"]},
+        unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
+        bands=_bands(metrics["calibration"]["entities"]),
+        facts=facts,
+        versions=versions,
+    )
+
+
+def _find_ner(nlp: Language) -> tuple[str, BtlNer]:
+    for name, pipe in nlp.pipeline:
+        if isinstance(pipe, BtlNer):
+            return name, pipe
+    raise PipelineError(f"The pipeline has no btl_ner, which a card describes: {nlp.pipe_names}.")
+
+
+def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) -> str:
+    figures = metrics["figures"]
+    results = [
+        EvalResult(
+            task_type="token-classification",
+            task_name="NER",
+            dataset_type=re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-"),
+            dataset_name=facts.dataset,
+            metric_type=metric,
+            metric_name=HEADLINE[name],
+            metric_value=round(figures[name]["value"], 4),
+        )
+        for name, metric in HUB_METRICS.items()
+    ]
+    data = ModelCardData(
+        language=lang,
+        license=facts.license.lower(),
+        library_name="spacy",
+        tags=["spacy", "token-classification", "spacy-btl"],
+        base_model=facts.base_model or None,
+        model_name=package,
+        eval_results=results,
+    )
+    return data.to_yaml()
+
+
+def _tokens_by_type(scheme: TagScheme, tag_counts: Sequence[int]) -> dict[str, int]:
+    """Training tokens of `O` and of each type, whatever the scheme."""
+    classes = ("O", *scheme.types)
+    counts = dict.fromkeys(classes, 0)
+    for number, tokens in zip(scheme.tag_types, tag_counts, strict=True):
+        counts[classes[number]] += tokens
+    return counts
+
+
+def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
+    network = layer.transformer
+    return {
+        "name": facts.base_model or layer.attrs["name"].rstrip("/").split("/")[-1],
+        "kind": network.config.model_type,
+        "parameters": network.num_parameters(),
+    }
+
+
+def _calibrator(nlp: Language) -> dict[str, Any] | None:
+    """The settings of the calibrator, and what it was fitted to."""
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, KnnCalibrator) and pipe.store is not None:
+            return {
+                "settings": pipe.settings,
+                "rows": len(pipe.store.tags),
+                "documents": len(set(pipe.store.documents.tolist())),
+                "map_entities": pipe.maps and pipe.maps.confidence.n_entities,
+            }
+    return None
+
+
+def _settings(block: Mapping[str, Any]) -> str:
+    """Settings as a config has them, on one line."""
+    return ", ".join(
+        f"{key} = {json.dumps(value)}" for key, value in block.items() if not key.startswith("@")
+    )
+
+
+def _bands(calibration: Metrics | None) -> list[dict[str, Any]]:
+    """Entities by confidence: how sure on average, and how often right."""
+    if calibration is None:
+        return []
+    bins = calibration["bins"]
+    width = len(bins) // BANDS
+    rows = []
+    for band in range(BANDS):
+        held = [row for row in bins[band * width : (band + 1) * width] if row["n"]]
+        n = sum(row["n"] for row in held)
+        if n:
+            means = {
+                key: sum(row["n"] * row[key] for row in held) / n
+                for key in ("confidence", "accuracy")
+            }
+            rows.append({"low": band / BANDS, "high": (band + 1) / BANDS, "n": n, **means})
+    return rows
