@@ -2,6 +2,7 @@
 # `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
 # `make fuzz`: 10,000 damaged files. `make audit`: known vulnerabilities of what is installed.
 # `make results`: docs/results.md and the README's table, from the committed result files.
+# `make clean-install`: the two wheels in a new environment, without a network.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
 PYTHON ?= python3
@@ -11,10 +12,14 @@ SPARK_MASTER ?= local-cluster[2,1,2048]
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo demo-spark spark soak fuzz audit test lint results clean
+.PHONY: demo clean-install demo-spark spark soak fuzz audit test lint results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
+
+clean-install: demo
+	$(BIN)/python scripts/clean_install.py packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
+		$(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 demo-spark: demo spark
 	rm -rf metrics/spark && mkdir -p metrics/spark

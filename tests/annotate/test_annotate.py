@@ -125,9 +125,7 @@ def test_a_job_of_another_input_model_or_option_is_refused(
         with (model / "ner/model").open("ab") as file:
             file.write(b"\0")
         monkeypatch.setattr(module, "load_pipeline", lambda path: spacy.load(calibrated_path))
-        monkeypatch.setattr(
-            module, "_fingerprint", lambda _, fingerprint=module._fingerprint: fingerprint(model)
-        )
+        monkeypatch.setattr(module, "fingerprint", lambda _, of=module.fingerprint: of(model))
     else:
         other = {"batch size": {"batch_size": 3}, "with text": {"with_text": True}}[changed]
         options = Options(**{**vars(SMALL), **other})

@@ -1,5 +1,6 @@
 """Pipelines on disk: loaded, saved whole or not at all, and without a trace of the machine."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import spacy
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.files import (
     base_name,
+    fingerprint,
     forget_paths,
     load_pipeline,
     refuse_foreign_folder,
@@ -187,3 +189,19 @@ def test_an_earlier_pipeline_is_put_back_if_the_last_step_fails(trained, tmp_pat
         save_whole(trained, output)
     assert load_pipeline(str(output)).pipe_names == ["transformer", "ner"]
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]
+
+
+def test_texts_are_saved_with_a_pipeline(trained, tmp_path):
+    save_whole(trained, tmp_path / "model", texts={"README.md": "95% – good\n"})
+    assert (tmp_path / "model" / "README.md").read_bytes() == "95% – good\n".encode()
+
+
+def test_the_fingerprint_is_of_names_and_bytes(trained_path, tmp_path):
+    before = fingerprint(trained_path)
+    copy = shutil.copytree(trained_path, tmp_path / "copy")
+    assert fingerprint(copy) == before
+    (copy / "vocab" / "strings.json").rename(copy / "vocab" / "other.json")
+    renamed = fingerprint(copy)
+    with (copy / "config.cfg").open("a") as file:
+        file.write("\n")
+    assert len({before, renamed, fingerprint(copy)}) == 3

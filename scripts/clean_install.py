@@ -1,0 +1,96 @@
+"""Prove that two wheels, spacy-btl's and a pipeline's, are all that another machine needs.
+
+A new environment gets the dependencies. From then on there is no network: the two wheels are
+installed, and the pipeline reads a note.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from email.parser import Parser
+from pathlib import Path
+from zipfile import ZipFile
+
+import typer
+
+ROOT = Path(__file__).parent.parent
+NO_NETWORK = ("unshare", "--map-root-user", "--net")
+CODE = """
+import sys
+import spacy
+nlp = spacy.load(sys.argv[1])
+doc = nlp(open(sys.argv[2], encoding="utf-8").read())
+print(sys.argv[1], nlp.meta["version"], "by", nlp.meta["author"])
+print("from", nlp.path)
+assert doc.ents, "no entity found"
+for ent in doc.ents:
+    print(f"  {ent.text} | {ent.label_} | {ent._.confidence:.2f}")
+"""
+
+
+def main(pipeline: Path, note: Path, torch_index: str = "") -> None:
+    """Install spacy-btl, built from here, and the wheel PIPELINE, and read NOTE."""
+    refuse_paths(pipeline)
+    offline = without_network()
+    with tempfile.TemporaryDirectory(prefix="clean-install-") as folder:
+        run(sys.executable, "-m", "build", "--no-isolation", "-o", f"{folder}/dist", str(ROOT))
+        (wheel,) = Path(folder, "dist").glob("*.whl")
+        refuse_paths(wheel)
+        venv.create(f"{folder}/venv", with_pip=True)
+        python = f"{folder}/venv/bin/python"
+        install = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        constrained = (*install, "-c", str(ROOT / "constraints.txt"))
+        run(*constrained, *(("--index-url", torch_index) if torch_index else ()), "torch")
+        run(*constrained, *requirements(wheel))
+        # Not --no-deps: pip now fails if the wheels ask for more than what is there.
+        run(*offline, *install, "--isolated", "--no-index", str(wheel), str(pipeline))
+        run(*offline, python, "-I", "-c", CODE, pipeline.name.split("-")[0], str(note.resolve()))
+    typer.echo(f"Installed and run without a network: {wheel.name} and {pipeline.name}")
+
+
+def refuse_paths(wheel: Path) -> None:
+    """Exit with an error if a file of a wheel names a folder of this machine."""
+    traces = {str(ROOT.resolve()), str(Path.home()), tempfile.gettempdir()}
+    with ZipFile(wheel) as files:
+        for name in files.namelist():
+            data = files.read(name)
+            for trace in sorted(traces - {"/"}):
+                if f"{trace}/".encode() in data:
+                    fail(f"{wheel}: {name} holds the path {trace}.")
+
+
+def requirements(wheel: Path) -> list[str]:
+    """What a wheel needs, without its extras."""
+    with ZipFile(wheel) as files:
+        (metadata,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = Parser().parsestr(files.read(metadata).decode("utf-8")).get_all("Requires-Dist")
+    return [line for line in lines or () if "extra ==" not in line]
+
+
+def without_network() -> tuple[str, ...]:
+    """What to write before a command so that it has no network; exits if there is no way."""
+    try:
+        subprocess.run([*NO_NETWORK, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        fail("The network can only be cut off by Linux's unshare, which is not to be had here.")
+    return NO_NETWORK
+
+
+def run(*command: str) -> None:
+    """Run a command, or exit with its status."""
+    typer.echo(f"$ {' '.join(command[:8])} ..." if len(command) > 8 else f"$ {' '.join(command)}")
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, env=env, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def fail(problem: str) -> None:
+    typer.secho(problem, fg="red", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
