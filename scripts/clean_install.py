@@ -15,7 +15,7 @@ from zipfile import ZipFile
 
 import typer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = ("unshare", "--map-root-user", "--net")
 CODE = """
 import sys
@@ -52,7 +52,7 @@ def main(pipeline: Path, note: Path, torch_index: str = "") -> None:
 
 def refuse_paths(wheel: Path) -> None:
     """Exit with an error if a file of a wheel names a folder of this machine."""
-    traces = {str(ROOT.resolve()), str(Path.home()), tempfile.gettempdir()}
+    traces = {str(ROOT), str(Path.home()), tempfile.gettempdir()}
     with ZipFile(wheel) as files:
         for name in files.namelist():
             data = files.read(name)
