@@ -1,6 +1,7 @@
 # `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
 # `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
 # `make fuzz`: 10,000 damaged files. `make audit`: known vulnerabilities of what is installed.
+# `make bench`: what it costs, in ratios, on the CPU; BENCH="NAME ... --repeats 9" for a part of it.
 # `make results`: docs/results.md and the README's table, from the committed result files.
 # `make clean-install`: the two wheels in a new environment, without a network.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
@@ -8,11 +9,12 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 SPARK_MASTER ?= local-cluster[2,1,2048]
+BENCH ?=
 
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo clean-install demo-spark spark soak fuzz audit test lint results clean
+.PHONY: demo clean-install demo-spark spark soak fuzz audit test lint results clean bench
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -31,6 +33,10 @@ demo-spark: demo spark
 spark: .venv/spark
 	@java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || apt-get install -y openjdk-17-jre-headless || \
 		{ echo "Spark needs Java 17 or later."; exit 1; }
+
+bench: .venv/bench
+	$(BIN)/python -m spacy project run encoder
+	$(BIN)/python -m bench $(BENCH)
 
 soak: .venv/installed
 	$(BIN)/python -m bench.soak
@@ -56,6 +62,7 @@ results: .venv/installed
 	$(BIN)/python scripts/results_page.py
 	$(BIN)/python scripts/results_table.py
 	$(BIN)/python scripts/scale_page.py
+	$(BIN)/python scripts/performance_page.py
 
 clean:
 	rm -rf .venv corpus training metrics packages assets/minilm project.lock
@@ -71,4 +78,8 @@ clean:
 
 .venv/spark: .venv/installed
 	$(BIN)/python -m pip install -c constraints.txt -e '.[spark]'
+	@touch $@
+
+.venv/bench: .venv/installed
+	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $@

@@ -1,0 +1,188 @@
+"""What is measured: notes, encoders and pipelines."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import spacy
+import torch
+from spacy import util
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from bench.ratios import UnavailableError
+from bench.rows import draw_rows
+from spacy_btl.corpora.convert import convert
+from spacy_btl.corpora.docbin import read_docs
+
+ROOT = Path(__file__).parent.parent
+NOTES = ("corpus/maccrobat/all.spacy", "assets/maccrobat2020", "assets/demo")
+MODELS = ("training/maccrobat/calibrated", "training/demo/calibrated")
+ENCODER = "assets/minilm"
+CONFIG = ROOT / "configs" / "btl_minilm.cfg"
+MIN_MENTIONS = 40  # of a type, as in project.yml
+STORE_ROWS = 87_096  # tokens of MACCROBAT's training documents
+CALIBRATOR = "knn_calibrator"
+SETTINGS = {"mix": 0.25, "tau": 0.15, "transitions": 0.2}  # as in project.yml
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `python -m bench` is told to measure, and on what."""
+
+    work: Path
+    notes: Path | None
+    encoder: Path | None
+    model: Path | None
+    n_notes: int
+    repeats: int
+    gpu_id: int
+    stream: int
+    characters: int
+
+    @cached_property
+    def corpus(self) -> Path:
+        """The notes as a `.spacy` file."""
+        path = _find(self.notes, NOTES, "notes")
+        if not path.is_dir():
+            return path
+        corpus = self.work / "notes.spacy"
+        convert(path, corpus, min_mentions=MIN_MENTIONS if "maccrobat" in path.name else 1)
+        return corpus
+
+    @cached_property
+    def docs(self) -> list[Doc]:
+        """All notes with their entities."""
+        return self._read(spacy.blank("en"))
+
+    def _read(self, nlp: Language) -> list[Doc]:
+        docs = read_docs(self.corpus, nlp.vocab)
+        random.Random(0).shuffle(docs)  # the files are sorted by their names
+        return docs
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of as many notes as inference is measured on."""
+        return [doc.text for doc in self.docs[: self.n_notes]]
+
+    @cached_property
+    def minilm(self) -> Path:
+        return _find(self.encoder, (ENCODER,), "encoder (python -m spacy project run encoder)")
+
+    @cached_property
+    def base(self) -> Path:
+        """A BERT of BioBERT's size (12 layers of 768), of random weights."""
+        return self._bert("base")
+
+    @cached_property
+    def tiny(self) -> Path:
+        """A BERT that costs next to nothing: what is left is our own cost."""
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        return self._bert("tiny", **sizes, intermediate_size=64)
+
+    def _bert(self, name: str, **sizes: int) -> Path:
+        folder = self.work / name
+        tokenizer = AutoTokenizer.from_pretrained(self.minilm)
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    @cached_property
+    def model_path(self) -> Path:
+        """A trained and calibrated pipeline: logits of an untrained one are not like real ones."""
+        return _find(self.model, MODELS, "trained and calibrated pipeline (make demo)")
+
+    def pipeline(self) -> Language:
+        """The trained pipeline, with as many labelled rows as MACCROBAT gives."""
+        nlp = spacy.load(self.model_path)
+        nlp.max_length = max(nlp.max_length, self.characters + 1)
+        _fill_store(nlp, STORE_ROWS)
+        return nlp
+
+    def untrained(self, encoder: Path, **overrides: Any) -> Language:
+        """The pipeline of configs/btl_minilm.cfg, initialized on the notes."""
+        settings = {"paths.encoder": str(encoder), **overrides}
+        config = util.load_config(CONFIG, overrides=settings, interpolate=True)
+        nlp = util.load_model_from_config(config, auto_fill=True)
+        util.fix_random_seed(0)
+        nlp.initialize(lambda: self.examples(nlp))
+        return nlp
+
+    def calibrated(self, encoder: Path, *, fitted_to: int, rows: int = STORE_ROWS) -> Language:
+        """The same with a calibrator and a cleaner; its logits say nothing of the tags.
+
+        fitted_to (int): Notes that the calibrator is fitted to.
+        rows (int): Labelled rows that it is given at least.
+        """
+        nlp = self.untrained(encoder)
+        nlp.add_pipe(CALIBRATOR, config=SETTINGS).fit(self.examples(nlp)[:fitted_to])
+        _fill_store(nlp, rows)
+        attrs = {"_.token_logits": None, "_.token_probabilities": None, "_.trf_data": None}
+        nlp.add_pipe("doc_cleaner", config={"attrs": {**attrs, "tensor": None}})
+        return nlp
+
+    def examples(self, nlp: Language) -> list[Example]:
+        """The notes as fresh training examples."""
+        return [Example(nlp.make_doc(doc.text), doc) for doc in self._read(nlp)]
+
+
+def _fill_store(nlp: Language, n_rows: int) -> None:
+    """See to it that about so many rows are searched."""
+    calibrator = nlp.get_pipe(CALIBRATOR)
+    maps, rows = calibrator.maps, calibrator.store
+    if len(rows.tags) < n_rows / 2:
+        calibrator.fit_rows(draw_rows(rows, n_rows))
+        calibrator.maps = maps
+
+
+def _find(given: Path | None, usual: Sequence[str], what: str) -> Path:
+    paths = [given] if given else [ROOT / name for name in usual]
+    for path in paths:
+        if path.exists():
+            return path
+    raise UnavailableError(f"no {what}: looked for {', '.join(map(str, paths))}")
+
+
+def count_words(docs: Sequence[Doc]) -> int:
+    """Tokens that are not white space."""
+    return sum(not token.is_space for doc in docs for token in doc)
+
+
+def words_of(texts: Sequence[str]) -> int:
+    nlp = spacy.blank("en")
+    nlp.max_length = max(map(len, texts)) + 1
+    return count_words([nlp.make_doc(text) for text in texts])
+
+
+def encoder_of(nlp: Language) -> torch.nn.Module:
+    """The torch module of a pipeline's `transformer`."""
+    return nlp.get_pipe("transformer").model.transformer
+
+
+@contextmanager
+def seen_precision(nlp: Language) -> Iterator[Callable[[], torch.dtype]]:
+    """What the encoder's linear layers compute in meanwhile; a function to ask for it."""
+    seen: list[torch.dtype] = []
+    layers = [part for part in encoder_of(nlp).modules() if isinstance(part, torch.nn.Linear)]
+    hook = layers[0].register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    try:
+        yield lambda: seen[-1]
+    finally:
+        hook.remove()
+
+
+def window_of(nlp: Language) -> int:
+    """Wordpieces per window, special tokens included."""
+    return nlp.config["components"]["transformer"]["model"]["window"]
+
+
+def with_repeats(setup: Setup, repeats: int) -> Setup:
+    """The same with fewer repeats, for what takes long."""
+    return replace(setup, repeats=min(repeats, setup.repeats))

@@ -1,0 +1,113 @@
+"""Other libraries' pipelines with the encoder and the head of ours."""
+
+from collections import deque
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForTokenClassification
+
+from bench.material import Setup
+from bench.plain_torch import autocast
+from bench.ratios import Case, UnavailableError
+from spacy_btl.exchange.huggingface import export_hf
+
+EDS_BATCH = "4096 padded_words"
+
+
+def _checkpoint(model: str, folder: Path) -> Path:
+    if not folder.exists():
+        export_hf(model, folder)
+    return folder
+
+
+def _device(setup: Setup) -> torch.device:
+    return torch.device("cpu" if setup.gpu_id < 0 else f"cuda:{setup.gpu_id}")
+
+
+def huggingface_case(
+    setup: Setup,
+    model: str,
+    folder: Path,
+    precision: torch.dtype,
+    *,
+    window: int,
+    overlap: int,
+    batch_size: int,
+) -> Case:
+    """`pipeline("token-classification")` of transformers."""
+    from transformers import AutoTokenizer, pipeline
+
+    checkpoint = _checkpoint(model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, model_max_length=window)
+    device = _device(setup)
+    tagger = pipeline(
+        "token-classification",
+        model=str(checkpoint),
+        tokenizer=tokenizer,
+        stride=overlap,
+        aggregation_strategy="simple",
+        device=device,
+    )
+
+    def case() -> None:
+        with autocast(precision, device):
+            deque(tagger(setup.texts, batch_size=batch_size), maxlen=0)
+
+    return case
+
+
+def edsnlp_case(
+    setup: Setup,
+    model: str,
+    folder: Path,
+    precision: torch.dtype,
+    *,
+    window: int,
+    overlap: int,
+) -> Case:
+    """`eds.transformer` and `eds.ner_crf`. RAISES: UnavailableError, without EDS-NLP."""
+    try:
+        import edsnlp
+        import edsnlp.pipes as eds
+    except ImportError:
+        raise UnavailableError(
+            "EDS-NLP is not installed: pip install -c constraints.txt '.[bench]'"
+        ) from None
+
+    checkpoint = _checkpoint(model, folder)
+    classifier = AutoModelForTokenClassification.from_pretrained(checkpoint)
+    names = classifier.config.id2label
+    labels = [name for number, name in sorted(names.items()) if name != "O"]
+    transformer = eds.transformer(
+        model=str(checkpoint), window=window - 2, stride=window - 2 - overlap
+    )
+    ner = eds.ner_crf(embedding=transformer, target_span_getter="ents", mode="joint", window=20)
+    nlp = edsnlp.blank("eds")
+    nlp.add_pipe(ner, name="ner")
+    ner.update_labels(labels)
+    _set_head(ner.linear, classifier, labels)
+    nlp.train(False)
+    device = _device(setup)
+    nlp.to(device)
+    dtype = False if precision == torch.float32 else precision
+
+    texts = sorted(setup.texts, key=len, reverse=True)
+
+    def case() -> None:
+        stream = nlp.pipe(texts).set_processing(batch_size=EDS_BATCH, autocast=dtype)
+        deque(stream, maxlen=0)
+
+    return case
+
+
+def _set_head(linear: torch.nn.Linear, classifier: torch.nn.Module, labels: list[str]) -> None:
+    """About our decisions, so that as many entities are made: for each type its logit less that of
+    `O` counts for B, I, L and U alike, and 0 for its own O."""
+    ids = classifier.config.label2id
+    rows = [ids[label] for label in labels]
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            values = getattr(classifier.classifier, name)
+            scores = (values[rows] - values[ids["O"]])[:, None].repeat_interleave(5, dim=1)
+            scores[:, 0] = 0
+            getattr(linear, name).copy_(scores.flatten(0, 1))

@@ -1,0 +1,157 @@
+"""Ratios of two sides that are measured in turn, and the file that keeps them.
+
+What one machine does in one minute says little about another machine or the next minute. So both
+sides of a ratio run in turn in one process (A B A B ...), after a run of each that does not count,
+and each pair gives one ratio: the value is their median, `low` and `high` are their quartiles.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spacy_btl.corpora.docbin import write_file
+
+Case = Callable[[], object]
+
+# name: (is the value to be at most or at least, this). None: it is reported only.
+LIMITS: dict[str, tuple[str, float] | None] = {
+    "train_fused_over_atl": ("<=", 1.03),
+    "train_sequential_over_fused": None,
+    "train_ours_over_torch": ("<=", 1.05),
+    "train_ours_over_torch_base": ("<=", 1.05),
+    "train_fp32_over_fast": (">=", 1.7),
+    "train_fp32_over_fast_base": (">=", 1.7),
+    "pipe_over_encoder": ("<=", 1.15),
+    "pipe_over_encoder_base": ("<=", 1.15),
+    "pipe_vs_hf": (">=", 2.0),
+    "pipe_vs_edsnlp": (">=", 1.2),
+    "knn_share": ("<=", 0.05),
+    "memory_growth": ("<=", 1.05),
+    "load_over_imports": ("<=", 1.3),
+    "long_note": ("<=", 1.2),
+}
+
+
+class UnavailableError(Exception):
+    """What a ratio needs is not there; the message says what."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What was measured of a ratio.
+
+    values (Sequence[float]): One ratio for each pair of measurements.
+    about (str): What was measured: encoder, batch, precision.
+    sides (Mapping[str, Mapping[str, float]]): The same in absolute terms, side by side.
+    """
+
+    values: Sequence[float]
+    about: str
+    sides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def in_turn(sides: Mapping[str, Case], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """The seconds of each side, each time it ran. The sides run one after the other, in turn."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(warm_up + repeats):
+        for name, case in sides.items():
+            seconds = _seconds(case)
+            if turn >= warm_up:
+                taken[name].append(seconds)
+    return taken
+
+
+def _seconds(case: Case) -> float:
+    begin = time.perf_counter()
+    case()
+    _finish_cuda()
+    return time.perf_counter() - begin
+
+
+def _finish_cuda() -> None:
+    import torch  # not at import: the number of threads is set before it
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def pairwise(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """The ratio of each pair."""
+    return [a / b for a, b in zip(first, second, strict=True)]
+
+
+def figures(seconds: Sequence[float], words: int | None = None) -> dict[str, float]:
+    """One side in absolute terms: milliseconds, and words a second where it reads words."""
+    middle = statistics.median(seconds)
+    speed = {} if words is None else {"words_per_second": _rounded(words / middle)}
+    return {"ms": _rounded(1000 * middle), **speed}
+
+
+def row(name: str, ratio: Ratio) -> dict[str, Any]:
+    """A ratio as the result file has it."""
+    values = list(ratio.values)
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values
+    value, low, high = statistics.median(values), quartiles[0], quartiles[-1]
+    limit = LIMITS[name]
+    return {
+        "name": name,
+        "value": _rounded(value),
+        "low": _rounded(low),
+        "high": _rounded(high),
+        "sign": limit and limit[0],
+        "limit": limit and limit[1],
+        "met": limit and (value <= limit[1] if limit[0] == "<=" else value >= limit[1]),
+        "pairs": len(values),
+        "about": ratio.about,
+        "sides": {side: dict(numbers) for side, numbers in ratio.sides.items()},
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def save_row(path: Path, setting: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Put a row in the place of the one of its name, and leave the others as they are.
+
+    setting (Mapping): Machine, versions and threads.
+    RAISES: ValueError, if the file was measured in another setting: its rows and the new one
+        cannot stand in one table.
+    """
+    kept = [other for other in read_rows(path, setting) if other["name"] != new["name"]]
+    order = list(LIMITS)
+    rows = sorted([*kept, dict(new)], key=lambda row: order.index(row["name"]))
+    _write(path, {**_content(path), **setting, "ratios": rows})
+
+
+def save_curve(
+    path: Path, setting: Mapping[str, Any], name: str, points: list[dict[str, Any]]
+) -> None:
+    """Put the points of a curve beside the ratios. RAISES: As `save_row`."""
+    rows = read_rows(path, setting)
+    _write(path, {**_content(path), **setting, "ratios": rows, name: points})
+
+
+def read_rows(path: Path, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a file, none if there is no file. RAISES: As `save_row`."""
+    content = _content(path)
+    other = [key for key in setting if content and content.get(key) != setting[key]]
+    if other:
+        raise ValueError(
+            f"{path} was measured with another {' and another '.join(other)}. "
+            "Remove it, or give another --output."
+        )
+    return content.get("ratios", [])
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, (json.dumps(content, indent=2) + "\n").encode())

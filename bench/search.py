@@ -1,0 +1,93 @@
+"""What a query for neighbours costs against the number of rows, for every registered search."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from spacy import registry
+
+from bench.material import CALIBRATOR, Setup
+from bench.ratios import figures, in_turn
+from bench.rows import draw_rows
+from spacy_btl.errors import BtlError
+from spacy_btl.neighbors.search import Search
+from spacy_btl.neighbors.votes import vote_shares
+
+NAME = "search_scaling"
+ROWS = (10_000, 100_000, 1_000_000)
+QUERIES = 1000
+EXACT = "spacy_btl.SklearnSearch.v1"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "spacy-btl", "axes.grid": True}
+
+
+def registered() -> dict[str, Search]:
+    """Every search that can be had here, by its name; one whose library is absent cannot."""
+    found: dict[str, Search] = {}
+    for name in sorted(registry.misc.get_all()):
+        if re.fullmatch(r"spacy_btl\.\w*Search\w*\.v\d+", name):
+            try:
+                found[name] = registry.misc.get(name)()
+            except (BtlError, ImportError):
+                continue
+    return found
+
+
+def measure(setup: Setup) -> list[dict[str, Any]]:
+    """Milliseconds for the neighbours of 1,000 tokens, and how often the vote is as exactly."""
+    nlp = setup.pipeline()
+    calibrator = nlp.get_pipe(CALIBRATOR)
+    queries = next(_logits(setup, nlp, QUERIES))
+    points = []
+    for n_rows in ROWS:
+        rows = draw_rows(calibrator.store, n_rows)
+        searches = registered()
+        for search in searches.values():
+            search.fit(rows.logits)
+
+        def labels(search: Search, tags: NDArray[np.int16] = rows.tags) -> NDArray[np.integer]:
+            distances, found = search.query(queries, calibrator.n_neighbors)
+            n_tags = len(calibrator.store.prior)
+            return vote_shares(distances, tags[found], n_tags, calibrator.votes).argmax(axis=1)
+
+        exact = labels(searches[EXACT])
+        agree = {name: float((labels(it) == exact).mean()) for name, it in searches.items()}
+        cases = {
+            name: lambda search=search: search.query(queries, calibrator.n_neighbors)  # type: ignore[misc]
+            for name, search in searches.items()
+        }
+        for name, seconds in in_turn(cases, min(setup.repeats, 5), warm_up=0).items():
+            point = {"search": name, "rows": n_rows, **figures(seconds)}
+            points.append({**point, "low": 1000 * min(seconds), "high": 1000 * max(seconds)})
+            points[-1]["same_label"] = agree[name]
+    return points
+
+
+def _logits(setup: Setup, nlp: Any, count: int) -> Iterator[NDArray[np.float32]]:
+    """Logits of tokens of the notes."""
+    parts: list[NDArray[np.float32]] = []
+    for doc in nlp.pipe(setup.texts, disable=[CALIBRATOR, "doc_cleaner"]):
+        logits = doc._.token_logits
+        parts.append(logits[logits.any(axis=1)])
+        if sum(map(len, parts)) >= count:
+            break
+    yield np.concatenate(parts)[:count]
+
+
+def plot(points: list[dict[str, Any]], path: Path) -> None:
+    """Milliseconds over rows, both on logarithmic axes, as SVG."""
+    with style.context(STYLE):
+        figure = Figure(figsize=(6, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for name in dict.fromkeys(point["search"] for point in points):
+            own = [point for point in points if point["search"] == name]
+            label = name.removeprefix("spacy_btl.")
+            axes.plot([p["rows"] for p in own], [p["ms"] for p in own], marker="o", label=label)
+        axes.set(xscale="log", yscale="log", xlabel="labelled rows")
+        axes.set_ylabel(f"ms for {QUERIES:,} tokens")
+        axes.legend(frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None})

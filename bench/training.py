@@ -1,0 +1,179 @@
+"""What a training step costs, as `spacy train` takes it."""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from spacy import registry
+from spacy.language import Language
+from spacy.training import Example
+
+from bench.material import (
+    Setup,
+    count_words,
+    encoder_of,
+    seen_precision,
+    window_of,
+    with_repeats,
+)
+from bench.plain_torch import make_batch, make_step
+from bench.ratios import Ratio, figures, in_turn, pairwise
+from spacy_btl.tags import MISSING
+
+LOSS = "components.ner.loss"
+ATL = {"@losses": "spacy_btl.AllTokenLabels.v1"}
+WORDS = 1500  # of a batch, as in configs/btl_minilm.cfg
+BASE_WORDS = 500  # of a batch for the encoder of BioBERT's size, which has eight times the work
+SLOW_REPEATS = 3
+
+Batch = list[Example]
+
+
+class Trainer:
+    """A pipeline, its optimizer and the step that `spacy train` takes with them."""
+
+    def __init__(self, nlp: Language):
+        self.nlp = nlp
+        training = registry.resolve({"training": nlp.config["training"]})["training"]
+        self.optimizer = training["optimizer"]
+        self.dropout = training["dropout"]
+
+    def step(self, batch: Batch) -> None:
+        """As in spacy.training.loop: a sub-batch, then every pipe is updated."""
+        self.nlp.update(batch, drop=self.dropout, sgd=False, losses={})
+        for _, pipe in self.nlp.pipeline:
+            if getattr(pipe, "is_trainable", False):
+                pipe.finish_update(self.optimizer)
+        self.optimizer.step_schedules()
+
+
+def batches(setup: Setup, nlp: Language, words: int, n_batches: int = 2) -> list[Batch]:
+    """The first batches of the notes, of about so many words."""
+    batcher = registry.batchers.get("spacy.batch_by_words.v1")(
+        size=words, tolerance=0.2, discard_oversize=False
+    )
+    found = islice(batcher(setup.examples(nlp)), n_batches)
+    return [list(batch) for batch in found]
+
+
+def words_in(found: Sequence[Batch]) -> int:
+    return sum(count_words([example.reference for example in batch]) for batch in found)
+
+
+def _over(found: Sequence[Any], step: Callable[[Any], None]) -> Callable[[], None]:
+    def case() -> None:
+        for batch in found:
+            step(batch)
+
+    return case
+
+
+def _compare(
+    setup: Setup, encoder: Path, words: int, first: dict[str, Any], second: dict[str, Any]
+) -> tuple[dict[str, list[float]], int]:
+    """The seconds of two configs over the same batches."""
+    cases = {}
+    for side, overrides in (("first", first), ("second", second)):
+        nlp = setup.untrained(encoder, **overrides)
+        found = batches(setup, nlp, words)
+        cases[side] = _over(found, Trainer(nlp).step)
+    return in_turn(cases, setup.repeats), words_in(found)
+
+
+def fused_over_atl(setup: Setup) -> Ratio:
+    """Binary Token Labels in closed form, and the usual cross-entropy."""
+    taken, words = _compare(setup, setup.minilm, WORDS, {}, _replaced(ATL))
+    return Ratio(
+        pairwise(taken["first"], taken["second"]),
+        f"MiniLM, batches of about {WORDS:,} words, configs/btl_minilm.cfg; the loss is all that "
+        "differs",
+        {"fused": figures(taken["first"], words), "ATL": figures(taken["second"], words)},
+    )
+
+
+def _replaced(loss: dict[str, Any]) -> dict[str, Any]:
+    return {LOSS: loss}
+
+
+def fp32_over_fast(setup: Setup, encoder: Path, name: str, words: int) -> Ratio:
+    """float32, and the precision that `mixed_precision = true` takes on this machine."""
+    key = "components.transformer.model.mixed_precision"
+    taken, read = _compare(setup, encoder, words, {key: False}, {key: True})
+    return Ratio(
+        pairwise(taken["first"], taken["second"]),
+        f"{name}, batches of about {words:,} words; mixed_precision false and true",
+        {"float32": figures(taken["first"], read), "mixed": figures(taken["second"], read)},
+    )
+
+
+def sequential_over_fused(setup: Setup) -> Ratio:
+    """A step for each type that is present, and one fused step, on the same batch."""
+    setup = with_repeats(setup, SLOW_REPEATS)
+    nlp = setup.untrained(setup.minilm)
+    trainer = Trainer(nlp)
+    (batch,) = batches(setup, nlp, BASE_WORDS, 1)
+    random.seed(0)
+    batcher = registry.batchers.get("spacy_btl.BinaryCopies.v1")(iter, "ignore")
+    copies = list(batcher([batch]))
+    trainer.step(batch)
+    cases = {"sequential": _over(copies, trainer.step), "fused": _over([batch], trainer.step)}
+    taken = in_turn(cases, setup.repeats, warm_up=0)
+    words = words_in([batch])
+    return Ratio(
+        pairwise(taken["sequential"], taken["fused"]),
+        f"MiniLM, one batch of {words:,} words with {len(copies)} types present",
+        {side: figures(seconds, words) for side, seconds in taken.items()},
+    )
+
+
+def ours_over_torch(setup: Setup, encoder: Path, name: str, words: int) -> Ratio:
+    """Our step, text to optimizer, and a plain torch loop that finds its tensors ready."""
+    nlp = setup.untrained(
+        encoder, **_replaced(ATL), **{"components.transformer.model.masking": 0.0}
+    )
+    trainer = Trainer(nlp)
+    found = batches(setup, nlp, words)
+    with seen_precision(nlp) as precision:
+        trainer.step(found[0])
+    tokenizer = nlp.get_pipe("transformer").model.tokenizer
+    scheme = nlp.get_pipe("ner").tag_scheme
+
+    def as_torch(example: Example) -> tuple[str, list[int], Any]:
+        tags = scheme.encode(example)
+        tags[tags == MISSING] = -100
+        return example.text, [token.idx for token in example.predicted], tags
+
+    ready = [make_batch(list(map(as_torch, batch)), tokenizer, window_of(nlp)) for batch in found]
+    config = nlp.config["components"]["transformer"]["model"]["transformer_config"]
+    device = next(encoder_of(nlp).parameters()).device
+    step = make_step(str(encoder), len(scheme), precision(), device, config)
+    cases = {"ours": _over(found, trainer.step), "torch": _over(ready, step)}
+    taken = in_turn(cases, setup.repeats)
+    read = words_in(found)
+    return Ratio(
+        pairwise(taken["ours"], taken["torch"]),
+        f"{name}, batches of about {words:,} words, {_name(precision())}; torch: windows of "
+        f"{window_of(nlp)} without overlap, ready as tensors",
+        {side: figures(seconds, read) for side, seconds in taken.items()},
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+RATIOS: dict[str, Callable[[Setup], Ratio]] = {
+    "train_fused_over_atl": fused_over_atl,
+    "train_sequential_over_fused": sequential_over_fused,
+    "train_ours_over_torch": lambda setup: ours_over_torch(setup, setup.minilm, "MiniLM", WORDS),
+    "train_ours_over_torch_base": lambda setup: ours_over_torch(
+        setup, setup.base, "BERT base", BASE_WORDS
+    ),
+    "train_fp32_over_fast": lambda setup: fp32_over_fast(setup, setup.minilm, "MiniLM", WORDS),
+    "train_fp32_over_fast_base": lambda setup: fp32_over_fast(
+        setup, setup.base, "BERT base", BASE_WORDS
+    ),
+}
