@@ -15,7 +15,6 @@ from typing import Any
 import typer
 
 ROOT = Path(__file__).parent.parent
-SEARCH = "search_scaling"
 PACKAGES = ("spacy", "thinc", "spacy-transformers", "transformers", "torch", "numpy")
 OTHERS = ("scikit-learn", "edsnlp", "faiss-cpu", "hnswlib", "usearch")
 
@@ -48,7 +47,7 @@ def main(
     import torch
     from spacy import require_gpu
 
-    from bench import inference, loading, memory, ratios, search, training
+    from bench import inference, loading, memory, parts, ratios, search, training
     from bench.material import Setup
 
     known: dict[str, Callable[[Setup], Any]] = {
@@ -57,12 +56,12 @@ def main(
         **memory.RATIOS,
         **loading.RATIOS,
     }
-    wanted = names or [*ratios.LIMITS, SEARCH]
-    unknown = set(wanted) - {*known, SEARCH}
+    tables = {search.NAME: search.measure, parts.NAME: parts.measure}
+    wanted = names or [*ratios.LIMITS, *tables]
+    unknown = set(wanted) - {*known, *tables}
     if unknown:
-        raise typer.BadParameter(
-            f"{', '.join(sorted(unknown))}: not of {', '.join(known)}, {SEARCH}"
-        )
+        all_names = ", ".join([*known, *tables])
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not one of {all_names}")
     torch.set_num_threads(threads)
     device = "cpu" if gpu_id < 0 else "cuda"
     if gpu_id >= 0:
@@ -79,11 +78,12 @@ def main(
         )
         for name in wanted:
             try:
-                if name == SEARCH:
-                    points = search.measure(setup)
-                    ratios.save_curve(output, setting, name, points)
-                    search.plot(points, output.with_name(f"{name}.svg"))
-                    typer.echo(f"{name}: {len(points)} points")
+                if name in tables:
+                    found = tables[name](setup)
+                    ratios.save_table(output, setting, name, found)
+                    if name == search.NAME:
+                        search.plot(found, output.with_name(f"{name}.svg"))
+                    typer.echo(f"{name}: {len(found)} rows")
                 else:
                     row = ratios.row(name, known[name](setup))
                     ratios.save_row(output, setting, row)

@@ -19,10 +19,10 @@ from bench.material import (
 )
 from bench.others import EDS_BATCH, edsnlp_case, huggingface_case
 from bench.plain_torch import bare_passes, run_bare
-from bench.ratios import Case, Ratio, figures, in_turn, pairwise
+from bench.ratios import Case, Ratio, UnavailableError, figures, in_turn, pairwise
 
 PER_PASS = 16  # windows in a pass of the bare encoder
-SLOW_REPEATS = 3
+SLOW_REPEATS = 2
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
 NOTE = 1000  # characters of a note that a long one is cut into
 
@@ -121,6 +121,10 @@ def knn_share(setup: Setup) -> Ratio:
             begin = time.perf_counter()
             run(nlp, setup.texts)
             whole.append(time.perf_counter() - begin)
+        if not spent:
+            raise UnavailableError(
+                f"{setup.model_path}: its calibrator asks no neighbours (mix = 0)"
+            )
         parts.append(sum(spent))
         shares.append(parts[-1] / whole[-1])
     words = words_of(setup.texts)

@@ -15,7 +15,8 @@ PARTS = f"{IMPORTS}, spacy_transformers\nfrom transformers import AutoTokenizer,
 
 def load_over_imports(setup: Setup) -> Ratio:
     """`spacy.load` in a process, and a process that imports the libraries and ends."""
-    load = f"{IMPORTS}\nspacy.load({str(setup.model_path)!r})"
+    gpu = f"\nspacy.require_gpu({setup.gpu_id})" if setup.gpu_id >= 0 else ""
+    load = f"{IMPORTS}{gpu}\nspacy.load({str(setup.model_path)!r})"
     cases = {"load": _process(load), "imports": _process(IMPORTS), "parts": _process(PARTS)}
     taken = in_turn(cases, setup.repeats)
     sides = {"spacy.load": "load", IMPORTS: "imports", "the same and spacy-transformers": "parts"}

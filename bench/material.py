@@ -99,10 +99,15 @@ class Setup:
         """A trained and calibrated pipeline: logits of an untrained one are not like real ones."""
         return _find(self.model, MODELS, "trained and calibrated pipeline (make demo)")
 
-    def pipeline(self) -> Language:
-        """The trained pipeline, with as many labelled rows as MACCROBAT gives."""
+    def trained(self) -> Language:
+        """The trained pipeline."""
         nlp = spacy.load(self.model_path)
         nlp.max_length = max(nlp.max_length, self.characters + 1)
+        return nlp
+
+    def pipeline(self) -> Language:
+        """The trained pipeline, with as many labelled rows as MACCROBAT gives."""
+        nlp = self.trained()
         _fill_store(nlp, STORE_ROWS)
         return nlp
 

@@ -35,7 +35,12 @@ def growth(setup: Setup) -> Ratio:
     clauses.write_text(json.dumps(texts), encoding="utf-8")
 
     def peak(count: int, **variables: str) -> float:
-        command = [sys.executable, "-m", "bench.memory", str(model), str(clauses), str(count)]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.memory",
+            *map(str, (model, clauses, count, setup.gpu_id)),
+        ]
         environment = {**os.environ, **variables}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         return int(done.stdout) / 1024
@@ -64,10 +69,12 @@ def notes(clauses: list[str], count: int) -> Iterator[str]:
         yield ", ".join(choice.choices(clauses, k=choice.randint(1, 3)))
 
 
-def main(model: str, clauses: str, count: str) -> None:
+def main(model: str, clauses: str, count: str, gpu_id: str) -> None:
     """Stream the notes through the pipeline and print the peak in kB."""
     import spacy
 
+    if int(gpu_id) >= 0:
+        spacy.require_gpu(int(gpu_id))
     nlp = spacy.load(model)
     texts = json.loads(Path(clauses).read_text(encoding="utf-8"))
     for _ in nlp.pipe(notes(texts, int(count))):

@@ -4,7 +4,7 @@ from collections import deque
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForTokenClassification
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from bench.material import Setup
 from bench.plain_torch import autocast
@@ -100,7 +100,7 @@ def edsnlp_case(
     return case
 
 
-def _set_head(linear: torch.nn.Linear, classifier: torch.nn.Module, labels: list[str]) -> None:
+def _set_head(linear: torch.nn.Linear, classifier: PreTrainedModel, labels: list[str]) -> None:
     """About our decisions, so that as many entities are made: for each type its logit less that of
     `O` counts for B, I, L and U alike, and 0 for its own O."""
     ids = classifier.config.label2id

@@ -82,24 +82,25 @@ def make_batch(
         before += len(tags)
     full = [part for part in windows if len(part[0]) == room]
     rest = sorted((part for part in windows if len(part[0]) < room), key=lambda part: len(part[0]))
-    ids, mask, tokens, places = [], [], [], []
+    passes, masks, owners, places = [], [], [], []
     laid = 0
     for group in filter(None, (full, rest)):
         batch = tokenizer.pad(
             {"input_ids": [tokenizer.build_inputs_with_special_tokens(part) for part, _ in group]},
             return_tensors="pt",
+            verbose=False,
         )
-        ids.append(batch["input_ids"])
-        mask.append(batch["attention_mask"])
+        passes.append(batch["input_ids"])
+        masks.append(batch["attention_mask"])
         width = batch["input_ids"].shape[1]
         for number, (_, own) in enumerate(group):
-            tokens.append(own)
+            owners.append(own)
             places.append(laid + number * width + 1 + np.arange(len(own)))  # behind [CLS]
         laid += len(group) * width
     return Batch(
-        ids=ids,
-        mask=mask,
-        tokens=torch.from_numpy(np.concatenate(tokens)),
+        ids=passes,
+        mask=masks,
+        tokens=torch.from_numpy(np.concatenate(owners)),
         places=torch.from_numpy(np.concatenate(places)),
         tags=torch.from_numpy(np.concatenate([tags for *_, tags in notes]).astype("int64")),
     )
@@ -107,7 +108,7 @@ def make_batch(
 
 def _wordpieces(text: str, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
     """Ids, and the first character of each."""
-    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     return encoding["input_ids"], [start for start, _ in encoding["offset_mapping"]]
 
 

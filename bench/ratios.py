@@ -10,12 +10,15 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spacy_btl.corpora.docbin import write_file
 
 Case = Callable[[], object]
+
+SPREAD = "quartiles of the pairs"
 
 # name: (is the value to be at most or at least, this). None: it is reported only.
 LIMITS: dict[str, tuple[str, float] | None] = {
@@ -68,11 +71,12 @@ def in_turn(sides: Mapping[str, Case], repeats: int, warm_up: int = 1) -> dict[s
 def _seconds(case: Case) -> float:
     begin = time.perf_counter()
     case()
-    _finish_cuda()
+    finish_cuda()
     return time.perf_counter() - begin
 
 
-def _finish_cuda() -> None:
+def finish_cuda() -> None:
+    """Wait for what a GPU has been given."""
     import torch  # not at import: the number of threads is set before it
 
     if torch.cuda.is_initialized():
@@ -106,6 +110,7 @@ def row(name: str, ratio: Ratio) -> dict[str, Any]:
         "limit": limit and limit[1],
         "met": limit and (value <= limit[1] if limit[0] == "<=" else value >= limit[1]),
         "pairs": len(values),
+        "date": datetime.now(UTC).date().isoformat(),
         "about": ratio.about,
         "sides": {side: dict(numbers) for side, numbers in ratio.sides.items()},
     }
@@ -125,21 +130,20 @@ def save_row(path: Path, setting: Mapping[str, Any], new: Mapping[str, Any]) -> 
     kept = [other for other in read_rows(path, setting) if other["name"] != new["name"]]
     order = list(LIMITS)
     rows = sorted([*kept, dict(new)], key=lambda row: order.index(row["name"]))
-    _write(path, {**_content(path), **setting, "ratios": rows})
+    _write(path, setting, {"ratios": rows})
 
 
-def save_curve(
+def save_table(
     path: Path, setting: Mapping[str, Any], name: str, points: list[dict[str, Any]]
 ) -> None:
-    """Put the points of a curve beside the ratios. RAISES: As `save_row`."""
-    rows = read_rows(path, setting)
-    _write(path, {**_content(path), **setting, "ratios": rows, name: points})
+    """Put another table beside the ratios. RAISES: As `save_row`."""
+    _write(path, setting, {"ratios": read_rows(path, setting), name: points})
 
 
 def read_rows(path: Path, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a file, none if there is no file. RAISES: As `save_row`."""
     content = _content(path)
-    other = [key for key in setting if content and content.get(key) != setting[key]]
+    other = [key for key in setting if _differs(content.get(key, setting[key]), setting[key])]
     if other:
         raise ValueError(
             f"{path} was measured with another {' and another '.join(other)}. "
@@ -152,6 +156,19 @@ def _content(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _differs(old: Any, new: Any) -> bool:
+    """Whether two settings cannot stand in one table; what only one of them has does no harm."""
+    if isinstance(old, dict):
+        return any(old[key] != new[key] for key in old.keys() & new.keys())
+    return old != new
+
+
+def _write(path: Path, setting: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    old = _content(path)
+    merged = {
+        key: {**old.get(key, {}), **value} if isinstance(value, dict) else value
+        for key, value in setting.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
+    text = json.dumps({**old, **merged, "spread": SPREAD, **content}, indent=2)
+    write_file(path, (text + "\n").encode())

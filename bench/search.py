@@ -39,7 +39,7 @@ def registered() -> dict[str, Search]:
 
 def measure(setup: Setup) -> list[dict[str, Any]]:
     """Milliseconds for the neighbours of 1,000 tokens, and how often the vote is as exactly."""
-    nlp = setup.pipeline()
+    nlp = setup.trained()
     calibrator = nlp.get_pipe(CALIBRATOR)
     queries = next(_logits(setup, nlp, QUERIES))
     points = []
@@ -57,7 +57,7 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
         exact = labels(searches[EXACT])
         agree = {name: float((labels(it) == exact).mean()) for name, it in searches.items()}
         cases = {
-            name: lambda search=search: search.query(queries, calibrator.n_neighbors)  # type: ignore[misc]
+            name: lambda search=search: search.query(queries, calibrator.n_neighbors)
             for name, search in searches.items()
         }
         for name, seconds in in_turn(cases, min(setup.repeats, 5), warm_up=0).items():

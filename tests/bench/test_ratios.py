@@ -12,8 +12,8 @@ from bench.ratios import (
     pairwise,
     read_rows,
     row,
-    save_curve,
     save_row,
+    save_table,
 )
 
 SETTING = {"machine": {"cores": 2}, "versions": {"torch": "1"}, "threads": 2}
@@ -61,7 +61,7 @@ def test_a_new_row_takes_the_place_of_the_old_one_and_leaves_the_others(tmp_path
     path = tmp_path / "results" / "cpu.json"
     for name, value in (("long_note", 1.0), ("pipe_vs_hf", 3.0), ("long_note", 1.1)):
         save_row(path, SETTING, row(name, Ratio([value], "made up")))
-    save_curve(path, SETTING, "search_scaling", [{"rows": 10}])
+    save_table(path, SETTING, "search_scaling", [{"rows": 10}])
     content = json.loads(path.read_text("utf-8"))
     assert [(row["name"], row["value"]) for row in content["ratios"]] == [
         ("pipe_vs_hf", 3.0),
@@ -83,3 +83,14 @@ def test_every_ratio_can_be_measured():
 
     measured = [training.RATIOS, inference.RATIOS, memory.RATIOS, loading.RATIOS]
     assert {name for ratios in measured for name in ratios} == set(LIMITS)
+
+
+def test_a_library_that_came_later_is_no_other_setting(tmp_path):
+    path = tmp_path / "cpu.json"
+    versions = {"torch": "1", "edsnlp": "2"}
+    save_row(path, SETTING, row("long_note", Ratio([1.0], "made up")))
+    save_row(path, {**SETTING, "versions": versions}, row("pipe_vs_edsnlp", Ratio([2.0], "")))
+    save_row(path, SETTING, row("long_note", Ratio([1.2], "made up")))
+    content = json.loads(path.read_text("utf-8"))
+    assert content["versions"] == versions
+    assert len(content["ratios"]) == 2

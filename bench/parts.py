@@ -1,0 +1,73 @@
+"""Where the time of `nlp.pipe` goes: pipe by pipe, and how much of it is the bare encoder."""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import minibatch
+
+from bench.material import Setup, encoder_of
+from bench.ratios import finish_cuda
+
+NAME = "pipe_parts"
+ENCODER = "transformer: forward passes"
+AROUND = "transformer: windows, wordpieces, alignment"
+
+
+def measure(setup: Setup) -> list[dict[str, Any]]:
+    """Milliseconds of each part over the notes, the median of several runs; and its share."""
+    nlp = setup.pipeline()
+    runs = [_run(nlp, setup.texts) for _ in range(1 + setup.repeats)][1:]
+    order = ["tokenizer", ENCODER, AROUND, *runs[0]]
+    ms = {part: 1000 * statistics.median(run[part] for run in runs) for part in order}
+    whole = sum(ms.values())
+    return [{"part": part, "ms": round(ms[part], 1), "share": ms[part] / whole} for part in ms]
+
+
+def _run(nlp: Language, texts: Sequence[str]) -> dict[str, float]:
+    """Seconds of each part. Batch by batch as in `nlp.pipe`, so that a batch is dropped whole."""
+    spent: dict[str, float] = defaultdict(float)
+    with _forward_passes(nlp, spent):
+        for batch in minibatch(texts, nlp.batch_size):
+            docs: list[Doc] = []
+            with _added(spent, "tokenizer"):
+                docs = [nlp.make_doc(text) for text in batch]
+            for name, pipe in nlp.pipeline:
+                with _added(spent, name):
+                    docs = list(pipe.pipe(docs)) if hasattr(pipe, "pipe") else list(map(pipe, docs))
+    spent[AROUND] = spent.pop("transformer") - spent[ENCODER]
+    return dict(spent)
+
+
+@contextmanager
+def _added(spent: dict[str, float], part: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    finish_cuda()
+    spent[part] += time.perf_counter() - begin
+
+
+@contextmanager
+def _forward_passes(nlp: Language, spent: dict[str, float]) -> Iterator[None]:
+    """Count the time inside of the encoder's own module."""
+    encoder = encoder_of(nlp)
+    begun: list[float] = []
+
+    def after(*_: object) -> None:
+        finish_cuda()
+        spent[ENCODER] += time.perf_counter() - begun.pop()
+
+    hooks = [
+        encoder.register_forward_pre_hook(lambda *_: begun.append(time.perf_counter())),
+        encoder.register_forward_hook(after),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
