@@ -53,6 +53,7 @@ def main(
     known: dict[str, Callable[[Setup], Any]] = {
         **training.RATIOS,
         **inference.RATIOS,
+        **parts.RATIOS,
         **memory.RATIOS,
         **loading.RATIOS,
     }
@@ -67,15 +68,20 @@ def main(
     if gpu_id >= 0:
         require_gpu(gpu_id)
     output = output or ROOT / "bench" / "results" / f"{device}.json"
-    setting = {"machine": machine(gpu_id), "versions": versions(), "threads": threads}
-    try:
-        ratios.read_rows(output, setting)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(
             Path(folder), notes, encoder, model, n_notes, repeats, gpu_id, stream, characters
         )
+        setting = {
+            "machine": machine(gpu_id),
+            "versions": versions(),
+            "threads": threads,
+            "sources": setup.sources,
+        }
+        try:
+            ratios.read_rows(output, setting)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
         for name in wanted:
             try:
                 if name in tables:

@@ -1,35 +1,22 @@
 """What `nlp.pipe` costs, beside the bare encoder, and beside other libraries' pipelines."""
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 from spacy.language import Language
 
-from bench.material import (
-    Setup,
-    encoder_of,
-    seen_precision,
-    window_of,
-    with_repeats,
-    words_of,
-)
+from bench.encoders import encoder_name, encoder_of, seen_precision, window_of
+from bench.material import Setup, with_repeats
 from bench.others import EDS_BATCH, edsnlp_case, huggingface_case
 from bench.plain_torch import bare_passes, run_bare
-from bench.ratios import Case, Ratio, UnavailableError, figures, in_turn, pairwise
+from bench.ratios import Case, Ratio, figures, in_turn, pairwise
+from bench.reading import read_by, run, store_of, words_of
 
 PER_PASS = 16  # windows in a pass of the bare encoder
 SLOW_REPEATS = 2
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
 NOTE = 1000  # characters of a note that a long one is cut into
-
-
-def run(nlp: Language, texts: Iterable[str]) -> None:
-    """Annotate and forget."""
-    deque(nlp.pipe(texts), maxlen=0)
 
 
 def _measured(
@@ -43,7 +30,7 @@ def _measured(
     return taken, str(precision()).removeprefix("torch.")
 
 
-def over_encoder(setup: Setup, nlp: Language, name: str) -> Ratio:
+def over_encoder(setup: Setup, nlp: Language) -> Ratio:
     """The whole pipeline, and the encoder alone on the same wordpieces."""
     encoder = encoder_of(nlp)
     tokenizer = nlp.get_pipe("transformer").model.tokenizer
@@ -56,16 +43,10 @@ def over_encoder(setup: Setup, nlp: Language, name: str) -> Ratio:
     words = words_of(setup.texts)
     return Ratio(
         pairwise(taken["ours"], taken["encoder"]),
-        f"{name}, {len(setup.texts)} notes of {words:,} words, {precision}, {_store(nlp)}; bare "
-        f"encoder: all wordpieces end to end in windows of {window_of(nlp)}",
+        f"{read_by(nlp, setup.texts)}, {precision}, {store_of(nlp)}; bare encoder: all "
+        f"wordpieces end to end in windows of {window_of(nlp)}",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
-
-
-def _store(nlp: Language) -> str:
-    calibrator = nlp.get_pipe("knn_calibrator")
-    search = nlp.config["components"]["knn_calibrator"]["search"]["@misc"]
-    return f"{len(calibrator.store.tags):,} labelled rows, {search}"
 
 
 def against_huggingface(setup: Setup) -> Ratio:
@@ -84,7 +65,7 @@ def against_huggingface(setup: Setup) -> Ratio:
     words = words_of(setup.texts)
     return Ratio(
         pairwise(taken["Hugging Face"], taken["ours"]),
-        f"MiniLM, {len(setup.texts)} notes of {words:,} words, {precision}, batch size "
+        f"{read_by(nlp, setup.texts)}, {precision}, batch size "
         f"{batch_size}; Hugging Face: stride {overlap} in windows of {window}",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
@@ -104,56 +85,11 @@ def against_edsnlp(setup: Setup) -> Ratio:
     words = words_of(setup.texts)
     return Ratio(
         pairwise(taken["EDS-NLP"], taken["ours"]),
-        f"MiniLM, {len(setup.texts)} notes of {words:,} words, {precision}; EDS-NLP: "
+        f"{read_by(nlp, setup.texts)}, {precision}; EDS-NLP: "
         f"eds.transformer and eds.ner_crf, windows of {window} with stride {window - overlap}, "
         f"batches of {EDS_BATCH}, sorted by length",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
-
-
-def knn_share(setup: Setup) -> Ratio:
-    """The share of the time of `nlp.pipe` that is spent on neighbours and their votes."""
-    nlp = setup.pipeline()
-    run(nlp, setup.texts)
-    shares, whole, parts = [], [], []
-    for _ in range(setup.repeats):
-        with _timed(nlp.get_pipe("knn_calibrator"), "neighbor_probabilities") as spent:
-            begin = time.perf_counter()
-            run(nlp, setup.texts)
-            whole.append(time.perf_counter() - begin)
-        if not spent:
-            raise UnavailableError(
-                f"{setup.model_path}: its calibrator asks no neighbours (mix = 0)"
-            )
-        parts.append(sum(spent))
-        shares.append(parts[-1] / whole[-1])
-    words = words_of(setup.texts)
-    return Ratio(
-        shares,
-        f"MiniLM, {len(setup.texts)} notes of {words:,} words, {_store(nlp)}; search, votes and "
-        "smoothing, of all of nlp.pipe",
-        {"kNN": figures(parts, words), "nlp.pipe": figures(whole, words)},
-    )
-
-
-@contextmanager
-def _timed(holder: object, name: str) -> Iterator[list[float]]:
-    """The seconds of each call of a method, meanwhile."""
-    spent: list[float] = []
-    method = getattr(holder, name)
-
-    def timed(*args: object, **kwargs: object) -> object:
-        begin = time.perf_counter()
-        try:
-            return method(*args, **kwargs)
-        finally:
-            spent.append(time.perf_counter() - begin)
-
-    setattr(holder, name, timed)
-    try:
-        yield spent
-    finally:
-        delattr(holder, name)
 
 
 def long_note(setup: Setup) -> Ratio:
@@ -169,7 +105,7 @@ def long_note(setup: Setup) -> Ratio:
     words = words_of([whole])
     return Ratio(
         pairwise(taken["one note"], taken["many notes"]),
-        f"MiniLM, {len(whole):,} characters, {words:,} words, as one note and as {len(notes):,}",
+        f"{encoder_name(nlp)}, {len(whole):,} characters, as one note and as {len(notes):,}",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
 
@@ -183,15 +119,13 @@ def _cut(text: str) -> Iterator[str]:
 
 
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {
-    "pipe_over_encoder": lambda setup: over_encoder(setup, setup.pipeline(), "MiniLM"),
+    "pipe_over_encoder": lambda setup: over_encoder(setup, setup.pipeline()),
     # Untrained: its kNN votes on logits that say nothing, so that no short cut can be taken.
     "pipe_over_encoder_base": lambda setup: over_encoder(
         replace(setup, n_notes=BASE_NOTES),
         setup.calibrated(setup.base, fitted_to=BASE_NOTES),
-        "BERT base",
     ),
     "pipe_vs_hf": against_huggingface,
     "pipe_vs_edsnlp": against_edsnlp,
-    "knn_share": knn_share,
     "long_note": long_note,
 }

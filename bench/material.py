@@ -1,8 +1,8 @@
 """What is measured: notes, encoders and pipelines."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from spacy.training import Example
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from bench.ratios import UnavailableError
+from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
@@ -28,7 +29,6 @@ ENCODER = "assets/minilm"
 CONFIG = ROOT / "configs" / "btl_minilm.cfg"
 MIN_MENTIONS = 40  # of a type, as in project.yml
 STORE_ROWS = 87_096  # tokens of MACCROBAT's training documents
-CALIBRATOR = "knn_calibrator"
 SETTINGS = {"mix": 0.25, "tau": 0.15, "transitions": 0.2}  # as in project.yml
 
 
@@ -47,9 +47,23 @@ class Setup:
     characters: int
 
     @cached_property
+    def sources(self) -> dict[str, str]:
+        """What is measured on, as far as it is there: the last two parts of each path."""
+        found = {}
+        for name in ("notes_path", "minilm", "model_path"):
+            with suppress(UnavailableError):
+                path = getattr(self, name).resolve()
+                found[name.removesuffix("_path")] = f"{path.parent.name}/{path.name}"
+        return found
+
+    @cached_property
+    def notes_path(self) -> Path:
+        return _find(self.notes, NOTES, "notes")
+
+    @cached_property
     def corpus(self) -> Path:
         """The notes as a `.spacy` file."""
-        path = _find(self.notes, NOTES, "notes")
+        path = self.notes_path
         if not path.is_dir():
             return path
         corpus = self.work / "notes.spacy"
@@ -153,39 +167,6 @@ def _find(given: Path | None, usual: Sequence[str], what: str) -> Path:
         if path.exists():
             return path
     raise UnavailableError(f"no {what}: looked for {', '.join(map(str, paths))}")
-
-
-def count_words(docs: Sequence[Doc]) -> int:
-    """Tokens that are not white space."""
-    return sum(not token.is_space for doc in docs for token in doc)
-
-
-def words_of(texts: Sequence[str]) -> int:
-    nlp = spacy.blank("en")
-    nlp.max_length = max(map(len, texts)) + 1
-    return count_words([nlp.make_doc(text) for text in texts])
-
-
-def encoder_of(nlp: Language) -> torch.nn.Module:
-    """The torch module of a pipeline's `transformer`."""
-    return nlp.get_pipe("transformer").model.transformer
-
-
-@contextmanager
-def seen_precision(nlp: Language) -> Iterator[Callable[[], torch.dtype]]:
-    """What the encoder's linear layers compute in meanwhile; a function to ask for it."""
-    seen: list[torch.dtype] = []
-    layers = [part for part in encoder_of(nlp).modules() if isinstance(part, torch.nn.Linear)]
-    hook = layers[0].register_forward_hook(lambda _, __, output: seen.append(output.dtype))
-    try:
-        yield lambda: seen[-1]
-    finally:
-        hook.remove()
-
-
-def window_of(nlp: Language) -> int:
-    """Wordpieces per window, special tokens included."""
-    return nlp.config["components"]["transformer"]["model"]["window"]
 
 
 def with_repeats(setup: Setup, repeats: int) -> Setup:

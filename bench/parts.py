@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from bench.material import Setup, encoder_of
-from bench.ratios import finish_cuda
+from bench.encoders import encoder_of
+from bench.material import Setup
+from bench.ratios import Ratio, UnavailableError, figures, finish_cuda
+from bench.reading import read_by, run, store_of, words_of
 
 NAME = "pipe_parts"
 ENCODER = "transformer: forward passes"
@@ -71,3 +73,51 @@ def _forward_passes(nlp: Language, spent: dict[str, float]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def knn_share(setup: Setup) -> Ratio:
+    """The share of the time of `nlp.pipe` that is spent on neighbours and their votes."""
+    nlp = setup.pipeline()
+    run(nlp, setup.texts)
+    shares, whole, parts = [], [], []
+    for _ in range(setup.repeats):
+        with _timed(nlp.get_pipe("knn_calibrator"), "neighbor_probabilities") as spent:
+            begin = time.perf_counter()
+            run(nlp, setup.texts)
+            whole.append(time.perf_counter() - begin)
+        if not spent:
+            raise UnavailableError(
+                f"{setup.model_path}: its calibrator asks no neighbours (mix = 0)"
+            )
+        parts.append(sum(spent))
+        shares.append(parts[-1] / whole[-1])
+    words = words_of(setup.texts)
+    return Ratio(
+        shares,
+        f"{read_by(nlp, setup.texts)}, {store_of(nlp)}; search, votes and "
+        "smoothing, of all of nlp.pipe",
+        {"kNN": figures(parts, words), "nlp.pipe": figures(whole, words)},
+    )
+
+
+@contextmanager
+def _timed(holder: object, name: str) -> Iterator[list[float]]:
+    """The seconds of each call of a method, meanwhile."""
+    spent: list[float] = []
+    method = getattr(holder, name)
+
+    def timed(*args: object, **kwargs: object) -> object:
+        begin = time.perf_counter()
+        try:
+            return method(*args, **kwargs)
+        finally:
+            spent.append(time.perf_counter() - begin)
+
+    setattr(holder, name, timed)
+    try:
+        yield spent
+    finally:
+        delattr(holder, name)
+
+
+RATIOS: dict[str, Callable[[Setup], Ratio]] = {"knn_share": knn_share}

@@ -1,7 +1,7 @@
 """What a query for neighbours costs against the number of rows, for every registered search."""
 
 import re
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from spacy import registry
+from spacy.language import Language
 
-from bench.material import CALIBRATOR, Setup
-from bench.ratios import figures, in_turn
+from bench.material import Setup
+from bench.ratios import Case, figures, in_turn
+from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
 from spacy_btl.errors import BtlError
 from spacy_btl.neighbors.search import Search
@@ -21,8 +23,18 @@ from spacy_btl.neighbors.votes import vote_shares
 NAME = "search_scaling"
 ROWS = (10_000, 100_000, 1_000_000)
 QUERIES = 1000
+REPEATS = 5
 EXACT = "spacy_btl.SklearnSearch.v1"
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "spacy-btl", "axes.grid": True}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "spacy-btl",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "figure.facecolor": "white",
+}
 
 
 def registered() -> dict[str, Search]:
@@ -41,41 +53,42 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
     """Milliseconds for the neighbours of 1,000 tokens, and how often the vote is as exactly."""
     nlp = setup.trained()
     calibrator = nlp.get_pipe(CALIBRATOR)
-    queries = next(_logits(setup, nlp, QUERIES))
+    k, n_tags = calibrator.n_neighbors, len(calibrator.store.prior)
+    queries = logits_of(setup, nlp, QUERIES)
     points = []
     for n_rows in ROWS:
         rows = draw_rows(calibrator.store, n_rows)
         searches = registered()
-        for search in searches.values():
+        labels: dict[str, NDArray[np.integer]] = {}
+        for name, search in searches.items():
             search.fit(rows.logits)
-
-        def labels(search: Search, tags: NDArray[np.int16] = rows.tags) -> NDArray[np.integer]:
-            distances, found = search.query(queries, calibrator.n_neighbors)
-            n_tags = len(calibrator.store.prior)
-            return vote_shares(distances, tags[found], n_tags, calibrator.votes).argmax(axis=1)
-
-        exact = labels(searches[EXACT])
-        agree = {name: float((labels(it) == exact).mean()) for name, it in searches.items()}
-        cases = {
-            name: lambda search=search: search.query(queries, calibrator.n_neighbors)
-            for name, search in searches.items()
+            distances, found = search.query(queries, k)  # which is the warm-up, too
+            shares = vote_shares(distances, rows.tags[found], n_tags, calibrator.votes)
+            labels[name] = shares.argmax(axis=1)
+        cases: dict[str, Case] = {
+            name: partial(search.query, queries, k) for name, search in searches.items()
         }
-        for name, seconds in in_turn(cases, min(setup.repeats, 5), warm_up=0).items():
-            point = {"search": name, "rows": n_rows, **figures(seconds)}
-            points.append({**point, "low": 1000 * min(seconds), "high": 1000 * max(seconds)})
-            points[-1]["same_label"] = agree[name]
+        for name, seconds in in_turn(cases, min(setup.repeats, REPEATS), warm_up=0).items():
+            points.append(
+                {
+                    "search": name,
+                    "rows": n_rows,
+                    **figures(seconds),
+                    "same_label": float((labels[name] == labels[EXACT]).mean()),
+                }
+            )
     return points
 
 
-def _logits(setup: Setup, nlp: Any, count: int) -> Iterator[NDArray[np.float32]]:
-    """Logits of tokens of the notes."""
+def logits_of(setup: Setup, nlp: Language, count: int) -> NDArray[np.float32]:
+    """Logits of the first tokens of the notes that the encoder saw, float32 [count, C]."""
     parts: list[NDArray[np.float32]] = []
     for doc in nlp.pipe(setup.texts, disable=[CALIBRATOR, "doc_cleaner"]):
         logits = doc._.token_logits
         parts.append(logits[logits.any(axis=1)])
         if sum(map(len, parts)) >= count:
             break
-    yield np.concatenate(parts)[:count]
+    return np.concatenate(parts)[:count]
 
 
 def plot(points: list[dict[str, Any]], path: Path) -> None:

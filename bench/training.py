@@ -11,16 +11,11 @@ from spacy import registry
 from spacy.language import Language
 from spacy.training import Example
 
-from bench.material import (
-    Setup,
-    count_words,
-    encoder_of,
-    seen_precision,
-    window_of,
-    with_repeats,
-)
+from bench.encoders import encoder_of, seen_precision, window_of
+from bench.material import Setup, with_repeats
 from bench.plain_torch import make_batch, make_step
 from bench.ratios import Ratio, figures, in_turn, pairwise
+from bench.reading import count_words
 from spacy_btl.tags import MISSING
 
 LOSS = "components.ner.loss"

@@ -25,6 +25,11 @@ def verdict(row: dict[str, Any]) -> str:
     return f"{row['sign'].replace('<=', '≤').replace('>=', '≥')} {row['limit']:g}"
 
 
+def number(value: float) -> str:
+    """A ratio with as many digits as its limit needs."""
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
 def side(figures: dict[str, float]) -> str:
     """One side of a ratio in absolute terms."""
     names = {
@@ -44,7 +49,7 @@ def page() -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"side": side, "verdict": verdict}
+    environment.filters |= {"number": number, "side": side, "verdict": verdict}
     template = environment.from_string((ROOT / "docs" / "performance.md.jinja").read_text("utf-8"))
     return template.render(results=measured())
 
