@@ -14,6 +14,8 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 DROPOUT = 0.1
+# What transformers logs, once, about padding in a step of its own; here windows are cut between.
+PAD_AFTERWARDS = "Asking-to-pad-a-fast-tokenizer"
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
@@ -71,6 +73,7 @@ def make_batch(
 
     notes (Sequence[Tuple]): Text, first character of each token and tag of each token.
     """
+    tokenizer.deprecation_warnings[PAD_AFTERWARDS] = True
     room = window - tokenizer.num_special_tokens_to_add()
     windows: list[tuple[list[int], NDArray[np.integer]]] = []
     before = 0
@@ -88,7 +91,6 @@ def make_batch(
         batch = tokenizer.pad(
             {"input_ids": [tokenizer.build_inputs_with_special_tokens(part) for part, _ in group]},
             return_tensors="pt",
-            verbose=False,
         )
         passes.append(batch["input_ids"])
         masks.append(batch["attention_mask"])

@@ -11,7 +11,7 @@ from spacy import registry
 from spacy.language import Language
 from spacy.training import Example
 
-from bench.encoders import encoder_of, seen_precision, window_of
+from bench.encoders import encoder_name, encoder_of, seen_precision, window_of
 from bench.material import Setup, with_repeats
 from bench.plain_torch import make_batch, make_step
 from bench.ratios import Ratio, figures, in_turn, pairwise
@@ -68,22 +68,22 @@ def _over(found: Sequence[Any], step: Callable[[Any], None]) -> Callable[[], Non
 
 def _compare(
     setup: Setup, encoder: Path, words: int, first: dict[str, Any], second: dict[str, Any]
-) -> tuple[dict[str, list[float]], int]:
-    """The seconds of two configs over the same batches."""
+) -> tuple[dict[str, list[float]], int, str]:
+    """The seconds of two configs over the same batches, the words in these, and the encoder."""
     cases = {}
     for side, overrides in (("first", first), ("second", second)):
         nlp = setup.untrained(encoder, **overrides)
         found = batches(setup, nlp, words)
         cases[side] = _over(found, Trainer(nlp).step)
-    return in_turn(cases, setup.repeats), words_in(found)
+    return in_turn(cases, setup.repeats), words_in(found), encoder_name(nlp)
 
 
 def fused_over_atl(setup: Setup) -> Ratio:
     """Binary Token Labels in closed form, and the usual cross-entropy."""
-    taken, words = _compare(setup, setup.minilm, WORDS, {}, _replaced(ATL))
+    taken, words, name = _compare(setup, setup.minilm, WORDS, {}, _replaced(ATL))
     return Ratio(
         pairwise(taken["first"], taken["second"]),
-        f"MiniLM, batches of about {WORDS:,} words, configs/btl_minilm.cfg; the loss is all that "
+        f"{name}, batches of about {WORDS:,} words, configs/btl_minilm.cfg; the loss is all that "
         "differs",
         {"fused": figures(taken["first"], words), "ATL": figures(taken["second"], words)},
     )
@@ -93,10 +93,10 @@ def _replaced(loss: dict[str, Any]) -> dict[str, Any]:
     return {LOSS: loss}
 
 
-def fp32_over_fast(setup: Setup, encoder: Path, name: str, words: int) -> Ratio:
+def fp32_over_fast(setup: Setup, encoder: Path, words: int) -> Ratio:
     """float32, and the precision that `mixed_precision = true` takes on this machine."""
     key = "components.transformer.model.mixed_precision"
-    taken, read = _compare(setup, encoder, words, {key: False}, {key: True})
+    taken, read, name = _compare(setup, encoder, words, {key: False}, {key: True})
     return Ratio(
         pairwise(taken["first"], taken["second"]),
         f"{name}, batches of about {words:,} words; mixed_precision false and true",
@@ -119,12 +119,12 @@ def sequential_over_fused(setup: Setup) -> Ratio:
     words = words_in([batch])
     return Ratio(
         pairwise(taken["sequential"], taken["fused"]),
-        f"MiniLM, one batch of {words:,} words with {len(copies)} types present",
+        f"{encoder_name(nlp)}, one batch of {words:,} words with {len(copies)} types present",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
 
 
-def ours_over_torch(setup: Setup, encoder: Path, name: str, words: int) -> Ratio:
+def ours_over_torch(setup: Setup, encoder: Path, words: int) -> Ratio:
     """Our step, text to optimizer, and a plain torch loop that finds its tensors ready."""
     nlp = setup.untrained(
         encoder, **_replaced(ATL), **{"components.transformer.model.masking": 0.0}
@@ -150,8 +150,8 @@ def ours_over_torch(setup: Setup, encoder: Path, name: str, words: int) -> Ratio
     read = words_in(found)
     return Ratio(
         pairwise(taken["ours"], taken["torch"]),
-        f"{name}, batches of about {words:,} words, {_name(precision())}; torch: windows of "
-        f"{window_of(nlp)} without overlap, ready as tensors",
+        f"{encoder_name(nlp)}, batches of about {words:,} words, {_name(precision())}; torch: "
+        f"windows of {window_of(nlp)} without overlap, ready as tensors",
         {side: figures(seconds, read) for side, seconds in taken.items()},
     )
 
@@ -163,12 +163,8 @@ def _name(dtype: torch.dtype) -> str:
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {
     "train_fused_over_atl": fused_over_atl,
     "train_sequential_over_fused": sequential_over_fused,
-    "train_ours_over_torch": lambda setup: ours_over_torch(setup, setup.minilm, "MiniLM", WORDS),
-    "train_ours_over_torch_base": lambda setup: ours_over_torch(
-        setup, setup.base, "BERT base", BASE_WORDS
-    ),
-    "train_fp32_over_fast": lambda setup: fp32_over_fast(setup, setup.minilm, "MiniLM", WORDS),
-    "train_fp32_over_fast_base": lambda setup: fp32_over_fast(
-        setup, setup.base, "BERT base", BASE_WORDS
-    ),
+    "train_ours_over_torch": lambda setup: ours_over_torch(setup, setup.minilm, WORDS),
+    "train_ours_over_torch_base": lambda setup: ours_over_torch(setup, setup.base, BASE_WORDS),
+    "train_fp32_over_fast": lambda setup: fp32_over_fast(setup, setup.minilm, WORDS),
+    "train_fp32_over_fast_base": lambda setup: fp32_over_fast(setup, setup.base, BASE_WORDS),
 }
