@@ -47,7 +47,7 @@ def main(
     import torch
     from spacy import require_gpu
 
-    from bench import inference, loading, memory, parts, ratios, search, training
+    from bench import agreement, inference, loading, memory, parts, ratios, search, training
     from bench.material import Setup
 
     known: dict[str, Callable[[Setup], Any]] = {
@@ -57,7 +57,7 @@ def main(
         **memory.RATIOS,
         **loading.RATIOS,
     }
-    tables = {search.NAME: search.measure, parts.NAME: parts.measure}
+    tables = {module.NAME: module.measure for module in (search, agreement, parts)}
     wanted = names or [*ratios.LIMITS, *tables]
     unknown = set(wanted) - {*known, *tables}
     if unknown:
