@@ -22,3 +22,7 @@ class CalibratorError(BtlError):
 
 class AnnotateError(BtlError):
     """Notes that cannot be annotated as asked: the input, the output, or a change between runs."""
+
+
+class PageError(BtlError):
+    """A note or a file that the page cannot show, or a page that cannot be opened."""

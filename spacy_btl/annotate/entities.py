@@ -1,10 +1,10 @@
 """From notes to the entities that a pipeline finds in them, and to the notes that fail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
@@ -50,16 +50,16 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
 
     A batch that fails, in whatever pipe, is halved until the notes that fail are alone.
     """
-    reasons = [_unreadable(note, nlp.max_length) for note in notes]
+    reasons = [unreadable(note, nlp.max_length) for note in notes]
     good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
     batches = minibatch(good, size=batch_size)
-    docs = (doc for batch in batches for doc in _docs(nlp, batch))
+    docs = (doc for batch in batches for doc in docs_of(nlp, batch))
     entities: list[Entity] = []
     failures: list[Failure] = []
     for note, reason in zip(notes, reasons, strict=True):
         found = reason or next(docs)
         if isinstance(found, Doc):
-            entities += _entities(note, found)
+            entities += entities_of(note.id, found.ents)
         else:
             failures.append(Failure(note.id, note.where, found))
     return Annotated(list(notes), entities, failures)
@@ -71,7 +71,8 @@ def stop_at_failure(annotated: Annotated) -> None:
         raise AnnotateError(f"{failure.where}: this note cannot be annotated: {failure.reason}.")
 
 
-def _unreadable(note: Note, max_length: int) -> str:
+def unreadable(note: Note, max_length: int) -> str:
+    """Why a note cannot be given to a pipeline; empty if it can."""
     if note.text is None:
         return note.missing
     if len(note.text) > max_length:
@@ -79,7 +80,7 @@ def _unreadable(note: Note, max_length: int) -> str:
     return ""
 
 
-def _docs(nlp: Language, notes: list[Note]) -> list[Doc | str]:
+def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     """The doc of each note, or the reason why there is none."""
     reason = "dropped by the pipeline"  # whose error handler passes over what fails
     docs: list[Doc] = []
@@ -93,16 +94,12 @@ def _docs(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     if len(notes) == 1:
         return [reason]
     half = len(notes) // 2
-    return _docs(nlp, notes[:half]) + _docs(nlp, notes[half:])
+    return docs_of(nlp, notes[:half]) + docs_of(nlp, notes[half:])
 
 
-def _entities(note: Note, doc: Doc) -> list[Entity]:
-    has_confidence = doc.ents and doc.ents[0].has_extension("confidence")
-    found = []
-    for ent in doc.ents:
-        value = ent._.confidence if has_confidence else None
+def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
+    """The entities of a note, from spans of its doc."""
+    for ent in spans:
+        value = ent._.confidence if ent.has_extension("confidence") else None
         confidence = None if value is None else round(float(value), DIGITS)
-        found.append(
-            Entity(note.id, ent.start_char, ent.end_char, ent.text, ent.label_, confidence)
-        )
-    return found
+        yield Entity(note_id, ent.start_char, ent.end_char, ent.text, ent.label_, confidence)

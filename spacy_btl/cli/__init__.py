@@ -28,4 +28,5 @@ from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     split,
     stats,
     tune,
+    visualize,
 )

@@ -134,22 +134,36 @@ class KnnCalibrator(FittedPipe):
         self, docs: Iterable[Doc], probabilities: Sequence[Probabilities | None]
     ) -> None:
         """Write probabilities, entities and `ent._.confidence`, from what `predict` returned."""
-        store = self.store
         known = [(doc, p) for doc, p in zip(docs, probabilities, strict=True) if p is not None]
-        if store is None or not known:
+        if self.store is None or not known:
             return
-        decoded = decode(
-            *zip(*known, strict=True),
+        for (doc, p), entities in zip(known, self.decode(*zip(*known, strict=True)), strict=True):
+            doc._.set(PROBABILITIES, p.astype("float32"))
+            set_entities(doc, *entities)
+
+    def decode(
+        self, docs: Sequence[Doc], probabilities: Sequence[Probabilities], *, tau: Tau | None = None
+    ) -> list[tuple[list[Span], list[float]]]:
+        """Decide the entities of docs. Changes nothing on them: `set_entities` does.
+
+        probabilities (Sequence[float64 [T, C]]): What `predict` returned for them, which does not
+            depend on tau.
+        tau (Optional[float | Dict[str, float]]): In place of the pipe's own.
+        RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
+            each.
+        RAISES: CalibratorError, while unfitted, or if tau names a type that is not known.
+        """
+        store = self.fitted_store()
+        return decode(
+            docs,
+            probabilities,
             scheme=self.tag_scheme,
             prior=store.prior,
-            tau=self.tau,
+            tau=self.tau if tau is None else tau,
             transitions=store.transitions if self.transitions else None,
             weight=self.transitions,
             confidence_map=None if self.maps is None else self.maps.confidence,
         )
-        for (doc, p), entities in zip(known, decoded, strict=True):
-            doc._.set(PROBABILITIES, p.astype("float32"))
-            set_entities(doc, *entities)
 
     def explain(self, span: Span) -> list[TokenExplanation]:
         """The neighbours that vote on each token of a span, white space left out.

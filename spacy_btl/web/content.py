@@ -1,0 +1,153 @@
+"""What the page holds, from entities: marked text, tables, downloads. Knows no Streamlit."""
+
+import html
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy import displacy
+from spacy.tokens import Doc, Span
+
+from spacy_btl.annotate.annotate import model_name
+from spacy_btl.annotate.entities import Annotated, entities_of
+from spacy_btl.annotate.formats import BRAT, Stamp, rows
+from spacy_btl.annotate.notes import Note
+from spacy_btl.colors import color_of
+from spacy_btl.errors import PageError
+from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
+from spacy_btl.web.session import OpenNote, OpenPipeline, sure
+
+SHOWN = 8  # neighbours of an entity
+# Dark letters on a pastel, whatever the page around them is. The title is what a pointer sees.
+MARK = """<mark class="entity" title="{about}" style="background: {bg}; color: #1a1a1a; \
+padding: 0.15em 0.4em; margin: 0 0.1em; border-radius: 0.35em; \
+-webkit-box-decoration-break: clone; box-decoration-break: clone;">{text} \
+<span style="font-size: 0.72em; font-weight: 600; white-space: nowrap;">{label}\
+<span style="font-weight: 400;">{figure}</span></span></mark>"""
+CHIP = """<span style="background: {color}; color: #1a1a1a; padding: 0.1em 0.5em; \
+border-radius: 0.35em; margin: 0 0.35em 0.35em 0; display: inline-block; \
+font-size: 0.8em;">{label} <b>{count}</b></span>"""
+
+
+def marked(text: str, ents: Sequence[Span]) -> str:
+    """The text as HTML, by displaCy: entities in the colour of their type, with confidence."""
+    found: list[dict[str, Any]] = []
+    for ent in ents:
+        value = sure(ent)
+        figure = "" if value is None else f" {value:.2f}"
+        label = html.escape(ent.label_)  # displaCy escapes the text and not the labels
+        about = f"{label}, characters {ent.start_char} to {ent.end_char}"
+        # A type that displaCy does not know gets a colour of its own, by `bg`.
+        params = {"figure": figure, "about": about, "bg": color_of(ent.label_)}
+        place = {"start": ent.start_char, "end": ent.end_char}
+        found.append({**place, "label": label, "params": params})
+    return displacy.render(
+        {"text": text, "ents": found},
+        style="ent",
+        manual=True,
+        page=False,
+        jupyter=False,
+        options={"template": MARK},
+    )
+
+
+def legend(ents: Sequence[Span]) -> str:
+    """A chip of HTML for each type, the most frequent first, with the number of its entities."""
+    counts = Counter(ent.label_ for ent in ents)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return "".join(
+        CHIP.format(color=color_of(label), label=html.escape(label), count=count)
+        for label, count in ranked
+    )
+
+
+def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
+    """A row of the table for each entity."""
+    return [
+        {
+            "text": " ".join(ent.text.split()),
+            "type": ent.label_,
+            "confidence": sure(ent),
+            "start": ent.start_char,
+            "end": ent.end_char,
+        }
+        for ent in ents
+    ]
+
+
+def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, float]]:
+    """The share of the votes on an entity's tokens that each label has, the largest first."""
+    shares: Counter[str] = Counter()
+    voted = [token for token in explanations if token.neighbors]
+    for token in voted:
+        for neighbor in token.neighbors:
+            shares[neighbor.label] += neighbor.weight / len(voted)  # type: ignore[assignment]
+    return shares.most_common()
+
+
+def neighbor_rows(
+    explanations: Sequence[TokenExplanation], corpus: list[Doc] | None
+) -> list[dict[str, Any]]:
+    """A row of the table for each neighbour that counts most.
+
+    corpus (Optional[List[Doc]]): What the calibrator was fitted to, to quote the neighbours.
+    """
+    table = []
+    for neighbor in top_neighbors(explanations, SHOWN):
+        row: dict[str, Any] = {"label": neighbor.label}
+        if corpus is not None:
+            row["text"] = "{} [{}] {}".format(*in_context(corpus, neighbor)).strip()
+        row |= {
+            "weight": neighbor.weight,
+            "distance": neighbor.distance,
+            "document": neighbor.document,
+            "start": neighbor.start,
+            "end": neighbor.end,
+        }
+        table.append(row)
+    return table
+
+
+def as_json(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
+    """The entities as JSON: the rows that `btl annotate --with-text` writes."""
+    stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
+    found = list(rows(_annotated(note, ents), stamp))
+    return (json.dumps(found, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+
+
+def as_brat(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
+    """The entities as a brat .ann file, as `btl annotate` writes it."""
+    stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
+    files = dict(BRAT.render("", _annotated(note, ents), stamp, 0))
+    return files[f"{note.name}.ann"]
+
+
+def _annotated(note: OpenNote, ents: Sequence[Span]) -> Annotated:
+    source = Note(note.name, note.doc.text, where=note.name)
+    return Annotated([source], list(entities_of(note.name, ents)), [])
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """A row per type of the evaluation, the rarest first, from the `metrics.json` of `evaluate`.
+
+    RAISES: PageError, for a file that is missing, or is another one.
+    """
+    try:
+        types = json.loads(path.read_text("utf-8"))["types"]
+        return [
+            {
+                "type": label,
+                "mentions": row["support"],
+                **{key: row[key]["value"] for key in ("precision", "recall")},
+                "F1": row["f"]["value"],
+                "95% interval of F1": f"{row['f']['low']:.0%} to {row['f']['high']:.0%}",
+            }
+            for label, row in types.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = "no such file" if isinstance(error, OSError) else "it has no figures per type"
+        raise PageError(
+            f"{path}: {reason}. Give the metrics.json that `python -m spacy btl evaluate` wrote."
+        ) from None

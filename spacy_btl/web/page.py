@@ -1,0 +1,211 @@
+"""The page, for `streamlit run`: its controls, and nothing else. Started by `btl visualize`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from spacy.tokens import Doc, Span
+
+from spacy_btl.errors import BtlError, PageError
+from spacy_btl.pipeline.decoding import Tau
+from spacy_btl.pipeline.explanation import read_fitted_corpus
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.web import content
+from spacy_btl.web.session import (
+    OpenNote,
+    OpenPipeline,
+    caveat,
+    chosen_entities,
+    open_pipeline,
+    read_file,
+    read_note,
+    sure,
+)
+
+EXAMPLE = """\
+A 58-year-old retired bus driver came with a three-week history of progressive breathlessness \
+and a dry cough.
+He has type 2 diabetes and takes metformin 500 mg orally twice daily. His father died of a stroke.
+No fever. On examination there were fine crackles at both lung bases and mild ankle oedema.
+Chest radiograph on 3 March: a round 2 cm nodule in the left upper lobe. CRP 14 mg/L, \
+haemoglobin 11.2 g/dL.
+He was given furosemide 40 mg IV and improved within two days.
+"""
+PRIVACY = (
+    "Notes stay on this machine: the page is served at 127.0.0.1 alone, writes nothing to disk, "
+    "logs no text and loads nothing from the internet. A note is in memory while the page is open. "
+    "Not a medical device: for research, and for people who check what it says."
+)
+TAU_HELP = (
+    "Shifts decisions: a token's label is argmax(log p - tau * log prior). Above 0 favours rare "
+    "types, below 0 common ones."
+)
+LEAST_HELP = "Hides entities that are less sure. Those of other pipes have no confidence and stay."
+PERCENT = {
+    name: st.column_config.NumberColumn(format="percent")
+    for name in ("weight", "precision", "recall", "F1")
+}
+SURE = {"confidence": st.column_config.ProgressColumn(format="%.2f", min_value=0.0, max_value=1.0)}
+
+
+def show(model: str, metrics: str = "", corpus: str = "") -> None:
+    """Draw the page.
+
+    model (str): A pipeline: a package name or a folder.
+    metrics (str): The `metrics.json` of its evaluation, or empty.
+    corpus (str): The .spacy file that the calibrator was fitted to, or empty.
+    """
+    st.set_page_config("spacy-btl", layout="wide")
+    st.title("Entities of a note", anchor=False)
+    try:
+        pipeline = open_pipeline(model)
+        _show_note(pipeline, corpus)
+        if metrics:
+            with st.expander("How good it is, type by type"):
+                st.dataframe(
+                    content.read_metrics(Path(metrics)), column_config=PERCENT, hide_index=True
+                )
+    except BtlError as error:
+        st.error(str(error))
+    except Exception as error:  # Streamlit would log its message, which may quote the note
+        st.error(f"The page failed: {type(error).__name__}.")
+    st.caption(PRIVACY)
+
+
+def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
+    note = _note(pipeline)
+    if pipeline.missing:
+        st.info(pipeline.missing)
+    ents = _choose(pipeline, note)
+    st.html(content.legend(ents) or "No entity is found with these settings.")
+    with st.container(border=True):
+        st.html(content.marked(note.doc.text, ents))
+    _downloads(pipeline, note, ents)
+    if not ents:
+        return
+    with st.expander(f"Table of {len(ents)} entities"):
+        st.dataframe(content.entity_rows(ents), column_config=SURE, hide_index=True)
+    if pipeline.calibrator is not None:
+        _explain(pipeline.calibrator, ents, corpus)
+
+
+def _note(pipeline: OpenPipeline) -> OpenNote:
+    """The note that is in the text field, run through the pipeline once."""
+    state = st.session_state
+    state.setdefault("text", EXAMPLE)
+    with st.expander("The note", expanded=True):
+        st.text_area(
+            "Paste a note, here a made-up one, or open a file below",
+            key="text",
+            height=180,
+        )
+        st.file_uploader("Open a text file", type=["txt"], key="file", on_change=_open_file)
+        st.button("Find entities", type="primary")
+    if state.get("problem"):
+        raise PageError(state["problem"])
+    read = state.get("read")
+    if read is None or read[0] != state["text"]:
+        state.pop("read", None)
+        with st.spinner("Reading the note"):
+            note = read_note(pipeline, state["text"], state.get("name", "note"))
+        read = state["read"] = (state["text"], note)
+    return read[1]
+
+
+def _open_file() -> None:
+    """Put an opened file into the text field."""
+    state, file = st.session_state, st.session_state["file"]
+    state["problem"] = ""
+    if file is None:
+        return
+    try:
+        state["text"] = read_file(file.getvalue())
+        state["name"] = Path(file.name).stem
+    except PageError as error:
+        state["problem"] = str(error)
+
+
+def _choose(pipeline: OpenPipeline, note: OpenNote) -> list[Span]:
+    """The controls, and the entities that they leave."""
+    calibrator = pipeline.calibrator
+    tau: Tau | None = None
+    least = 0.0
+    columns = st.columns(3 if calibrator is not None else 1)
+    if calibrator is not None:
+        tau = _tau(calibrator, columns[0])
+        least = columns[1].slider(
+            "Minimum confidence", 0.0, 1.0, 0.0, 0.01, help=LEAST_HELP, key="least"
+        )
+    labels = columns[-1].multiselect(
+        "Types", pipeline.labels, placeholder="All types", key="labels"
+    )
+    if calibrator is not None and tau is not None and (warning := caveat(calibrator, tau)):
+        st.caption(warning)
+    return chosen_entities(pipeline, note, tau=tau, least=least, labels=labels)
+
+
+def _tau(calibrator: KnnCalibrator, column: Any) -> Tau:
+    own = calibrator.tau
+    per_type = isinstance(own, dict)
+    start = 0.0 if isinstance(own, dict) else float(own)
+    low, high = min(-0.5, start), max(1.5, start)
+    if per_type and column.checkbox("The pipeline's own tau of each type", value=True):
+        return own
+    label = "tau: towards rare types"
+    return column.slider(label, low, high, start, 0.05, help=TAU_HELP, key="tau")
+
+
+def _downloads(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> None:
+    with st.container(horizontal=True):
+        for label, ending, mime, make in (
+            ("Download JSON", "json", "application/json", content.as_json),
+            ("Download brat", "ann", "text/plain", content.as_brat),
+        ):
+            file = f"{note.name}.{ending}"
+            data = make(pipeline, note, ents)
+            st.download_button(label, data, file, mime, on_click="ignore")
+
+
+def _explain(calibrator: KnnCalibrator, ents: Sequence[Span], corpus: str) -> None:
+    """The neighbours behind an entity that is chosen from a list."""
+    st.subheader("Why this label?", anchor=False)
+    places = {(ent.start_char, ent.end_char, ent.label_): ent for ent in ents}
+    options = list(places)
+    before = st.session_state.get("chosen")
+    index = options.index(before) if before in options else 0
+    chosen = st.selectbox("Entity", options, index, format_func=lambda place: _name(places[place]))
+    st.session_state["chosen"] = chosen
+    try:
+        explanations = calibrator.explain(places[chosen])
+    except BtlError as error:
+        st.info(str(error))
+        return
+    votes = ", ".join(f"{label} {share:.0%}" for label, share in content.vote_shares(explanations))
+    st.text(f"The votes of its neighbours: {votes}")
+    docs = _fitted_corpus(corpus) if corpus else None
+    st.dataframe(content.neighbor_rows(explanations, docs), column_config=PERCENT, hide_index=True)
+    st.caption(
+        f"Labelled tokens nearest to it, of {calibrator.n_neighbors} that vote on each word; the "
+        "document is its number in the corpus that the calibrator was fitted to. Votes have a "
+        f"share of {calibrator.mix:.0%} in the probabilities, the network's softmax the rest."
+    )
+
+
+def _name(ent: Span) -> str:
+    value = sure(ent)
+    figure = "" if value is None else f", {value:.2f}"
+    return f"{' '.join(ent.text.split())}: {ent.label_}{figure} ({ent.start_char}-{ent.end_char})"
+
+
+@st.cache_resource(show_spinner=False)
+def _fitted_corpus(corpus: str) -> list[Doc]:
+    pipeline = open_pipeline(sys.argv[1])
+    if pipeline.calibrator is None:
+        return []
+    return read_fitted_corpus(Path(corpus), pipeline.nlp.vocab, pipeline.calibrator.voters())
+
+
+if __name__ == "__main__":
+    show(*sys.argv[1:])

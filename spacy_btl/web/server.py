@@ -1,0 +1,41 @@
+"""Serves the page at 127.0.0.1, offline, by Streamlit."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from spacy_btl.errors import PageError
+from spacy_btl.web.session import open_pipeline
+
+PAGE = Path(__file__).with_name("page.py")
+OPTIONS = {
+    "server.address": "127.0.0.1",
+    "server.headless": "true",  # neither asks for an e-mail address nor opens a browser
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": "20",  # megabytes
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+}
+
+
+def serve(
+    model: str, *, port: int, metrics: Path | None = None, corpus: Path | None = None
+) -> None:
+    """Serve the page until it is interrupted.
+
+    model (str): A pipeline: a package name or a folder.
+    metrics (Optional[Path]): The `metrics.json` of its evaluation.
+    corpus (Optional[Path]): The .spacy file that the calibrator was fitted to.
+    RAISES: PageError, without Streamlit or one of the files; PipelineError, without the pipeline.
+    """
+    if find_spec("streamlit") is None:
+        raise PageError("The page wants Streamlit: pip install 'spacy-btl[web]'.")
+    for file in (metrics, corpus):
+        if file is not None and not file.is_file():
+            raise PageError(f"{file}: no such file.")
+    open_pipeline(model)  # in this process, whose threads draw the page
+    from streamlit.web import cli
+
+    flags = [f"--{name}={value}" for name, value in {**OPTIONS, "server.port": port}.items()]
+    arguments = [model, str(metrics or ""), str(corpus or "")]
+    cli.main(["run", str(PAGE), *flags, "--", *arguments], standalone_mode=False)

@@ -1,0 +1,149 @@
+"""What the page knows: a pipeline, and a note that is read once and decoded for any tau.
+
+Plain Python: nothing here knows Streamlit, and nothing is written to disk.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cache
+from threading import Lock
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+
+from spacy_btl.annotate.entities import docs_of, unreadable
+from spacy_btl.annotate.notes import Note
+from spacy_btl.errors import PageError
+from spacy_btl.neighbors.votes import Probabilities
+from spacy_btl.pipeline.annotations import set_entities
+from spacy_btl.pipeline.decoding import Tau
+from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+
+NO_CALIBRATOR = "This pipeline has no `knn_calibrator`"
+NOT_FITTED = "The `knn_calibrator` of this pipeline is not fitted"
+WITHOUT = (
+    ": entities are those of its own pipes, without confidence, tau or neighbours. "
+    "Append a fitted one with `python -m spacy btl calibrate`."
+)
+
+
+@dataclass(frozen=True)
+class OpenPipeline:
+    """A pipeline whose docs keep their logits.
+
+    calibrator (Optional[KnnCalibrator]): None where there is none that is fitted: `missing` then
+        says what the page cannot show, and why.
+    labels (Tuple[str, ...]): The types that it may find.
+    lock (Lock): Held while it reads a note: every tab of a browser has a thread of its own.
+    """
+
+    nlp: Language
+    calibrator: KnnCalibrator | None
+    missing: str
+    labels: tuple[str, ...]
+    lock: Lock = field(default_factory=Lock, compare=False)
+
+
+@dataclass(frozen=True)
+class OpenNote:
+    """A note after the encoder.
+
+    name (str): What to call it in a download.
+    probabilities (Optional[float64 [T, C]]): What any tau decides on; None without a calibrator.
+    """
+
+    name: str
+    doc: Doc
+    probabilities: Probabilities | None
+
+
+@cache
+def open_pipeline(model: str) -> OpenPipeline:
+    """Load a pipeline, once in a process. RAISES: PipelineError, if there is none of that name."""
+    return opened(load_pipeline(model))
+
+
+def opened(nlp: Language) -> OpenPipeline:
+    """Make a pipeline ready: its `doc_cleaner` is disabled, since it drops the logits."""
+    for name in nlp.pipe_names:
+        if nlp.get_pipe_meta(name).factory == "doc_cleaner":
+            nlp.disable_pipe(name)
+    pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
+    calibrator = pipes[-1] if pipes else None
+    missing = NO_CALIBRATOR + WITHOUT if calibrator is None else ""
+    if calibrator is not None and calibrator.store is None:
+        calibrator, missing = None, NOT_FITTED + WITHOUT
+    finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
+    labels = {label for name in finders for label in nlp.pipe_labels.get(name, ())}
+    return OpenPipeline(nlp, calibrator, missing, tuple(sorted(labels)))
+
+
+def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:
+    """Run the pipeline over a note, the encoder included.
+
+    RAISES: PageError, for a note that is empty, too long, or that a pipe fails on. It never quotes
+        the note.
+    """
+    if not text.strip():
+        raise PageError("The note is empty: paste one, or open a file.")
+    note = Note(name, text, where=name)
+    with pipeline.lock:
+        doc = unreadable(note, pipeline.nlp.max_length) or docs_of(pipeline.nlp, [note])[0]
+        if isinstance(doc, str):
+            raise PageError(f"This note cannot be annotated: {doc}.")
+        if doc.has_extension("trf_data"):
+            doc._.trf_data = None  # nine tenths of its memory, and never read again
+        calibrator = pipeline.calibrator
+        probabilities = None if calibrator is None else calibrator.predict([doc])[0]
+    return OpenNote(name, doc, probabilities)
+
+
+def read_file(data: bytes) -> str:
+    """The text of a file. RAISES: PageError, if it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PageError("This file is not UTF-8: save the note as UTF-8 text.") from None
+
+
+def chosen_entities(
+    pipeline: OpenPipeline,
+    note: OpenNote,
+    *,
+    tau: Tau | None = None,
+    least: float = 0.0,
+    labels: Collection[str] = (),
+) -> list[Span]:
+    """The entities to show, by decoding again; the encoder is not run.
+
+    tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
+    least (float): The least confidence. An entity without one, of another pipe, is always shown.
+    labels (Collection[str]): The types to show; all if empty.
+    """
+    if pipeline.calibrator is not None and note.probabilities is not None:
+        (decoded,) = pipeline.calibrator.decode([note.doc], [note.probabilities], tau=tau)
+        set_entities(note.doc, *decoded)
+    return [
+        ent
+        for ent in note.doc.ents
+        if (not labels or ent.label_ in labels) and (sure(ent) is None or sure(ent) >= least)
+    ]
+
+
+def sure(ent: Span) -> float | None:
+    """`ent._.confidence`; None where no pipe of ours is there to give one."""
+    return ent._.confidence if ent.has_extension("confidence") else None
+
+
+def caveat(calibrator: KnnCalibrator, tau: Tau) -> str:
+    """What to know of the confidences at this tau; empty if they are what they were fitted for."""
+    if calibrator.maps is None:
+        return (
+            "Confidence was not fitted on held-out documents, and is likely to be too high: "
+            "`python -m spacy btl calibrate --held-out`."
+        )
+    fitted = calibrator.maps.settings["tau"]
+    if tau != fitted:
+        return f"Confidence was fitted for tau = {fitted}; elsewhere it is a rougher guide."
+    return ""

@@ -1,0 +1,88 @@
+"""Marked text, downloads and tables say what the entities are."""
+
+import json
+
+import pytest
+import spacy
+
+from spacy_btl.colors import DISPLACY_COLORS, color_of
+from spacy_btl.errors import PageError
+from spacy_btl.web import content
+from spacy_btl.web.session import chosen_entities, read_note
+from tests.conftest import SENTENCES
+
+NOTE = SENTENCES[0][0]
+
+
+@pytest.fixture
+def note(pipeline):
+    return read_note(pipeline, NOTE, "fever-1")
+
+
+@pytest.fixture
+def ents(pipeline, note):
+    return chosen_entities(pipeline, note)
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_differ_and_dark_letters_are_legible_on_each():
+    others = [color_of(label) for label in ("Gene", "Cell", "PROBLEM", "problem")]
+    colors = [*DISPLACY_COLORS.values(), *others]
+    assert len(set(colors)) == len(colors)
+    letters = luminance("#1a1a1a")
+    for color in colors:
+        assert (luminance(color) + 0.05) / (letters + 0.05) >= 7  # WCAG AAA
+
+
+def test_marks_hold_type_colour_and_confidence_and_escape(ents):
+    markup = content.marked(NOTE, ents)
+    assert markup.count("<mark") == len(ents) > 0
+    for ent in ents:
+        assert f"{ent._.confidence:.2f}" in markup
+        assert color_of(ent.label_) in markup
+    doc = spacy.blank("en")("<b>fever</b>")
+    doc.set_ents([doc.char_span(3, 8, "<i>", alignment_mode="expand")])
+    assert "<b>" not in content.marked(doc.text, doc.ents)
+    assert "<i>" not in content.marked(doc.text, doc.ents) + content.legend(doc.ents)
+
+
+def test_downloads_are_what_annotate_writes(pipeline, note, ents):
+    rows = json.loads(content.as_json(pipeline, note, ents))
+    assert [(row["start"], row["end"], row["label"]) for row in rows] == [
+        (ent.start_char, ent.end_char, ent.label_) for ent in ents
+    ]
+    assert [row["text"] for row in rows] == [ent.text for ent in ents]
+    lines = content.as_brat(pipeline, note, ents).decode().splitlines()
+    first = ents[0]
+    place = f"{first.label_} {first.start_char} {first.end_char}"
+    assert lines[0] == f"T1\t{place}\t{first.text}"
+    assert lines[1].startswith("#1\tAnnotatorNotes T1\tconfidence ")
+
+
+def test_votes_are_shares(pipeline, ents):
+    explanations = pipeline.calibrator.explain(ents[0])
+    shares = content.vote_shares(explanations)
+    assert sum(share for _, share in shares) == pytest.approx(1)
+    rows = content.neighbor_rows(explanations, None)
+    assert rows
+    assert "text" not in rows[0]
+
+
+def test_the_table_of_types_is_that_of_the_evaluation(tmp_path):
+    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
+    row = {"support": 3, "precision": interval, "recall": interval, "f": interval}
+    file = tmp_path / "metrics.json"
+    file.write_text(json.dumps({"types": {"Sign": row}}))
+    (found,) = content.read_metrics(file)
+    assert (found["type"], found["mentions"], found["F1"]) == ("Sign", 3, 0.5)
+    assert found["95% interval of F1"] == "25% to 75%"
+    file.write_text("[]")
+    with pytest.raises(PageError, match="btl evaluate"):
+        content.read_metrics(file)
+    with pytest.raises(PageError, match="no such file"):
+        content.read_metrics(tmp_path / "absent.json")

@@ -1,0 +1,141 @@
+"""The page in a headless Chromium, with nothing but this machine to talk to."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the page wants Streamlit: pip install '.[web]'")
+
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import SENTENCES
+
+NOTE = SENTENCES[0][0]
+PATIENCE = 120  # seconds
+
+
+def draw(model: str) -> None:
+    from spacy_btl.web.page import show
+
+    show(model)
+
+
+def app(model: Path) -> AppTest:
+    test = AppTest.from_function(draw, kwargs={"model": str(model)}, default_timeout=PATIENCE)
+    test.session_state["text"] = NOTE
+    return test.run()
+
+
+def test_the_controls_are_there_and_act(calibrated_path):
+    page = app(calibrated_path)
+    assert not page.exception
+    assert not page.error
+    assert page.selectbox
+    page.slider(key="least").set_value(1.0).run()
+    page.multiselect(key="labels").set_value(["Test"]).run()
+    assert not page.error
+    assert not page.selectbox  # no entity is left to explain
+
+
+def test_without_a_calibrator_there_are_no_sliders(trained_path):
+    page = app(trained_path)
+    assert not page.error
+    assert not page.slider
+    assert "calibrate" in page.info[0].value
+
+
+def test_an_empty_note_has_a_message(calibrated_path):
+    page = app(calibrated_path)
+    page.text_area(key="text").set_value(" ").run()
+    assert "empty" in page.error[0].value
+
+
+@pytest.fixture
+def address(calibrated_path, tmp_path):
+    """A page served from a home folder of its own, which has to stay empty."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "spacy", "btl", "visualize", str(calibrated_path)]
+    home = tmp_path / "home"
+    home.mkdir()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)],
+            env={**os.environ, "HOME": str(home)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+    assert "fever" not in log.read_text()
+    assert not list(home.rglob(".streamlit/*"))
+
+
+def _wait(url: str, server: subprocess.Popen) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urlopen(url).close()
+            return
+        except URLError:
+            time.sleep(0.2)
+    pytest.fail("the page was not served")
+
+
+def test_a_note_goes_in_and_entities_come_out_in_a_browser(address):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("websocket", lambda socket: requests.append(socket.url.replace("ws", "http", 1)))
+        page.goto(address)
+        page.locator("mark.entity").first.wait_for()
+        page.get_by_role("textbox").first.fill(NOTE)
+        page.get_by_role("button", name="Find entities").click()
+        mark = page.locator("mark.entity", has_text="fever")
+        mark.wait_for()
+
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download JSON").click()
+        rows = json.loads(Path(download.value.path()).read_text("utf-8"))
+        assert "fever" in [row["text"] for row in rows]
+
+        before = page.locator(".entities").inner_html()
+        tau = page.get_by_role("slider").first
+        tau.press("Home")
+        tau.press("End")
+        page.wait_for_function(
+            "before => document.querySelector('.entities').innerHTML != before", arg=before
+        )
+        tau.press("Home")
+        least = page.get_by_role("slider").nth(1)
+        least.press("End")
+        page.wait_for_function(
+            "n => document.querySelectorAll('mark.entity').length < n", arg=len(rows)
+        )
+        browser.close()
+    outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+    assert requests
+    assert not outside
