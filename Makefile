@@ -2,6 +2,7 @@
 # `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
 # `make fuzz`: 10,000 damaged files. `make audit`: known vulnerabilities of what is installed.
 # `make bench`: what it costs, in ratios, on the CPU; BENCH="NAME ... --repeats 9" for a part of it.
+# `make docs`: the documentation, as web pages in site/.
 # `make results`: docs/results.md and the README's table, from the committed result files.
 # `make clean-install`: the two wheels in a new environment, without a network.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
@@ -14,7 +15,7 @@ BENCH ?=
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo clean-install demo-spark spark soak fuzz audit test lint results clean bench
+.PHONY: demo clean-install demo-spark spark bench soak fuzz audit test lint docs results clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -58,6 +59,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy spacy_btl scripts
 
+# The variable silences a notice about the future of mkdocs.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 results: .venv/installed
 	$(BIN)/python scripts/results_page.py
 	$(BIN)/python scripts/results_table.py
@@ -65,7 +70,7 @@ results: .venv/installed
 	$(BIN)/python scripts/performance_page.py
 
 clean:
-	rm -rf .venv corpus training metrics packages assets/minilm project.lock
+	rm -rf .venv corpus training metrics packages site assets/minilm project.lock
 
 .venv/installed: setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -82,4 +87,8 @@ clean:
 
 .venv/bench: .venv/installed
 	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
+	@touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -19,12 +19,12 @@ BETA = 0.999
 def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray[np.float32]:
     """One weight per tag.
 
-    complement: w_c = 1 - N_c / N, the paper's (section 3 of arXiv 2409.03238).
-    balanced: w_c = N / (C N_c), scikit-learn's; a tag that never occurs counts as occurring once.
-    sqrt_odds: w_c = sqrt((N - N_c) / N_c) for an entity's tag, 1 for `O`: between the two above.
-    effective_number: w_c in proportion to (1 - beta) / (1 - beta^N_c), with the mean 1: the
-        class-balanced loss of Cui et al. 2019 (arXiv 1901.05555, section 4), beta = 0.999.
-    none: 1.
+    - complement: w_c = 1 - N_c / N, the paper's (section 3 of arXiv 2409.03238).
+    - balanced: w_c = N / (C N_c), scikit-learn's; a tag that never occurs counts as occurring once.
+    - sqrt_odds: w_c = sqrt((N - N_c) / N_c) for an entity's tag, 1 for `O`: between the two above.
+    - effective_number: w_c in proportion to (1 - beta) / (1 - beta^N_c), with the mean 1: the
+      class-balanced loss of Cui et al. 2019 (arXiv 1901.05555, section 4), beta = 0.999.
+    - none: 1.
 
     tag_counts (int [C]): Tokens of each tag in the training corpus.
     RETURNS (float32 [C]): The weights, all positive.

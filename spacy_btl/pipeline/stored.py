@@ -29,7 +29,10 @@ class StoredPipe(Pipe):
         return util.to_bytes({"store": self._store_bytes, "maps": self._maps_bytes}, exclude)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load and check a store and maps. RAISES: CalibratorError."""
+        """Load and check a store and maps.
+
+        RAISES: CalibratorError, for anything but complete and finite ones of this version.
+        """
         where = f"'{self.name}'"
         load = {
             "store": lambda b: self._load(b, where),
