@@ -1,5 +1,6 @@
 """What several rooms' tests share: a tiny BERT made on the spot, and a small annotated corpus."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,10 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bert(tmp_path_factory.mktemp("tiny-bert"))
 
 
-def make_tiny_bert(folder: Path) -> Path:
-    """Save a BERT of random weights that knows the words of the sentences."""
+def make_tiny_bert(folder: Path, *, words: Sequence[str] = WORDS, max_wordpieces: int = 64) -> Path:
+    """Save a BERT of random weights that knows some words: those of the sentences."""
     folder.mkdir(exist_ok=True)
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(words)]
     vocab += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(vocab)), encoding="utf-8")
     torch.manual_seed(0)
@@ -56,10 +57,12 @@ def make_tiny_bert(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=64,
+        max_position_embeddings=max_wordpieces,
     )
     BertModel(config).save_pretrained(folder)
-    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64)
+    tokenizer = BertTokenizerFast(
+        vocab_file=str(folder / "vocab.txt"), model_max_length=max_wordpieces
+    )
     tokenizer.save_pretrained(folder)
     return folder
 
