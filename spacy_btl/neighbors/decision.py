@@ -117,8 +117,9 @@ def best_paths(
 
 def _steps(n_tokens: int, documents: NDArray[np.integer] | None) -> list[NDArray[np.integer]]:
     """The first tokens of all documents, the second ones, and so on; long documents come first."""
-    borders = [] if documents is None else np.flatnonzero(np.diff(documents)) + 1
-    starts = np.concatenate([[0], borders]).astype("int64")
+    starts = np.zeros(1, dtype="int64")
+    if documents is not None:
+        starts = np.append(starts, np.flatnonzero(np.diff(documents)) + 1)
     lengths = np.diff(np.append(starts, n_tokens))
     order = np.argsort(-lengths, kind="stable")
     n_longer = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")

@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,12 @@ def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
 
 def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, float]]:
     """The share of the votes on an entity's tokens that each label has, the largest first."""
-    shares: Counter[str] = Counter()
+    shares: dict[str, float] = defaultdict(float)
     voted = [token for token in explanations if token.neighbors]
     for token in voted:
         for neighbor in token.neighbors:
-            shares[neighbor.label] += neighbor.weight / len(voted)  # type: ignore[assignment]
-    return shares.most_common()
+            shares[neighbor.label] += neighbor.weight / len(voted)
+    return sorted(shares.items(), key=lambda item: -item[1])
 
 
 def neighbor_rows(

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
 
 from spacy_btl.errors import BtlError, PageError
 from spacy_btl.pipeline.decoding import Tau
@@ -35,7 +36,7 @@ He was given furosemide 40 mg IV and improved within two days.
 """
 PRIVACY = (
     "Notes stay on this machine: the page is served at 127.0.0.1 alone, writes nothing to disk, "
-    "logs no text and loads nothing from the internet. A note is in memory while the page is open. "
+    "logs no text and loads nothing from the internet. Notes are in memory until it is stopped. "
     "Not a medical device: for research, and for people who check what it says."
 )
 TAU_HELP = (
@@ -88,7 +89,7 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
     with st.expander(f"Table of {len(ents)} entities"):
         st.dataframe(content.entity_rows(ents), column_config=SURE, hide_index=True)
     if pipeline.calibrator is not None:
-        _explain(pipeline.calibrator, ents, corpus)
+        _explain(pipeline, pipeline.calibrator, ents, corpus)
 
 
 def _note(pipeline: OpenPipeline) -> OpenNote:
@@ -100,11 +101,12 @@ def _note(pipeline: OpenPipeline) -> OpenNote:
             "Paste a note, here a made-up one, or open a file below",
             key="text",
             height=180,
+            on_change=_type_note,
         )
         st.file_uploader("Open a text file", type=["txt"], key="file", on_change=_open_file)
         st.button("Find entities", type="primary")
-    if state.get("problem"):
-        raise PageError(state["problem"])
+    if problem := state.pop("problem", None):
+        st.error(problem)
     read = state.get("read")
     if read is None or read[0] != state["text"]:
         state.pop("read", None)
@@ -114,10 +116,14 @@ def _note(pipeline: OpenPipeline) -> OpenNote:
     return read[1]
 
 
+def _type_note() -> None:
+    """A note that is typed is not the file that was opened before it."""
+    st.session_state["name"] = "note"
+
+
 def _open_file() -> None:
     """Put an opened file into the text field."""
     state, file = st.session_state, st.session_state["file"]
-    state["problem"] = ""
     if file is None:
         return
     try:
@@ -168,7 +174,9 @@ def _downloads(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> 
             st.download_button(label, data, file, mime, on_click="ignore")
 
 
-def _explain(calibrator: KnnCalibrator, ents: Sequence[Span], corpus: str) -> None:
+def _explain(
+    pipeline: OpenPipeline, calibrator: KnnCalibrator, ents: Sequence[Span], corpus: str
+) -> None:
     """The neighbours behind an entity that is chosen from a list."""
     st.subheader("Why this label?", anchor=False)
     places = {(ent.start_char, ent.end_char, ent.label_): ent for ent in ents}
@@ -184,7 +192,7 @@ def _explain(calibrator: KnnCalibrator, ents: Sequence[Span], corpus: str) -> No
         return
     votes = ", ".join(f"{label} {share:.0%}" for label, share in content.vote_shares(explanations))
     st.text(f"The votes of its neighbours: {votes}")
-    docs = _fitted_corpus(corpus) if corpus else None
+    docs = _fitted_corpus(corpus, pipeline.nlp.vocab, calibrator) if corpus else None
     st.dataframe(content.neighbor_rows(explanations, docs), column_config=PERCENT, hide_index=True)
     st.caption(
         f"Labelled tokens nearest to it, of {calibrator.n_neighbors} that vote on each word; the "
@@ -200,11 +208,9 @@ def _name(ent: Span) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _fitted_corpus(corpus: str) -> list[Doc]:
-    pipeline = open_pipeline(sys.argv[1])
-    if pipeline.calibrator is None:
-        return []
-    return read_fitted_corpus(Path(corpus), pipeline.nlp.vocab, pipeline.calibrator.voters())
+def _fitted_corpus(corpus: str, _vocab: Vocab, _calibrator: KnnCalibrator) -> list[Doc]:
+    """Read once: Streamlit passes over arguments whose name begins with a _."""
+    return read_fitted_corpus(Path(corpus), _vocab, _calibrator.voters())
 
 
 if __name__ == "__main__":
