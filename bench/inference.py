@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from spacy.language import Language
@@ -10,7 +11,7 @@ from bench.encoders import encoder_name, encoder_of, seen_precision, window_of
 from bench.material import Setup, with_repeats
 from bench.others import EDS_BATCH, edsnlp_case, huggingface_case
 from bench.plain_torch import bare_passes, run_bare
-from bench.ratios import Case, Ratio, figures, in_turn, pairwise
+from bench.ratios import Case, Ratio, UnavailableError, figures, in_turn, pairwise
 from bench.reading import read_by, run, store_of, words_of
 
 PER_PASS = 16  # windows in a pass of the bare encoder
@@ -45,6 +46,24 @@ def over_encoder(setup: Setup, nlp: Language) -> Ratio:
         pairwise(taken["ours"], taken["encoder"]),
         f"{read_by(nlp, setup.texts)}, {precision}, {store_of(nlp)}; bare encoder: all "
         f"wordpieces end to end in windows of {window_of(nlp)}",
+        {side: figures(seconds, words) for side, seconds in taken.items()},
+    )
+
+
+def over_bfloat16(setup: Setup) -> Ratio:
+    """The whole pipeline, and the same with `predict_bfloat16`."""
+    nlp, fast = setup.pipeline(), setup.pipeline(predict_bfloat16=True)
+    with seen_precision(fast) as precision:
+        run(fast, setup.texts[:1])
+    if precision() != torch.bfloat16:
+        raise UnavailableError("bfloat16 arithmetic on this processor")
+    sides = {"float32": nlp, "bfloat16": fast}
+    cases = {name: partial(run, pipeline, setup.texts) for name, pipeline in sides.items()}
+    taken = in_turn(cases, setup.repeats)
+    words = words_of(setup.texts)
+    return Ratio(
+        pairwise(taken["float32"], taken["bfloat16"]),
+        f"{read_by(nlp, setup.texts)}, {store_of(nlp)}",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
 
@@ -120,11 +139,13 @@ def _cut(text: str) -> Iterator[str]:
 
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {
     "pipe_over_encoder": lambda setup: over_encoder(setup, setup.pipeline()),
+    "pipe_over_encoder_no_overlap": lambda setup: over_encoder(setup, setup.pipeline(overlap=0)),
     # Untrained: its kNN votes on logits that say nothing, so that no short cut can be taken.
     "pipe_over_encoder_base": lambda setup: over_encoder(
         replace(setup, n_notes=BASE_NOTES),
         setup.calibrated(setup.base, fitted_to=BASE_NOTES),
     ),
+    "pipe_fp32_over_bfloat16": over_bfloat16,
     "pipe_vs_hf": against_huggingface,
     "pipe_vs_edsnlp": against_edsnlp,
     "long_note": long_note,

@@ -113,15 +113,16 @@ class Setup:
         """A trained and calibrated pipeline: logits of an untrained one are not like real ones."""
         return _find(self.model, MODELS, "trained and calibrated pipeline (make demo)")
 
-    def trained(self) -> Language:
-        """The trained pipeline."""
-        nlp = spacy.load(self.model_path)
+    def trained(self, **encoder: Any) -> Language:
+        """The trained pipeline, with other settings of its encoder if they are given."""
+        config = {f"components.transformer.model.{name}": value for name, value in encoder.items()}
+        nlp = spacy.load(self.model_path, config=config)
         nlp.max_length = max(nlp.max_length, self.characters + 1)
         return nlp
 
-    def pipeline(self) -> Language:
+    def pipeline(self, **encoder: Any) -> Language:
         """The trained pipeline, with as many labelled rows as MACCROBAT gives."""
-        nlp = self.trained()
+        nlp = self.trained(**encoder)
         _fill_store(nlp, STORE_ROWS)
         return nlp
 

@@ -11,8 +11,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_results_are_those_of_the_result_files():
-    with_table = runpy.run_path(str(ROOT / "scripts" / "results_table.py"))["with_table"]
-    assert with_table(README) == README
+    with_results = runpy.run_path(str(ROOT / "scripts" / "results_table.py"))["with_results"]
+    assert with_results(README) == README
 
 
 def test_the_commands_are_those_of_the_project_file(tmp_path):
