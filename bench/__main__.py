@@ -47,7 +47,17 @@ def main(
     import torch
     from spacy import require_gpu
 
-    from bench import agreement, inference, loading, memory, parts, ratios, search, training
+    from bench import (
+        agreement,
+        inference,
+        loading,
+        memory,
+        parts,
+        processes,
+        ratios,
+        search,
+        training,
+    )
     from bench.material import Setup
 
     known: dict[str, Callable[[Setup], Any]] = {
@@ -56,6 +66,7 @@ def main(
         **parts.RATIOS,
         **memory.RATIOS,
         **loading.RATIOS,
+        **processes.RATIOS,
     }
     tables = {module.NAME: module.measure for module in (search, agreement, parts)}
     wanted = names or [*ratios.LIMITS, *tables]

@@ -32,6 +32,7 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "pipe_over_encoder_no_overlap": ("<=", 1.15),
     "pipe_over_encoder_base": ("<=", 1.15),
     "pipe_fp32_over_bfloat16": None,
+    "pipe_two_processes": None,
     "pipe_vs_hf": (">=", 2.0),
     "pipe_vs_edsnlp": (">=", 1.2),
     "knn_share": ("<=", 0.05),

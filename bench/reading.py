@@ -23,9 +23,9 @@ def words_of(texts: Sequence[str]) -> int:
     return count_words([nlp.make_doc(text) for text in texts])
 
 
-def run(nlp: Language, texts: Iterable[str]) -> None:
+def run(nlp: Language, texts: Iterable[str], n_process: int = 1) -> None:
     """Annotate and forget."""
-    deque(nlp.pipe(texts), maxlen=0)
+    deque(nlp.pipe(texts, n_process=n_process), maxlen=0)
 
 
 def read_by(nlp: Language, texts: Sequence[str]) -> str:
