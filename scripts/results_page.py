@@ -73,6 +73,11 @@ def table(summary: dict[str, Any], decodings: Sequence[str], arms: Sequence[str]
     return markdown_table({**summary, "results": kept})
 
 
+def arms_of(summary: dict[str, Any]) -> list[str]:
+    """The arms of an experiment, in the order of its file."""
+    return list(dict.fromkeys(result["arm"] for result in summary["results"]))
+
+
 def page() -> str:
     """The page, as markdown."""
     environment = jinja2.Environment(
@@ -82,7 +87,9 @@ def page() -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "difference": difference}
-    environment.globals |= {"find": find, "folds": folds, "rarest": rarest, "table": table}
+    environment.globals |= {
+        function.__name__: function for function in (arms_of, find, folds, rarest, table)
+    }
     data = {path.stem: srsly.read_json(path) for path in sorted(RESULTS.glob("*.json"))}
     bench = {path.stem: srsly.read_json(path) for path in sorted(BENCH.glob("*.json"))}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
