@@ -79,10 +79,10 @@ def test_rows_of_another_machine_are_not_mixed(tmp_path):
 
 
 def test_every_ratio_can_be_measured():
-    from bench import inference, loading, memory, parts, training
+    from bench import inference, loading, memory, parts, processes, training
 
-    measured = [module.RATIOS for module in (training, inference, parts, memory, loading)]
-    assert {name for ratios in measured for name in ratios} == set(LIMITS)
+    modules = (training, inference, parts, memory, loading, processes)
+    assert {name for module in modules for name in module.RATIOS} == set(LIMITS)
 
 
 def test_a_library_that_came_later_is_no_other_setting(tmp_path):

@@ -124,12 +124,11 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address):
 
         before = page.locator(".entities").inner_html()
         tau = page.get_by_role("slider").first
-        tau.press("Home")
+        shown = "document.querySelector('.entities').innerHTML"
+        tau.press("Home")  # a low tau costs this note an entity of a rare type
+        page.wait_for_function(f"before => {shown} != before", arg=before)
         tau.press("End")
-        page.wait_for_function(
-            "before => document.querySelector('.entities').innerHTML != before", arg=before
-        )
-        tau.press("Home")
+        page.wait_for_function(f"before => {shown} == before", arg=before)
         least = page.get_by_role("slider").nth(1)
         least.press("End")
         page.wait_for_function(
