@@ -122,6 +122,8 @@ def machine(gpu_id: int) -> dict[str, Any]:
     """What it was measured on."""
     import torch
 
+    from bench.encoders import bfloat16_supported
+
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if "model name" in line), None)
@@ -129,7 +131,7 @@ def machine(gpu_id: int) -> dict[str, Any]:
         "device": "cpu" if gpu_id < 0 else torch.cuda.get_device_name(gpu_id),
         "processor": model or platform.processor() or platform.machine(),
         "cores": physical_cores(),
-        "bfloat16": torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
+        "bfloat16": bfloat16_supported(),
         "system": platform.system(),
     }
     return found

@@ -10,6 +10,7 @@ import spacy
 from numpy.typing import NDArray
 from spacy.language import Language
 
+from bench.encoders import bfloat16_supported
 from bench.material import Setup
 from bench.reading import CALIBRATOR
 from bench.search import EXACT
@@ -42,10 +43,9 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
         return {"what": what, **_compare(found, exact)}
 
     what = f"{CLUSTERS}, {n_rows:,} rows"
-    rows = [
-        row(what, CLUSTERS),
-        row("predict_bfloat16", EXACT, **{BFLOAT16: True}),
-    ]
+    rows = [row(what, CLUSTERS)]
+    if setup.gpu_id < 0 and bfloat16_supported():
+        rows.append(row("predict_bfloat16", EXACT, **{BFLOAT16: True}))
     with patch.object(clusters, "PROBES", FEW_PROBES):
         rows.insert(1, row(f"{what}, PROBES = {FEW_PROBES}", CLUSTERS))
     return rows

@@ -126,9 +126,8 @@ def sequential_over_fused(setup: Setup) -> Ratio:
 
 def ours_over_torch(setup: Setup, encoder: Path, words: int) -> Ratio:
     """Our step, text to optimizer, and a plain torch loop that finds its tensors ready."""
-    nlp = setup.untrained(
-        encoder, **_replaced(ATL), **{"components.transformer.model.masking": 0.0}
-    )
+    same = {f"components.transformer.model.{name}": 0 for name in ("masking", "overlap")}
+    nlp = setup.untrained(encoder, **_replaced(ATL), **same)
     trainer = Trainer(nlp)
     found = batches(setup, nlp, words)
     with seen_precision(nlp) as precision:

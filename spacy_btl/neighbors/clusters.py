@@ -4,13 +4,17 @@ An inverted file (IVF): rows are clustered by k-means, and kept as pages, each o
 cluster. A query is compared with the middles of all pages, and with the rows of the nearest pages.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from spacy import registry
+from threadpoolctl import ThreadpoolController
 
 from spacy_btl.neighbors.search import Floats, Search, SklearnSearch
 
@@ -20,8 +24,11 @@ FEW_ROWS = 20_000
 PROBES = 56
 # How full pages are on average; k-means makes clusters of unlike size.
 FILL = 0.75
-# Distances that are held at a time: 32 MB.
+# Distances that a thread holds at a time: 32 MB, and about as much twice again for the work.
 MAX_DISTANCES = 2**23
+MAX_THREADS = 8
+# The limit on BLAS is the process's: two that set it at a time would restore each other's.
+LIMITING = Lock()
 
 
 @registry.misc("spacy_btl.ClusterSearch.v1")
@@ -51,7 +58,18 @@ class ClusterSearch:
         probes = min(max(PROBES, k), len(pages.numbers))  # a page holds at least one row
         size = max(1, MAX_DISTANCES // (probes * pages.numbers.shape[1]))
         blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
-        found = [self._nearest(block, k, pages, probes) for block in blocks]
+
+        def nearest(block: Floats) -> tuple[Floats, NDArray[np.integer]]:
+            return self._nearest(block, k, pages, probes)
+
+        # The products are too small for BLAS to share among threads: blocks are shared instead.
+        threads = min(torch.get_num_threads(), len(blocks), MAX_THREADS)
+        with (
+            LIMITING,
+            _controller().limit(limits=1, user_api="blas"),
+            ThreadPoolExecutor(threads) as pool,
+        ):
+            found = list(pool.map(nearest, blocks))
         distances, numbers = zip(*found, strict=True)
         return np.concatenate(distances), np.concatenate(numbers)
 
@@ -128,6 +146,11 @@ class Pages:
         places = _smallest(distances.reshape(len(queries), -1), k)
         probe, place = np.divmod(places, self.numbers.shape[1])
         return self.numbers[np.take_along_axis(near, probe, axis=1), place]
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _half_squares(rows: Floats) -> Floats:

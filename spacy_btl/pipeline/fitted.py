@@ -138,6 +138,8 @@ class FittedPipe(StoredPipe):
             raise CalibratorError(f"No neighbour votes in '{self.name}': it is not fitted.")
         store = self._store
         check_size(store, self.n_neighbors, reader=self.name)
+        if not len(logits):
+            return np.zeros((0, len(store.prior)))
         distances, rows = self.search.query(logits, self.n_neighbors)
         shares = vote_shares(distances, store.tags[rows], len(store.prior), self.votes)
         return smooth(shares, store.prior, self.n_neighbors)
@@ -145,7 +147,7 @@ class FittedPipe(StoredPipe):
     def fitted_store(self) -> Store:
         """What it was fitted to. RAISES: CalibratorError, while unfitted."""
         if self.store is None:
-            raise CalibratorError(f"'{self.name}' is not fitted: fit it before its maps.")
+            raise CalibratorError(f"'{self.name}' is not fitted: call its fit() first.")
         return self.store
 
     def _ner_pipe(self) -> BtlNer:
