@@ -18,8 +18,8 @@ def measured() -> dict[str, Any]:
     return {device: srsly.read_json(path) for device, path in paths.items() if path.exists()}
 
 
-def verdict(row: dict[str, Any]) -> str:
-    """A ratio's limit, and whether it holds."""
+def limit(row: dict[str, Any]) -> str:
+    """What a ratio is to keep to."""
     if row["limit"] is None:
         return "reported"
     return f"{row['sign'].replace('<=', '≤').replace('>=', '≥')} {row['limit']:g}"
@@ -49,7 +49,7 @@ def page() -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "side": side, "verdict": verdict}
+    environment.filters |= {"number": number, "side": side, "limit": limit}
     template = environment.from_string((ROOT / "docs" / "performance.md.jinja").read_text("utf-8"))
     return template.render(results=measured())
 

@@ -16,7 +16,7 @@ from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Summary, read_notes, survey
 from spacy_btl.errors import AnnotateError
-from spacy_btl.pipeline.files import fingerprint, load_pipeline
+from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000
 
@@ -107,8 +107,3 @@ def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) ->
         "batch_size": batch_size,
         "part_size": options.part_size,
     }
-
-
-def model_name(nlp: Language) -> tuple[str, str]:
-    """A pipeline's name, as its package has it, and version."""
-    return f"{nlp.meta['lang']}_{nlp.meta['name']}", nlp.meta["version"]

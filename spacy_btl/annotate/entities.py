@@ -10,6 +10,7 @@ from spacy.util import minibatch
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
 
+MANY = 20  # notes that do not all fail by chance
 DIGITS = 6  # of a confidence: what is beyond them depends on the batch
 
 
@@ -49,6 +50,9 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     figures to the last digit.
 
     A batch that fails, in whatever pipe, is halved until the notes that fail are alone.
+
+    RAISES: AnnotateError, if all of many notes fail: a broken machine is not the notes' fault, and
+        to list them as failed would be to lose them.
     """
     reasons = [unreadable(note, nlp.max_length) for note in notes]
     good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
@@ -62,6 +66,11 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
             entities += entities_of(note.id, found.ents)
         else:
             failures.append(Failure(note.id, note.where, found))
+    if len(good) >= MANY and len(failures) == len(notes):
+        raise AnnotateError(
+            f"All of {len(good)} notes failed, the last with {failures[-1].reason}: that is hardly "
+            "the notes' fault. Mend the cause and give the command again; what is done stays done."
+        )
     return Annotated(list(notes), entities, failures)
 
 

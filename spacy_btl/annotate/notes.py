@@ -14,6 +14,7 @@ from spacy_btl.errors import AnnotateError
 
 BYTE_ORDER_MARK = "\ufeff"
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not UTF-8
+WHOLE_NUMBER = re.compile("[+-]?[0-9]+")
 ROWS_AT_A_TIME = 256  # of Parquet
 LONGEST_FIELD = 2**31 - 1  # of CSV: the limit of its reader
 
@@ -70,6 +71,11 @@ def read_notes(
             raise AnnotateError(f"{where}: the id of this note is not UTF-8.")
         if integer_ids:
             note = note._replace(id=_integer(note))
+        if isinstance(note.id, int) and not -(2**63) <= note.id < 2**63:
+            raise AnnotateError(
+                f"{note.where}: the id of this note does not fit into 64 bits with a sign. Make "
+                "the ids strings, or smaller numbers."
+            )
         kind = kind or type(note.id)
         if type(note.id) is not kind:
             raise AnnotateError(
@@ -105,12 +111,11 @@ def survey(notes: Iterator[Note]) -> Summary:
 
 
 def _integer(note: Note) -> int:
-    try:
-        return int(note.id)
-    except ValueError:
+    if not WHOLE_NUMBER.fullmatch(str(note.id)):
         raise AnnotateError(
             f"{note.where}: the id of this note is no whole number, and the note_id of NOTE_NLP is."
-        ) from None
+        )
+    return int(note.id)
 
 
 def _reader(path: Path) -> Any:

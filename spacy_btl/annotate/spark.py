@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spacy.language import Language
 
-from spacy_btl.annotate.annotate import Options, model_name
+from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.entities import Annotated, annotate_notes
 from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import import_pyarrow, make_note
 from spacy_btl.errors import AnnotateError
-from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.files import load_pipeline, model_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -208,5 +208,5 @@ def _read_folder(spark: "SparkSession", path: Path, options: Options) -> "DataFr
 def _require_unique(df: "DataFrame", id_col: str) -> None:
     if df.filter(f"`{id_col}` IS NULL").limit(1).count():
         raise AnnotateError(f"A note has no '{id_col}'. Every note needs one.")
-    if df.groupBy(id_col).count().filter("count > 1").limit(1).count():
+    if df.groupBy(f"`{id_col}`").count().filter("count > 1").limit(1).count():
         raise AnnotateError(f"An '{id_col}' is used twice. Make the ids unique.")

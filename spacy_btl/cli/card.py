@@ -25,7 +25,7 @@ def card_cli(
     evaluation. docs/models.md says what the YAML file holds.
     """
     from spacy_btl.exchange.card import README, write_card
+    from spacy_btl.pipeline.files import model_name
 
     nlp = write_card(model, metrics, card, output, name=name, version=version)
-    package = f"{nlp.lang}_{nlp.meta['name']} {nlp.meta['version']}"
-    msg.good(f"Saved {package} to {output}, its card in {output / README}")
+    msg.good(f"Saved {' '.join(model_name(nlp))} to {output}, its card in {output / README}")

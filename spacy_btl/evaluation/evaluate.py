@@ -16,7 +16,7 @@ from spacy_btl.evaluation.predictions import Predictions, predict
 from spacy_btl.evaluation.significance import compare
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.pipeline.explanation import top_neighbors
-from spacy_btl.pipeline.files import fingerprint, load_pipeline
+from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 NEIGHBORS = 5  # of each error
@@ -47,7 +47,7 @@ def evaluate(
     nlp = load_pipeline(model)
     predictions, docs = _predictions(nlp, model, corpus)
     metrics = {
-        "model": _name(nlp),
+        "model": " ".join(model_name(nlp)),
         "model_files": fingerprint(nlp.path),
         **summarize([predictions], seed=seed),
         "versus": None,
@@ -56,14 +56,10 @@ def evaluate(
         other = load_pipeline(versus)
         theirs, _ = _predictions(other, versus, corpus)
         figures = compare(predictions, theirs, seed=seed)
-        metrics["versus"] = {"model": _name(other), "figures": figures}
+        metrics["versus"] = {"model": " ".join(model_name(other)), "figures": figures}
     if with_text:
         metrics["errors"] = worst_errors(predictions, docs, _explain_by(nlp))
     return metrics
-
-
-def _name(nlp: Language) -> str:
-    return f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
 
 
 def _explain_by(nlp: Language) -> Explain | None:

@@ -219,6 +219,12 @@ def _config(experiment: Experiment, arm: Arm, seed: int) -> Config:
             f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
             "are trained for equally long."
         )
+    missing = {"transformer", "ner"} - set(config["nlp"]["pipeline"])
+    if missing:
+        raise PipelineError(
+            f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
+            "experiment compares btl_ner pipes called ner, over a transformer."
+        )
     return config
 
 

@@ -61,13 +61,11 @@ Bin = Mapping[str, Any]
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
 
 
-def curve_plot(
-    curve: Sequence[Mapping[str, float]], *, uar: float | None, token_macro_f: float | None
-) -> Markup:
+def curve_plot(curve: Sequence[Mapping[str, float]], *, uar: float, token_macro_f: float) -> Markup:
     """UAR against token macro F1 over `tau`.
 
     curve (Sequence[Mapping[str, float]]): `tau`, `uar` and `token_macro_f` of each point.
-    uar, token_macro_f (Optional[float]): Those of the pipeline as it is set.
+    uar, token_macro_f (float): Those of the pipeline as it is set.
     """
     points = sorted(curve, key=lambda point: point["tau"])
     f = np.array([point["token_macro_f"] for point in points])
@@ -77,12 +75,11 @@ def curve_plot(
         figure = _figure(WIDTH, 340)
         ax = figure.subplots()
         ax.plot(f, recall, color=ACCENT, marker="o", markersize=4, linewidth=1.5)
-        if uar is not None and token_macro_f is not None:
-            ax.plot(
-                token_macro_f, uar, "D", color=SECOND, markerfacecolor="none", markersize=11,
-                markeredgewidth=2, label="the pipeline as it is set",
-            )  # fmt: skip
-            ax.legend(loc="best", frameon=False)
+        ax.plot(
+            token_macro_f, uar, "D", color=SECOND, markerfacecolor="none", markersize=11,
+            markeredgewidth=2, label="the pipeline as it is set",
+        )  # fmt: skip
+        ax.legend(loc="best", frameon=False)
         ax.margins(0.14)
         ax.set(xlabel="token macro F1", ylabel="UAR")
         ax.xaxis.set_major_formatter(PERCENT)

@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 import srsly
 
-from spacy_btl.evaluation.cells import COST
+from spacy_btl.evaluation.cells import COST, is_done
 from spacy_btl.evaluation.counts import Counts, document_counts, weighted
 from spacy_btl.evaluation.experiment import Cell, Experiment, prediction_name
 from spacy_btl.evaluation.figures import figures, type_figures
@@ -28,8 +28,9 @@ Result = dict[str, Any]
 def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dict[str, Any]:
     """The results of the cells that are done.
 
-    RETURNS (Dict[str, Any]): `title`, `corpus`, `baseline`, `missing` (names of cells that are not
-        done) and `results`: one per arm and decoding, with its `folds`, `seeds`, `documents`,
+    RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done) and
+        `results`: one per arm and decoding, of the seeds that have run on most folds, with its
+        `corpus`, `folds`, `seeds`, `documents`,
         `metrics` ({"mean", "low", "high"}, 95% by a bootstrap over documents; the counts of a
         document are means over the seeds), `types` (the rarest first), `cost` (means over the
         cells), and its differences from the baseline on the same folds.
@@ -38,14 +39,14 @@ def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dic
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
         trained = [cell for cell in cells if (cell.corpus, cell.arm) == (corpus, arm)]
         for name in spec.decodings:
-            done = [cell for cell in trained if _file(cell, name, cache).is_file()]
+            done = _of_equal_folds([cell for cell in trained if _file(cell, name, cache).is_file()])
             if done:
                 results.append(_result(experiment, name, done, cells, cache))
     _correct(results, experiment)
     return {
         "title": experiment.title,
         "baseline": list(experiment.baseline),
-        "missing": [cell.name for cell in cells if not (cache / cell.key).is_dir()],
+        "missing": [cell.name for cell in cells if not is_done(cell, cache)],
         "results": results,
     }
 
@@ -91,6 +92,13 @@ def _result(
     return result
 
 
+def _of_equal_folds(done: list[Cell]) -> list[Cell]:
+    """The cells of the seeds that have got furthest: means over seeds are of the same documents."""
+    folds = {seed: {c.fold for c in done if c.seed == seed} for seed in {c.seed for c in done}}
+    furthest = max(folds.values(), key=len, default=set())
+    return [cell for cell in done if folds[cell.seed] == furthest]
+
+
 def _are_done(cells: Sequence[Cell], decoding: str, cache: Path) -> bool:
     return all(_file(cell, decoding, cache).is_file() for cell in cells)
 
@@ -107,11 +115,9 @@ def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, 
     classes = ("O", *sorted(set().union(*(part.classes for part in parts.values())) - {"O"}))
     seeds = sorted({seed for seed, _ in parts})
     folds = sorted({fold for _, fold in parts})
-    per_seed = [
-        [document_counts(parts[seed, fold], classes) for fold in folds if (seed, fold) in parts]
-        for seed in seeds
-    ]
-    names = per_seed[0][0].keys()
+    per_seed = [[document_counts(parts[seed, fold], classes) for fold in folds] for seed in seeds]
+    # What a fold without an entity has no counts of is left out.
+    names = set.intersection(*(set(counts) for per_fold in per_seed for counts in per_fold))
     stacked = [
         {name: np.concatenate([counts[name] for counts in per_fold]) for name in names}
         for per_fold in per_seed

@@ -1,5 +1,6 @@
 """A pipeline ready to be packaged: its `meta.json` complete, its model card beside it."""
 
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,10 @@ def write_card(
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     name (Optional[str]): What the package is to be called, without the language before it.
     version (Optional[str]): Its version.
-    RAISES: BtlError, where one of these cannot be used, the metrics are of another pipeline, or
-        jinja2 is not installed.
+    RAISES: BtlError, where one of these cannot be used, the metrics are of another pipeline.
     """
     refuse_foreign_folder(output)
-    if name is not None and not name.isidentifier():
+    if name is not None and not re.fullmatch(r"\w+", name, re.ASCII):
         raise PipelineError(f"A package cannot be called '{name}': use letters, digits and _.")
     facts = read_yaml(card, CardFile, "card file")
     evaluation = _read_metrics(metrics)

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
 
 class Source(BaseModel, extra="forbid"):
@@ -13,8 +14,8 @@ class Source(BaseModel, extra="forbid"):
     license (str): An SPDX identifier.
     """
 
-    name: Text
-    license: Text
+    name: Line
+    license: Line
     author: str = ""
     url: str = ""
 
@@ -34,13 +35,13 @@ class CardFile(BaseModel, extra="forbid"):
     sources (List[Source]): What it was made from.
     """
 
-    description: Text
-    author: Text
+    description: Line
+    author: Line
     email: str = ""
     url: str = ""
-    license: Text
+    license: Line
     base_model: str = ""
-    dataset: Text
+    dataset: Line
     training_data: Text
     evaluation_data: Text
     intended_use: Text

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.language import Language
 
-from spacy_btl.errors import BtlError, PipelineError
+from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.figures import HEADLINE
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.files import encoders
+from spacy_btl.pipeline.files import encoders, model_name
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.tags import TagScheme
 
@@ -39,14 +40,8 @@ def card_text(
     metrics (Mapping[str, Any]): What `metrics.json` holds.
     facts (CardFile): What cannot be computed.
     versions (Mapping[str, str]): Of the packages that it was made with.
-    RAISES: PipelineError, for a pipeline without a `btl_ner`; BtlError, where jinja2 is not
-        installed.
+    RAISES: PipelineError, for a pipeline without a `btl_ner`.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise BtlError("A model card needs jinja2: pip install 'spacy-btl[report]'.") from None
-
     environment = Environment(
         loader=PackageLoader("spacy_btl.exchange", "."),
         undefined=StrictUndefined,
@@ -61,12 +56,12 @@ def card_text(
         settings=_settings,
     )
     name, ner = _find_ner(nlp)
-    package = f"{nlp.lang}_{nlp.meta['name']}"
+    package, version = model_name(nlp)
     counts = _tokens_by_type(ner.tag_scheme, ner.cfg["tag_counts"])
     return environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(package, nlp.lang, metrics, facts),
         package=package,
-        version=nlp.meta["version"],
+        version=version,
         nlp=nlp,
         scheme=ner.tag_scheme,
         loss=nlp.get_pipe_config(name)["loss"],

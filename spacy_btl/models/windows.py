@@ -35,7 +35,8 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
 
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
     """Which tokens end a sentence or a line, as far as one sees without a parser: bool [T]."""
-    ends = np.isin(doc.to_array("ORTH"), [doc.vocab.strings[end] for end in SENTENCE_ENDS])
+    orths = np.array([doc.vocab.strings[end] for end in SENTENCE_ENDS], dtype="uint64")
+    ends = np.isin(doc.to_array("ORTH"), orths)
     for i in np.flatnonzero(white_space(doc)).tolist():
         ends[i] = LINE_END.search(doc[i].text) is not None
     return ends

@@ -94,12 +94,12 @@ def best_paths(
     All documents go forward at once, so that a step costs little for each of them.
 
     scores (float64 [N, C]): Scores of the tags of each token, in the order of the text.
-    weight (float): What transitions count against the scores; 0 is arg-max, token by token.
+    weight (float): What transitions count against the scores.
     documents (Optional[int [N]]): The document of each token; one for all if it is not given.
     RETURNS (int64 [N]): Tags. Time and memory are O(N (C + P)).
     """
-    if weight == 0 or not len(scores):
-        return scores.argmax(axis=1)
+    if not len(scores):
+        return np.zeros(0, dtype="int64")
     seen, unseen = weight * transitions.seen, weight * transitions.unseen
     entering = weight * transitions.entering
     reached, starts = np.unique(transitions.following, return_index=True)

@@ -1,4 +1,4 @@
-"""From neighbours to class probabilities, and from probabilities to a decision."""
+"""From neighbours to class probabilities."""
 
 from typing import Literal
 

@@ -78,7 +78,7 @@ def make_btl_ner(
     """Make a `btl_ner` pipe.
 
     model (Model[List[Doc], List[float32 [T, C]]]): Emits raw logits: `spacy_btl.TokenLogits.v1`.
-    loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1` or `spacy_btl.AllTokenLabels.v1`.
+    loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1`, or another of `spacy_btl.objectives`.
     scheme (str): "IO", one tag per type; or "BIO", which keeps touching mentions apart.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """

@@ -57,6 +57,11 @@ def base_name(value: str) -> str:
     return (Path(value).name or value) if Path(value).is_absolute() else value
 
 
+def model_name(nlp: Language) -> tuple[str, str]:
+    """A pipeline's name, as its package has it, and version."""
+    return f"{nlp.meta['lang']}_{nlp.meta['name']}", nlp.meta["version"]
+
+
 def fingerprint(folder: Path) -> str:
     """Of the names and bytes of all files of a pipeline's folder."""
     digest = blake2b(digest_size=16)

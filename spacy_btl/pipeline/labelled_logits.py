@@ -1,6 +1,7 @@
 """Logits for a calibrator: those of annotated tokens, that it is fitted to, and those of a doc."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,4 +135,5 @@ def make_store(ner: BtlNer, rows: LabelledRows) -> Store:
     if not ner.tag_counts.any():
         counts = np.bincount(rows.tags, minlength=len(prior)) + 1.0
         prior = counts / counts.sum()
-    return Store(**vars(rows), prior=prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)
+    kept = {field.name: getattr(rows, field.name) for field in fields(LabelledRows)}
+    return Store(**kept, prior=prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)

@@ -10,13 +10,13 @@ from typing import Any
 from spacy import displacy
 from spacy.tokens import Doc, Span
 
-from spacy_btl.annotate.annotate import model_name
 from spacy_btl.annotate.entities import Annotated, entities_of
 from spacy_btl.annotate.formats import BRAT, Stamp, rows
 from spacy_btl.annotate.notes import Note
 from spacy_btl.colors import color_of
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
+from spacy_btl.pipeline.files import fingerprint, model_name
 from spacy_btl.web.session import OpenNote, OpenPipeline, sure
 
 SHOWN = 8  # neighbours of an entity
@@ -129,14 +129,14 @@ def _annotated(note: OpenNote, ents: Sequence[Span]) -> Annotated:
     return Annotated([source], list(entities_of(note.name, ents)), [])
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
     """A row per type of the evaluation, the rarest first, from the `metrics.json` of `evaluate`.
 
-    RAISES: PageError, for a file that is missing, or is another one.
+    RAISES: PageError, for a file that is missing, or is another one, or of another pipeline.
     """
     try:
-        types = json.loads(path.read_text("utf-8"))["types"]
-        return [
+        metrics = json.loads(path.read_text("utf-8"))
+        table = [
             {
                 "type": label,
                 "mentions": row["support"],
@@ -144,10 +144,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 "F1": row["f"]["value"],
                 "95% interval of F1": f"{row['f']['low']:.0%} to {row['f']['high']:.0%}",
             }
-            for label, row in types.items()
+            for label, row in metrics["types"].items()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = "no such file" if isinstance(error, OSError) else "it has no figures per type"
         raise PageError(
             f"{path}: {reason}. Give the metrics.json that `python -m spacy btl evaluate` wrote."
         ) from None
+    if metrics.get("model_files") != fingerprint(pipeline.nlp.path):
+        raise PageError(f"{path}: it measured another pipeline, or this one before it was changed.")
+    return table

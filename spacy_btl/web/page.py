@@ -43,6 +43,7 @@ TAU_HELP = (
     "Shifts decisions: a token's label is argmax(log p - tau * log prior). Above 0 favours rare "
     "types, below 0 common ones."
 )
+LONGEST_NAME = 50  # characters of a download's name: a file system's limit is in bytes
 LEAST_HELP = "Hides entities that are less sure. Those of other pipes have no confidence and stay."
 PERCENT = {
     name: st.column_config.NumberColumn(format="percent")
@@ -66,7 +67,9 @@ def show(model: str, metrics: str = "", corpus: str = "") -> None:
         if metrics:
             with st.expander("How good it is, type by type"):
                 st.dataframe(
-                    content.read_metrics(Path(metrics)), column_config=PERCENT, hide_index=True
+                    content.read_metrics(Path(metrics), pipeline),
+                    column_config=PERCENT,
+                    hide_index=True,
                 )
     except BtlError as error:
         st.error(str(error))
@@ -128,7 +131,7 @@ def _open_file() -> None:
         return
     try:
         state["text"] = read_file(file.getvalue())
-        state["name"] = Path(file.name).stem
+        state["name"] = Path(file.name).stem[:LONGEST_NAME]
     except PageError as error:
         state["problem"] = str(error)
 
@@ -186,13 +189,14 @@ def _explain(
     chosen = st.selectbox("Entity", options, index, format_func=lambda place: _name(places[place]))
     st.session_state["chosen"] = chosen
     try:
-        explanations = calibrator.explain(places[chosen])
+        with pipeline.lock:
+            explanations = calibrator.explain(places[chosen])
+        docs = _fitted_corpus(corpus, pipeline.nlp.vocab, calibrator) if corpus else None
     except BtlError as error:
         st.info(str(error))
         return
     votes = ", ".join(f"{label} {share:.0%}" for label, share in content.vote_shares(explanations))
     st.text(f"The votes of its neighbours: {votes}")
-    docs = _fitted_corpus(corpus, pipeline.nlp.vocab, calibrator) if corpus else None
     st.dataframe(content.neighbor_rows(explanations, docs), column_config=PERCENT, hide_index=True)
     st.caption(
         f"Labelled tokens nearest to it, of {calibrator.n_neighbors} that vote on each word; the "

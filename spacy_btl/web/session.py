@@ -140,7 +140,12 @@ def caveat(calibrator: KnnCalibrator, tau: Tau) -> str:
             "Confidence was not fitted on held-out documents, and is likely to be too high: "
             "`python -m spacy btl calibrate --held-out`."
         )
-    fitted = calibrator.maps.settings["tau"]
-    if tau != fitted:
-        return f"Confidence was fitted for tau = {fitted}; elsewhere it is a rougher guide."
+    fitted = calibrator.maps.settings
+    if {**calibrator.settings, "tau": fitted["tau"]} != fitted:
+        return (
+            "Confidence was fitted for other settings of the calibrator: a rough guide. Fit it "
+            "again: `python -m spacy btl calibrate --held-out`."
+        )
+    if tau != fitted["tau"]:
+        return f"Confidence was fitted for tau = {fitted['tau']}; elsewhere it is a rougher guide."
     return ""

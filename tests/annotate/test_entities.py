@@ -1,6 +1,7 @@
 import pytest
+import spacy
 
-from spacy_btl.annotate.entities import Failure, annotate_notes, stop_at_failure
+from spacy_btl.annotate.entities import MANY, Failure, annotate_notes, stop_at_failure
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError
 from tests.conftest import SENTENCES
@@ -67,3 +68,13 @@ def test_strict_stops_and_names_the_place(poisoned):
     with pytest.raises(AnnotateError, match=r"line 9: .*ValueError") as error:
         stop_at_failure(annotate_notes(poisoned, [BAD], batch_size=3))
     assert "arsenic" not in str(error.value)
+
+
+def test_a_cause_that_fails_every_note_stops_the_job_and_loses_none():
+    notes = [Note(number, BAD.text, f"line {number}") for number in range(MANY)]
+    broken = spacy.blank("en")
+    broken.add_pipe("poison")
+    with pytest.raises(AnnotateError, match="ValueError: that is hardly") as error:
+        annotate_notes(broken, notes, batch_size=4)
+    assert "arsenic" not in str(error.value)
+    assert len(annotate_notes(broken, [*notes, GOOD[0]], batch_size=4).failures) == MANY

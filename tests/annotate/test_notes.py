@@ -134,9 +134,16 @@ def test_columns_of_a_wrong_type_are_refused(tmp_path):
 
 
 def test_ids_that_are_no_numbers_are_refused_where_numbers_are_needed(tmp_path):
-    path = write_notes(tmp_path / "n.csv", [("1", "x"), ("a7", "y")])
-    with pytest.raises(AnnotateError, match=r"line 3: .*no whole number"):
-        list(read_notes(path, integer_ids=True))
+    for number in ("a7", "2021_0001"):
+        path = write_notes(tmp_path / "n.csv", [("1", "x"), (number, "y")])
+        with pytest.raises(AnnotateError, match=r"line 3: .*no whole number"):
+            list(read_notes(path, integer_ids=True))
+
+
+def test_an_id_of_more_than_64_bits_is_refused(tmp_path):
+    fails(write_notes(tmp_path / "n.jsonl", [(2**63, "x")]), "does not fit into 64 bits")
+    path = write_notes(tmp_path / "n.jsonl", [(2**63 - 1, "x")])
+    assert [note.id for note in read_notes(path)] == [2**63 - 1]
 
 
 def test_an_id_used_twice_is_refused_where_it_stands(tmp_path):

@@ -73,6 +73,7 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
     ("changes", "message"),
     [
         ({"overrides": {"training.max_steps": 0}}, "max_steps"),
+        ({"overrides": {"nlp.pipeline": ["ner"]}}, "has no transformer"),
         ({"config": "none.cfg"}, r"none\.cfg"),
         (
             {"arms": {name: {"decodings": ["arg-max"]} for name in ("ATL", "again")}},

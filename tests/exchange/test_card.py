@@ -225,6 +225,7 @@ def test_a_pipeline_without_calibrator_and_a_type_that_was_not_measured(
     [
         ({"license": None}, "license: Field required"),
         ({"author": ""}, "author: String should have at least 1 character"),
+        ({"description": "two\nlines"}, "description: String should match pattern"),
         ({"licence": "MIT"}, "licence: Extra inputs are not permitted"),
         ({"limits": []}, "limits: List should have at least 1 item"),
         ({"sources": [{"name": "X"}]}, "sources.0.license: Field required"),
@@ -254,8 +255,9 @@ def test_metrics_of_another_pipeline_are_refused(
 
 def test_names_that_cannot_be_packages_and_other_folders_are_refused(model, metrics, tmp_path):
     facts = card_file(tmp_path)
-    with pytest.raises(PipelineError, match="cannot be called 'a-b'"):
-        write_card(str(model), metrics, facts, tmp_path / "out", name="a-b")
+    for name in ("a-b", "käse"):
+        with pytest.raises(PipelineError, match=f"cannot be called '{name}'"):
+            write_card(str(model), metrics, facts, tmp_path / "out", name=name)
     with pytest.raises(PipelineError, match="holds no pipeline"):
         write_card(str(model), metrics, facts, tmp_path)
     result = CliRunner().invoke(

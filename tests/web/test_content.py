@@ -7,6 +7,7 @@ import spacy
 
 from spacy_btl.colors import DISPLACY_COLORS, color_of
 from spacy_btl.errors import PageError
+from spacy_btl.pipeline.files import fingerprint
 from spacy_btl.web import content
 from spacy_btl.web.session import chosen_entities, read_note
 from tests.conftest import SENTENCES
@@ -73,16 +74,21 @@ def test_votes_are_shares(pipeline, ents):
     assert "text" not in rows[0]
 
 
-def test_the_table_of_types_is_that_of_the_evaluation(tmp_path):
+def test_the_table_of_types_is_that_of_the_evaluation(pipeline, tmp_path):
     interval = {"value": 0.5, "low": 0.25, "high": 0.75}
     row = {"support": 3, "precision": interval, "recall": interval, "f": interval}
     file = tmp_path / "metrics.json"
-    file.write_text(json.dumps({"types": {"Sign": row}}))
-    (found,) = content.read_metrics(file)
+    file.write_text(
+        json.dumps({"types": {"Sign": row}, "model_files": fingerprint(pipeline.nlp.path)})
+    )
+    (found,) = content.read_metrics(file, pipeline)
     assert (found["type"], found["mentions"], found["F1"]) == ("Sign", 3, 0.5)
     assert found["95% interval of F1"] == "25% to 75%"
+    file.write_text(json.dumps({"types": {"Sign": row}, "model_files": "another"}))
+    with pytest.raises(PageError, match="another pipeline"):
+        content.read_metrics(file, pipeline)
     file.write_text("[]")
     with pytest.raises(PageError, match="btl evaluate"):
-        content.read_metrics(file)
+        content.read_metrics(file, pipeline)
     with pytest.raises(PageError, match="no such file"):
-        content.read_metrics(tmp_path / "absent.json")
+        content.read_metrics(tmp_path / "absent.json", pipeline)
