@@ -57,15 +57,15 @@ def explain_cli(
 
 def _calibrator(nlp: "Language", model: str) -> "KnnCalibrator":
     from spacy_btl.errors import PipelineError
-    from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+    from spacy_btl.pipeline.knn_calibrator import find_calibrator
 
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, KnnCalibrator):
-            return pipe
-    raise PipelineError(
-        f"'{model}' has no knn_calibrator, whose neighbours explain its entities: "
-        f"{nlp.pipe_names}. Append one with `python -m spacy btl calibrate`."
-    )
+    calibrator = find_calibrator(nlp)
+    if calibrator is None:
+        raise PipelineError(
+            f"'{model}' has no fitted knn_calibrator, whose neighbours explain its entities: "
+            f"{nlp.pipe_names}. Append one with `python -m spacy btl calibrate`."
+        )
+    return calibrator
 
 
 def _read(note: typer.FileBinaryRead) -> str:

@@ -17,7 +17,7 @@ from spacy_btl.evaluation.significance import compare
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.knn_calibrator import find_calibrator
 
 NEIGHBORS = 5  # of each error
 
@@ -64,10 +64,9 @@ def evaluate(
 
 def _explain_by(nlp: Language) -> Explain | None:
     """Finds the neighbours that voted, where a calibrator lets them."""
-    calibrators = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
-    if not calibrators or calibrators[-1].store is None or not calibrators[-1].mix:
+    calibrator = find_calibrator(nlp)
+    if calibrator is None or not calibrator.mix:
         return None
-    calibrator = calibrators[-1]
 
     def explain(gold: Span) -> list[dict[str, Any]]:
         doc = nlp.make_doc(gold.doc.text)

@@ -14,7 +14,7 @@ from spacy_btl.evaluation.figures import HEADLINE
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.files import encoders, model_name
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.tags import TagScheme
 
 # A hub's names of the metrics that it lists.
@@ -130,15 +130,16 @@ def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
 
 def _calibrator(nlp: Language) -> dict[str, Any] | None:
     """The settings of the calibrator, and what it was fitted to."""
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, KnnCalibrator) and pipe.store is not None:
-            return {
-                "settings": pipe.settings,
-                "rows": len(pipe.store.tags),
-                "documents": len(set(pipe.store.documents.tolist())),
-                "map_entities": pipe.maps and pipe.maps.confidence.n_entities,
-            }
-    return None
+    calibrator = find_calibrator(nlp)
+    if calibrator is None:
+        return None
+    store = calibrator.fitted_store()
+    return {
+        "settings": calibrator.settings,
+        "rows": len(store.tags),
+        "documents": len(set(store.documents.tolist())),
+        "map_entities": calibrator.maps and calibrator.maps.confidence.n_entities,
+    }
 
 
 def _settings(block: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from spacy_btl.pipeline.labelled_logits import (
     check_labels,
     check_size,
     find_ner,
-    labelled_logits,
     make_store,
     pipes_from,
 )
@@ -88,8 +87,7 @@ class FittedPipe(StoredPipe):
         RAISES: CalibratorError, without a `btl_ner` pipe before this one, an entity in the corpus,
             or `n_neighbors` tokens; PipelineError, for an entity type that the `ner` pipe lacks.
         """
-        ner = self._ner_pipe()
-        self.fit_rows(labelled_logits(self._pipeline(), examples, ner=ner, before=self.name))
+        self.fit_rows(self._read(examples).rows())
 
     def fit_rows(self, rows: LabelledRows) -> None:
         """Keep labelled rows, and forget the maps, which were fitted to others.
@@ -125,6 +123,9 @@ class FittedPipe(StoredPipe):
         RAISES: As `fit_map`.
         """
         self.fitted_store()
+        return self._read(examples)
+
+    def _read(self, examples: Iterable[Example]) -> HeldOut:
         nlp = self._pipeline()
         disable = pipes_from(nlp, self.name)
         return read_held_out(nlp, examples, ner=self._ner_pipe(), reader=self.name, disable=disable)

@@ -18,8 +18,11 @@ from spacy.training import Example
 from spacy_btl.neighbors.store import LabelledRows
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.labelled_logits import BATCH_SIZE, read_logits
+from spacy_btl.pipeline.labelled_logits import read_logits
 from spacy_btl.tags import LINE_END, MISSING, TagScheme
+
+# Docs that are held with all that the encoder left on them.
+BATCH_SIZE = 32
 
 Ints = NDArray[np.integer]
 

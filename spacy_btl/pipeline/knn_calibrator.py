@@ -225,3 +225,10 @@ def _restore(
     if store is not None:
         pipe._use(store)
     return pipe
+
+
+def find_calibrator(nlp: Language) -> KnnCalibrator | None:
+    """The last calibrator of a pipeline that is fitted; None if there is none."""
+    pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
+    fitted = [pipe for pipe in pipes if pipe.store is not None]
+    return fitted[-1] if fitted else None

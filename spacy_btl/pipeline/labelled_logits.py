@@ -1,58 +1,16 @@
-"""Logits for a calibrator: those of annotated tokens, that it is fitted to, and those of a doc."""
+"""Logits for a calibrator: who makes them, how they are read, and the store of labelled ones."""
 
-from collections.abc import Iterable
 from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training import Example
 
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.store import LabelledRows, Store, concatenate_rows, empty_rows
+from spacy_btl.neighbors.store import LabelledRows, Store
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.tags import MISSING
-
-# Docs that are held with all that the encoder left on them.
-BATCH_SIZE = 32
-
-
-def labelled_logits(
-    nlp: Language, examples: Iterable[Example], *, ner: BtlNer, before: str
-) -> LabelledRows:
-    """Run part of a pipeline over copies of the predicted docs and read their logits.
-
-    ner (BtlNer): The pipe that the logits come from.
-    before (str): The first pipe that is not run.
-    RETURNS (LabelledRows): The tokens of the predicted docs that are annotated and that the
-        encoder saw. Documents are numbered in the order of the examples.
-    RAISES: CalibratorError, if the docs carry no logits; PipelineError, for an entity type that
-        the `ner` pipe lacks.
-    """
-    scheme = ner.tag_scheme
-    parts = [empty_rows(len(scheme))]
-    # As tuples, so that a doc that an error handler drops takes its annotation and number with it.
-    pairs = (
-        (example.predicted.copy(), (number, example.reference))
-        for number, example in enumerate(examples)
-    )
-    docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=pipes_from(nlp, before))
-    for doc, (number, reference) in docs:
-        logits = read_logits(doc, len(scheme), ner=ner.name, reader=before)
-        tags = scheme.encode(Example(doc, reference))
-        keep = np.flatnonzero((tags != MISSING) & logits.any(axis=1))
-        tokens = [doc[int(i)] for i in keep]
-        rows = LabelledRows(
-            logits=logits[keep],
-            tags=tags[keep].astype("int16"),
-            documents=np.full(len(keep), number, dtype="int32"),
-            starts=np.array([token.idx for token in tokens], dtype="int32"),
-            ends=np.array([token.idx + len(token) for token in tokens], dtype="int32"),
-        )
-        parts.append(rows)
-    return concatenate_rows(parts)
 
 
 def pipes_from(nlp: Language, name: str) -> list[str]:

@@ -17,7 +17,7 @@ from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.confidence import decide_held_out, fit_maps, fit_tokens, mixed
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.pipeline.held_out import HeldOut, read_entities
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.tags import MISSING, TagScheme
 
 MIXES = (0.0, 0.5, 1.0)
@@ -113,7 +113,7 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     """
     refuse_foreign_folder(output)
     nlp = load_pipeline(model)
-    calibrator = find_calibrator(nlp, model)
+    calibrator = _calibrator(nlp, model)
     docs = read_docs(corpus, nlp.vocab)
     if not any(doc.ents for doc in docs):
         raise CalibratorError(f"{corpus}: has no entity, so there is nothing to tune on.")
@@ -150,18 +150,14 @@ def tune_calibrator(
     return tuned
 
 
-def find_calibrator(nlp: Language, model: str) -> KnnCalibrator:
-    """The fitted calibrator of a pipeline.
-
-    RAISES: CalibratorError, if there is none.
-    """
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, KnnCalibrator) and pipe.store is not None and len(pipe.store.tags):
-            return pipe
-    raise CalibratorError(
-        f"'{model}' has no fitted knn_calibrator among its pipes {nlp.pipe_names}: append one with "
-        "`python -m spacy btl calibrate` first."
-    )
+def _calibrator(nlp: Language, model: str) -> KnnCalibrator:
+    calibrator = find_calibrator(nlp)
+    if calibrator is None or not len(calibrator.fitted_store().tags):
+        raise CalibratorError(
+            f"'{model}' has no fitted knn_calibrator among its pipes {nlp.pipe_names}: append one "
+            "with `python -m spacy btl calibrate` first."
+        )
+    return calibrator
 
 
 def choose(judge: Judge, p_knn: Probabilities) -> Tuned:

@@ -18,13 +18,11 @@ from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.annotations import set_entities
 from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.files import load_pipeline
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 
-NO_CALIBRATOR = "This pipeline has no `knn_calibrator`"
-NOT_FITTED = "The `knn_calibrator` of this pipeline is not fitted"
-WITHOUT = (
-    ": entities are those of its own pipes, without confidence, tau or neighbours. "
-    "Append a fitted one with `python -m spacy btl calibrate`."
+NO_CALIBRATOR = (
+    "This pipeline has no fitted `knn_calibrator`: entities are those of its own pipes, without "
+    "confidence, tau or neighbours. Append one with `python -m spacy btl calibrate`."
 )
 
 
@@ -69,11 +67,8 @@ def opened(nlp: Language) -> OpenPipeline:
     for name in nlp.pipe_names:
         if nlp.get_pipe_meta(name).factory == "doc_cleaner":
             nlp.disable_pipe(name)
-    pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
-    calibrator = pipes[-1] if pipes else None
-    missing = NO_CALIBRATOR + WITHOUT if calibrator is None else ""
-    if calibrator is not None and calibrator.store is None:
-        calibrator, missing = None, NOT_FITTED + WITHOUT
+    calibrator = find_calibrator(nlp)
+    missing = NO_CALIBRATOR if calibrator is None else ""
     finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
     labels = {label for name in finders for label in nlp.pipe_labels.get(name, ())}
     return OpenPipeline(nlp, calibrator, missing, tuple(sorted(labels)))

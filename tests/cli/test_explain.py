@@ -128,8 +128,8 @@ def test_errors_are_told_in_a_line(model, trained_path, note, corpus_path, tmp_p
     (tmp_path / "latin.txt").write_bytes("Größe".encode("latin-1"))
     for args, message in (
         (("en_gone", note), "Cannot load the pipeline 'en_gone'"),
-        ((trained_path, note), "has no knn_calibrator"),
-        ((tmp_path / "unfitted", note), "No neighbour votes in 'knn_calibrator': it is not fitted"),
+        ((trained_path, note), "has no fitted knn_calibrator"),
+        ((tmp_path / "unfitted", note), "has no fitted knn_calibrator"),
         ((model, tmp_path / "latin.txt"), "latin.txt: not UTF-8"),
         ((model, note, "--corpus", tmp_path / "gone.spacy"), "gone.spacy: no such file"),
         ((model, note, "--corpus", tmp_path / "other.spacy"), "other.spacy: not the corpus that"),

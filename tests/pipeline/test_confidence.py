@@ -258,7 +258,7 @@ def test_maps_for_other_settings_are_warned_of_once(mapped, tmp_path, setting, v
 def test_what_cannot_be_fitted_is_a_clear_error(trained_path):
     nlp = spacy.load(trained_path)
     pipe = nlp.add_pipe("knn_calibrator", config=SETTINGS)
-    with pytest.raises(CalibratorError, match="is not fitted: fit it before its maps"):
+    with pytest.raises(CalibratorError, match="is not fitted: call its fit"):
         pipe.fit_map(held_out(nlp))
     pipe.fit(make_examples(nlp))
     plain = Example.from_dict(nlp.make_doc("given aspirin daily"), {"entities": []})
