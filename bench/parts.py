@@ -75,9 +75,8 @@ def _forward_passes(nlp: Language, spent: dict[str, float]) -> Iterator[None]:
             hook.remove()
 
 
-def knn_share(setup: Setup) -> Ratio:
+def knn_share(setup: Setup, nlp: Language) -> Ratio:
     """The share of the time of `nlp.pipe` that is spent on neighbours and their votes."""
-    nlp = setup.pipeline()
     run(nlp, setup.texts)
     shares, whole, parts = [], [], []
     for _ in range(setup.repeats):
@@ -120,4 +119,7 @@ def _timed(holder: object, name: str) -> Iterator[list[float]]:
         delattr(holder, name)
 
 
-RATIOS: dict[str, Callable[[Setup], Ratio]] = {"knn_share": knn_share}
+RATIOS: dict[str, Callable[[Setup], Ratio]] = {
+    "knn_share": lambda setup: knn_share(setup, setup.pipeline()),
+    "knn_share_base": lambda setup: knn_share(*setup.base_pipeline()),
+}

@@ -36,6 +36,7 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "pipe_vs_hf": (">=", 2.0),
     "pipe_vs_edsnlp": (">=", 1.2),
     "knn_share": ("<=", 0.05),
+    "knn_share_base": ("<=", 0.05),
     "memory_growth": ("<=", 1.05),
     "load_over_imports": ("<=", 1.3),
     "long_note": ("<=", 1.2),

@@ -21,12 +21,13 @@ from spacy_btl.neighbors.search import Floats, Search, SklearnSearch
 # Below this many rows an exact search costs no more.
 FEW_ROWS = 20_000
 # Pages that a query is compared with, row by row. docs/performance.md has what it costs and finds.
-PROBES = 56
+PROBES = 40
 # How full pages are on average; k-means makes clusters of unlike size.
 FILL = 0.75
 # Distances that a thread holds at a time: 32 MB, and about as much twice again for the work.
 MAX_DISTANCES = 2**23
 MAX_THREADS = 8
+GROUP = 4  # values of which the least stands for all while the smallest are sought
 # The limit on BLAS is the process's: two that set it at a time would restore each other's.
 LIMITING = Lock()
 
@@ -158,5 +159,18 @@ def _half_squares(rows: Floats) -> Floats:
 
 
 def _smallest(values: Floats, k: int) -> NDArray[np.integer]:
-    # Several times as fast as numpy's argpartition.
-    return torch.from_numpy(values).topk(k, largest=False, sorted=False).indices.numpy()
+    """The places of the k smallest values of each row, in no order: int [N, k].
+
+    They are in the k groups whose least values are smallest, so most values are never sorted.
+    """
+    rows = torch.from_numpy(values)
+    size = max(1, min(GROUP, rows.shape[1] // k))
+    n_groups = -(-rows.shape[1] // size)
+    padded = torch.nn.functional.pad(rows, (0, n_groups * size - rows.shape[1]), value=torch.inf)
+    groups = _topk(padded.view(len(rows), size, n_groups).amin(dim=1), k)
+    places = (groups[:, None] + n_groups * torch.arange(size)[:, None]).flatten(1)
+    return places.gather(1, _topk(padded.gather(1, places), k)).numpy()
+
+
+def _topk(values: torch.Tensor, k: int) -> torch.Tensor:
+    return values.topk(k, dim=1, largest=False, sorted=False).indices
