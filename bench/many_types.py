@@ -25,8 +25,9 @@ from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.corpora.docbin import write_docs, write_file
+from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
+from spacy_btl.files import write_file
 from spacy_btl.metrics import score_ner, token_confusion
 from spacy_btl.neighbors.decision import Transitions, count_pairs
 from spacy_btl.neighbors.votes import vote_shares

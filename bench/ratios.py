@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.corpora.docbin import write_file
+from spacy_btl.files import write_file
 
 Case = Callable[[], object]
 

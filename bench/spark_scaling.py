@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from spacy_btl.annotate.notes import read_notes
 from spacy_btl.annotate.spark import annotate
-from spacy_btl.corpora.docbin import write_file
+from spacy_btl.files import write_file
 
 WORKERS = (1, 2)
 TASKS = 8  # for each worker: the last one then ends soon after the others

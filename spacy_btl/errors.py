@@ -8,6 +8,10 @@ class BtlError(ValueError):
     """Any error of ours: the command line prints it as one line, without a traceback."""
 
 
+class FileError(BtlError):
+    """A file that cannot be written, or a YAML file that does not hold what it should."""
+
+
 class CorpusError(BtlError):
     """An annotated corpus that cannot be read. Names the file, and the line where there is one."""
 

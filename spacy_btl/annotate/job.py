@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 
 from spacy_btl.annotate.entities import Annotated
 from spacy_btl.annotate.formats import Format, Stamp, brat_config
-from spacy_btl.corpora.docbin import write_file
 from spacy_btl.errors import AnnotateError
+from spacy_btl.files import write_file
 
 FORMAT_VERSION = 1
 

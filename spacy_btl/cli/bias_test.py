@@ -47,10 +47,11 @@ def bias_test_cli(
     from spacy.cli._util import setup_gpu
     from spacy.vocab import Vocab
 
-    from spacy_btl.corpora.docbin import read_docs, write_file
+    from spacy_btl.corpora.docbin import read_docs
     from spacy_btl.evaluation.bias import LOSSES, BiasTest, run_bias_test
     from spacy_btl.evaluation.bias_summary import plot_bias, summarize
     from spacy_btl.evaluation.random_labels import read_shares
+    from spacy_btl.files import write_file
     from spacy_btl.pipeline.files import base_name
 
     setup_gpu(gpu_id, silent=True)

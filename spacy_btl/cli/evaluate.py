@@ -33,10 +33,10 @@ def evaluate_cli(
     both right. In the token figures every class counts the same, O included. Intervals hold 95%,
     from a bootstrap over documents.
     """
-    from spacy_btl.corpora.docbin import write_file
     from spacy_btl.errors import BtlError
     from spacy_btl.evaluation.evaluate import evaluate
     from spacy_btl.evaluation.report import require_extra, write_report
+    from spacy_btl.files import write_file
 
     if output is None and with_text:
         raise BtlError("--with-text is for the report: say where to write it with --output DIR.")

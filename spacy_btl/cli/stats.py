@@ -24,8 +24,8 @@ def stats_cli(
     Mentions, documents and tokens of every entity type, the rarest first. The weight of a
     type is 1 - (its share of the tokens), as the Binary Token Labels loss has it.
     """
-    from spacy_btl.corpora.docbin import write_file
     from spacy_btl.corpora.stats import MIN_DOCUMENTS, corpus_stats
+    from spacy_btl.files import write_file
 
     stats = corpus_stats(corpus)
     table = Table("type", "mentions", "documents", "tokens", "share", "weight", box=None)

@@ -1,7 +1,6 @@
 """Read and write `.spacy` files, whole or not at all."""
 
 import gc
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from spacy_btl.errors import CorpusError
+from spacy_btl.files import write_file
 
 # What spaCy keeps as the number of a string, and writes as one.
 STRINGS = [ORTH, NORM, LEMMA, TAG, DEP, ENT_TYPE, ENT_KB_ID, ENT_ID]
@@ -52,7 +52,7 @@ def _look_through(doc: Doc) -> None:
 def write_docs(path: Path, docs: Iterable[Doc]) -> None:
     """Write docs, their user data and spans included, to a `.spacy` file.
 
-    RAISES: CorpusError, if they are too many for one file, or it cannot be written.
+    RAISES: CorpusError, if they are too many for one file; FileError, if it cannot be written.
     """
     doc_bin = DocBin(docs=docs, store_user_data=True)
     try:
@@ -62,20 +62,3 @@ def write_docs(path: Path, docs: Iterable[Doc]) -> None:
             f"{path}: too large for one .spacy file (4 GB of tokens). Divide the corpus."
         ) from None
     write_file(path, data)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is never there half-written.
-
-    RAISES: CorpusError, if it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as err:
-        raise CorpusError(f"{path}: cannot be written ({err.strerror}).") from err

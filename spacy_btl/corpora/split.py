@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import CorpusError
+from spacy_btl.files import write_file
 
 Parts = dict[str, list[Doc]]
 

@@ -17,10 +17,11 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, prediction_name
 from spacy_btl.evaluation.predictions import predict
+from spacy_btl.files import write_file
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.tune import tune_calibrator
 

@@ -9,8 +9,8 @@ from spacy_btl.evaluation.counts import token_counts
 from spacy_btl.evaluation.figures import token_figures
 from spacy_btl.evaluation.predictions import Predictions
 from spacy_btl.neighbors.decision import decide
+from spacy_btl.pipeline.tune import TAUS
 
-TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
 CURVES = ("uar", "token_macro_f", "token_accuracy")
 
 

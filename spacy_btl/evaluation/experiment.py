@@ -15,8 +15,8 @@ from spacy_btl.about import __version__
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.split import split_corpus, type_table
 from spacy_btl.corpora.stratify import stratify
-from spacy_btl.errors import PipelineError
-from spacy_btl.yaml_file import read_yaml
+from spacy_btl.errors import FileError
+from spacy_btl.files import read_yaml
 
 PARTS = ("train", "dev", "test")
 # Parts of the training documents that the smaller training sets are made of, each in the next.
@@ -112,7 +112,7 @@ class Cell:
 def read_experiment(path: Path) -> Experiment:
     """Read and check an experiment file.
 
-    RAISES: PipelineError, for a file that is missing, no YAML, or no experiment.
+    RAISES: FileError, for a file that is missing, no YAML, or no experiment.
     """
     experiment = read_yaml(path, Experiment, "experiment file")
     _check_names(experiment, path)
@@ -123,16 +123,14 @@ def _check_names(experiment: Experiment, path: Path) -> None:
     for name, arm in experiment.arms.items():
         unknown = set(arm.decodings) - set(experiment.decodings)
         if unknown:
-            raise PipelineError(
-                f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}."
-            )
+            raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
         if arm.train_share not in SHARES:
-            raise PipelineError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
+            raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
         if not set(arm.folds or ()) <= set(range(experiment.folds)):
-            raise PipelineError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")
+            raise FileError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")
     arm_name, decoding = experiment.baseline
     if arm_name not in experiment.arms or decoding not in experiment.arms[arm_name].decodings:
-        raise PipelineError(f"{path}: there is no baseline {arm_name}, {decoding}.")
+        raise FileError(f"{path}: there is no baseline {arm_name}, {decoding}.")
 
 
 def plan(experiment: Experiment, cache: Path) -> list[Cell]:
@@ -155,7 +153,7 @@ def plan(experiment: Experiment, cache: Path) -> list[Cell]:
     for cell in cells:
         twin = made.setdefault(cell.key, cell)
         if twin is not cell:
-            raise PipelineError(
+            raise FileError(
                 f"These are the same training: '{twin.name}' and '{cell.name}'. Make them one, "
                 "with the decodings of both."
             )
@@ -213,15 +211,15 @@ def _config(experiment: Experiment, arm: Arm, seed: int) -> Config:
     try:
         config = util.load_config(experiment.config, overrides=overrides)
     except (OSError, ValueError) as error:
-        raise PipelineError(f"{experiment.config}: cannot be used as the config: {error}") from None
+        raise FileError(f"{experiment.config}: cannot be used as the config: {error}") from None
     if config["training"]["max_steps"] < 1:
-        raise PipelineError(
+        raise FileError(
             f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
             "are trained for equally long."
         )
     missing = {"transformer", "ner"} - set(config["nlp"]["pipeline"])
     if missing:
-        raise PipelineError(
+        raise FileError(
             f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
             "experiment compares btl_ner pipes called ner, over a transformer."
         )
@@ -240,7 +238,7 @@ def _file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise FileError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def _hash(made_of: Any) -> str:

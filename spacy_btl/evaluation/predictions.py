@@ -17,8 +17,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.corpora.docbin import write_file
 from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.files import write_file
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import gold_tags, token_types
@@ -59,7 +59,7 @@ class Predictions:
     confidence: NDArray[np.float64]
 
     def save(self, path: Path) -> None:
-        """Write an npz file, whole or not at all. RAISES: CorpusError, if it cannot be written."""
+        """Write an npz file, whole or not at all. RAISES: FileError, if it cannot be written."""
         present = {name: value for name, value in vars(self).items() if value is not None}
         buffer = BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **present)

@@ -12,9 +12,9 @@ from spacy import displacy
 
 from spacy_btl.about import __version__
 from spacy_btl.colors import DISPLACY_COLORS
-from spacy_btl.corpora.docbin import write_file
 from spacy_btl.errors import BtlError
 from spacy_btl.evaluation.meanings import FIGURES, TOKENS, Figure
+from spacy_btl.files import write_file
 
 SIGNIFICANT = 0.05
 MAX_CONFUSIONS = 12  # rows of the table of confusions

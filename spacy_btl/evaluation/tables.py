@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.corpora.docbin import write_file
+from spacy_btl.files import write_file
 
 COLUMNS = {
     "uar": "UAR",
@@ -22,7 +22,7 @@ def write_results(summary: dict[str, Any], path: Path) -> list[Path]:
 
     summary (Dict[str, Any]): What `summarize` returns.
     RETURNS (List[Path]): The files.
-    RAISES: CorpusError, if one cannot be written.
+    RAISES: FileError, if one cannot be written.
     """
     contents = {
         ".json": json.dumps(summary, indent=1) + "\n",

@@ -11,6 +11,7 @@ from spacy.language import Language
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
+from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.files import (
     fingerprint,
     forget_paths,
@@ -18,7 +19,6 @@ from spacy_btl.pipeline.files import (
     refuse_foreign_folder,
     save_whole,
 )
-from spacy_btl.yaml_file import read_yaml
 
 README = "README.md"  # which `spacy package` takes as the package's own
 # Of `meta.json`, by spaCy's names and ours, and of the evaluation.

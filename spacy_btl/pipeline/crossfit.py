@@ -25,10 +25,11 @@ from spacy.training import Corpus
 from spacy.vocab import Vocab
 from thinc.api import Config, ConfigValidationError
 
-from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
+from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.split import type_table
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import CalibratorError, PipelineError
+from spacy_btl.files import write_file
 from spacy_btl.neighbors.store import concatenate_rows
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.btl_ner import BtlNer

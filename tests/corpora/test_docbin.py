@@ -10,8 +10,9 @@ import srsly
 from spacy.tokens import Span
 from spacy.vocab import Vocab
 
-from spacy_btl.corpora.docbin import read_docs, write_docs, write_file
-from spacy_btl.errors import CorpusError
+from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.errors import CorpusError, FileError
+from spacy_btl.files import write_file
 
 
 def test_docs_keep_entities_spans_and_user_data(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill_disk)
-    with pytest.raises(CorpusError, match=r"file: cannot be written \(No space left on device\)"):
+    with pytest.raises(FileError, match=r"file: cannot be written \(No space left on device\)"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -99,5 +100,5 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CorpusError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         write_file(tmp_path / "file" / "corpus.spacy", b"")

@@ -5,7 +5,7 @@ import spacy
 import srsly
 from spacy.tokens import DocBin
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import FileError
 from spacy_btl.evaluation.experiment import plan, read_experiment
 
 
@@ -65,7 +65,7 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
     ],
 )
 def test_a_flawed_file_is_refused(experiment_file, changes, message):
-    with pytest.raises(PipelineError, match=message):
+    with pytest.raises(FileError, match=message):
         read_experiment(experiment_file(**changes))
 
 
@@ -82,7 +82,7 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(experiment_file, tmp_path, changes, message):
-    with pytest.raises(PipelineError, match=message):
+    with pytest.raises(FileError, match=message):
         plan(read_experiment(experiment_file(**changes)), tmp_path / "cells")
 
 
@@ -90,9 +90,9 @@ def test_no_yaml_is_refused(tmp_path):
     path = tmp_path / "experiment.yml"
     for content in ("a: [", "just text", ""):
         path.write_text(content, encoding="utf-8")
-        with pytest.raises(PipelineError, match=r"experiment\.yml"):
+        with pytest.raises(FileError, match=r"experiment\.yml"):
             read_experiment(path)
-    with pytest.raises(PipelineError, match=r"none\.yml"):
+    with pytest.raises(FileError, match=r"none\.yml"):
         read_experiment(tmp_path / "none.yml")
 
 

@@ -15,13 +15,13 @@ from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import FileError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.evaluation.figures import HEADLINE
 from spacy_btl.exchange.card import write_card
 from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.calibrate import calibrate
-from spacy_btl.yaml_file import read_yaml
 from tests.conftest import SENTENCES, bert_pipeline, train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -234,7 +234,7 @@ def test_a_pipeline_without_calibrator_and_a_type_that_was_not_measured(
 def test_a_key_that_is_missing_unknown_or_empty_is_a_clear_error(
     changes, message, model, metrics, tmp_path
 ):
-    with pytest.raises(PipelineError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         write_card(str(model), metrics, card_file(tmp_path, **changes), tmp_path / "out")
     assert "card.yml" in str(caught.value)
     assert not (tmp_path / "out").exists()
