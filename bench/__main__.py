@@ -52,6 +52,7 @@ def main(
         inference,
         loading,
         memory,
+        operators,
         parts,
         processes,
         ratios,
@@ -68,7 +69,7 @@ def main(
         **loading.RATIOS,
         **processes.RATIOS,
     }
-    tables = {module.NAME: module.measure for module in (search, agreement, parts)}
+    tables = {module.NAME: module.measure for module in (search, agreement, parts, operators)}
     wanted = names or [*ratios.LIMITS, *tables]
     unknown = set(wanted) - {*known, *tables}
     if unknown:

@@ -38,7 +38,15 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """As in spacy.training.loop: a sub-batch, then every pipe is updated."""
+        self.forward(batch)
+        self.optimize()
+
+    def forward(self, batch: Batch) -> None:
+        """Losses and gradients."""
         self.nlp.update(batch, drop=self.dropout, sgd=False, losses={})
+
+    def optimize(self) -> None:
+        """What the gradients change."""
         for _, pipe in self.nlp.pipeline:
             if getattr(pipe, "is_trainable", False):
                 pipe.finish_update(self.optimizer)
