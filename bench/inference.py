@@ -1,6 +1,7 @@
 """What `nlp.pipe` costs, beside the bare encoder, and beside other libraries' pipelines."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,6 +16,7 @@ from bench.reading import read_by, run, store_of, words_of
 
 PER_PASS = 16  # windows in a pass of the bare encoder
 SLOW_REPEATS = 2
+MIXED = (1, 8, 2, 16, 4)  # lines of a note, from one sentence to a page
 NOTE = 1000  # characters of a note that a long one is cut into
 
 
@@ -141,6 +143,7 @@ RATIOS: dict[str, Callable[[Setup], Ratio]] = {
     "pipe_over_encoder_base": lambda setup: over_encoder(*setup.base_pipeline()),
     "pipe_fp32_over_bfloat16": over_bfloat16,
     "pipe_vs_hf": against_huggingface,
+    "pipe_vs_hf_mixed": lambda setup: against_huggingface(replace(setup, lines=MIXED)),
     "pipe_vs_edsnlp": against_edsnlp,
     "long_note": long_note,
 }

@@ -1,10 +1,11 @@
 """What is measured: notes, encoders and pipelines."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Setup:
     gpu_id: int
     stream: int
     characters: int
+    lines: Sequence[int] | None = None  # of a note, in turn; None leaves notes as they are
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -84,8 +86,9 @@ class Setup:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text of as many notes as inference is measured on."""
-        return [doc.text for doc in self.docs[: self.n_notes]]
+        """The text of as many notes as inference is measured on; cut up where that is asked for."""
+        texts = [doc.text for doc in self.docs[: self.n_notes]]
+        return texts if self.lines is None else list(_cut_lines(texts, self.lines))
 
     @cached_property
     def minilm(self) -> Path:
@@ -161,6 +164,16 @@ class Setup:
     def examples(self, nlp: Language) -> list[Example]:
         """The notes as fresh training examples."""
         return [Example(nlp.make_doc(doc.text), doc) for doc in self._read(nlp)]
+
+
+def _cut_lines(texts: Sequence[str], numbers: Sequence[int]) -> Iterator[str]:
+    """Notes of so many lines, in turn."""
+    lines = iter("\n".join(texts).splitlines())
+    for number in cycle(numbers):
+        note = "\n".join(islice(lines, number))
+        if not note:
+            return
+        yield note
 
 
 def _fill_store(nlp: Language, n_rows: int) -> None:

@@ -34,6 +34,7 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "pipe_fp32_over_bfloat16": None,
     "pipe_two_processes": None,
     "pipe_vs_hf": (">=", 2.0),
+    "pipe_vs_hf_mixed": (">=", 2.0),
     "pipe_vs_edsnlp": (">=", 1.2),
     "knn_share": ("<=", 0.05),
     "knn_share_base": ("<=", 0.05),

@@ -23,7 +23,6 @@ GROUPS = {
         ["spacy_btl.objectives.weights.class_weights", "spacy_btl.objectives.loss.TokenLoss"],
     ),
     "spacy_batchers": ("batchers", "Batchers", []),
-    "spacy_augmenters": ("augmenters", "Augmenters", []),
     "spacy_scorers": ("scorers", "Scorers", ["spacy_btl.metrics.score_ner"]),
     "spacy_misc": ("search", "Search", ["spacy_btl.neighbors.search.Search"]),
     "spacy_displacy_colors": ("colors", "Colours", []),

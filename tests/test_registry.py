@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent
 # The entry-point group of each of spaCy's registries that we use, as `spacy.registry` names it.
 GROUPS = {
     "architectures": "spacy_architectures",
-    "augmenters": "spacy_augmenters",
     "batchers": "spacy_batchers",
     "scorers": "spacy_scorers",
     "misc": "spacy_misc",
