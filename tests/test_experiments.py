@@ -25,13 +25,14 @@ def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
     cells = plan(experiment.model_copy(update=small), tmp_path)
     assert {cell.arm for cell in cells} == set(experiment.arms)
     for cell in cells:
-        cell.config["paths"].update(train=str(cell.documents["train"]), dev=str(corpus_path))
-        config = cell.config.interpolate()
-        made = registry.resolve({"loss": config["components"]["ner"]["loss"]})
-        assert callable(made["loss"])
-        assert isinstance(registry.resolve(config["corpora"])["train"], Corpus)
-        training = registry.resolve(config["training"], schema=ConfigSchemaTraining)
-        assert callable(training["batcher"])
+        for config in cell.configs:
+            config["paths"].update(train=str(cell.documents["train"]), dev=str(corpus_path))
+            config = config.interpolate()
+            made = registry.resolve({"loss": config["components"]["ner"]["loss"]})
+            assert callable(made["loss"])
+            assert isinstance(registry.resolve(config["corpora"])["train"], Corpus)
+            training = registry.resolve(config["training"], schema=ConfigSchemaTraining)
+            assert callable(training["batcher"])
     for decoding in experiment.decodings.values():
         KnnCalibrator(None, search=None, **decoding.calibrator)
 

@@ -18,6 +18,7 @@ app.pretty_exceptions_show_locals = False  # a local variable may hold a note
 from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     ablate,
     annotate,
+    average,
     bias_test,
     calibrate,
     card,

@@ -16,12 +16,14 @@ from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
+from thinc.api import Config
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, prediction_name
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
+from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.tune import tune_calibrator
 
@@ -64,15 +66,47 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
 
 
 def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str, Any]:
-    """Run `spacy train`; its pipeline is FOLDER/pipeline. RETURNS: what it cost."""
-    config = folder / "config.cfg"
-    cell.config.to_disk(config)
-    paths = {f"--paths.{part}": str(cell.documents[part]) for part in ("train", "dev")}
-    command = [sys.executable, "-m", "spacy", "train", str(config), "--output", str(folder)]
-    command += ["--gpu-id", str(gpu), *(word for pair in paths.items() for word in pair)]
-    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    """Leave the trained pipeline, or the average of several, in FOLDER/pipeline.
+
+    RETURNS (Dict[str, Any]): What it cost, in all.
+    """
+    networks = [folder / f"network-{i}" for i in range(len(cell.configs))]
     start = time.monotonic()
-    with (folder / "train.log").open("wb") as log:
+    peaks = [
+        _train_network(cell, config, network, gpu, threads)
+        for config, network in zip(cell.configs, networks, strict=True)
+    ]
+    if len(networks) == 1:
+        (networks[0] / "model-last").rename(folder / "pipeline")
+    else:
+        average([str(network / "model-last") for network in networks], folder / "pipeline")
+    for network in networks:
+        shutil.rmtree(network)
+    trainings = [config["training"] for config in cell.configs]
+    return {
+        "corpus": cell.corpus,
+        "arm": cell.arm,
+        "fold": cell.fold,
+        "seed": cell.seed,
+        "optimizer_steps": sum(t["max_steps"] for t in trainings),
+        "encoder_passes": sum(t["max_steps"] * t["accumulate_gradient"] for t in trainings),
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_memory_mb": max(peaks),
+        "threads": threads,
+        "gpu": gpu >= 0,
+    }
+
+
+def _train_network(cell: Cell, config: Config, folder: Path, gpu: int, threads: int | None) -> int:
+    """Run `spacy train`; its pipeline is FOLDER/model-last. RETURNS: its peak of memory, in MiB."""
+    file = folder.with_suffix(".cfg")
+    config.to_disk(file)
+    paths = {f"--paths.{part}": str(cell.documents[part]) for part in ("train", "dev")}
+    command = [sys.executable, "-m", "spacy", "train", str(file)]
+    command += ["--output", str(folder), "--gpu-id", str(gpu)]
+    command += [word for pair in paths.items() for word in pair]
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    with folder.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         RUNNING[:] = [process]
         _, status, usage = os.wait4(process.pid, 0)  # for the child's own peak of memory
@@ -80,23 +114,9 @@ def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str,
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise PipelineError(
-            f"The training of '{cell.name}' failed: {folder / 'train.log'} says why."
+            f"The training of '{cell.name}' failed: {folder.with_suffix('.log')} says why."
         )
-    (folder / "model-last").rename(folder / "pipeline")
-    shutil.rmtree(folder / "model-best", ignore_errors=True)
-    training = cell.config["training"]
-    return {
-        "corpus": cell.corpus,
-        "arm": cell.arm,
-        "fold": cell.fold,
-        "seed": cell.seed,
-        "optimizer_steps": training["max_steps"],
-        "encoder_passes": training["max_steps"] * training["accumulate_gradient"],
-        "seconds": round(time.monotonic() - start, 1),
-        "peak_memory_mb": round(usage.ru_maxrss / 1024),
-        "threads": threads,
-        "gpu": gpu >= 0,
-    }
+    return round(usage.ru_maxrss / 1024)
 
 
 def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:

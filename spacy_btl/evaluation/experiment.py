@@ -47,12 +47,15 @@ class Arm(_Strict):
     """A way of training.
 
     overrides (Dict[str, Any]): Dotted names of the config and their values.
+    average (List[Dict[str, Any]]): Further overrides, of one network each: all of them are trained,
+        and their weights averaged. By default it is one network without further ones.
     decodings (List[str]): The names of its decodings.
     folds (Optional[List[int]]): The folds that it runs on; all of them by default.
     train_share (float): 0.25, 0.5 or 1: the share of the training documents that it sees.
     """
 
     overrides: dict[str, Any] = {}
+    average: list[dict[str, Any]] = Field(default=[{}], min_length=1)
     decodings: list[str]
     folds: list[int] | None = None
     train_share: float = 1.0
@@ -88,9 +91,10 @@ class Experiment(_Strict):
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run, and what is read from it.
+    """One network, and what is read from it.
 
-    key (str): The hash of all that makes it: config, documents, encoder, version of spacy-btl.
+    key (str): The hash of all that makes it: configs, documents, encoder, version of spacy-btl.
+    configs (List[Config]): Of its training; of several, if it is the average of several networks.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
     """
 
@@ -99,7 +103,7 @@ class Cell:
     fold: int
     seed: int
     key: str
-    config: Config
+    configs: list[Config]
     documents: dict[str, Path]
     decodings: dict[str, Decoding]
 
@@ -197,17 +201,18 @@ def _cell(
     experiment: Experiment, corpus: str, name: str, fold: int, seed: int, folder: Path
 ) -> Cell:
     arm = experiment.arms[name]
-    config = _config(experiment, arm, seed)
+    configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in arm.average]
     train = "train" if arm.train_share == 1 else f"train-{arm.train_share:g}"
     documents = {part: folder / f"{train if part == 'train' else part}.spacy" for part in PARTS}
     hashes = {part: _file_hash(path) for part, path in documents.items()}
-    made_of = [__version__, json.dumps(config, sort_keys=True), hashes, _encoder_hash(config)]
+    encoders = [_encoder_hash(config) for config in configs]
+    made_of = [__version__, json.dumps(configs, sort_keys=True), hashes, encoders]
     decodings = {key: experiment.decodings[key] for key in arm.decodings}
-    return Cell(corpus, name, fold, seed, _hash(made_of), config, documents, decodings)
+    return Cell(corpus, name, fold, seed, _hash(made_of), configs, documents, decodings)
 
 
-def _config(experiment: Experiment, arm: Arm, seed: int) -> Config:
-    overrides = {**experiment.overrides, **arm.overrides, "system.seed": seed}
+def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Config:
+    overrides = {**experiment.overrides, **overrides, "system.seed": seed}
     try:
         config = util.load_config(experiment.config, overrides=overrides)
     except (OSError, ValueError) as error:

@@ -13,10 +13,12 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
+from spacy_btl.evaluation import cells
 from spacy_btl.evaluation.experiment import plan, read_experiment
 from spacy_btl.evaluation.predictions import Predictions, predict
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
+from spacy_btl.pipeline.average import average
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()
@@ -29,11 +31,11 @@ def arguments(file, folder):
     ]
 
 
-def birth(cells):
+def birth(cache):
     """When each finished cell was made: a cell that is trained again has another number."""
     return {
         folder.name: (folder / "cost.json").stat().st_ino
-        for folder in cells.glob("*")
+        for folder in cache.glob("*")
         if (folder / "cost.json").exists() and not folder.name.endswith(".part")
     }
 
@@ -111,8 +113,8 @@ def test_screened_arms_are_corrected_by_themselves(finished, tmp_path):
     content["arms"]["BTL"]["folds"] = [0]
     srsly.write_yaml(tmp_path / "screened.yml", content)
     experiment = read_experiment(tmp_path / "screened.yml")
-    cells = plan(experiment, folder / "cells")
-    _, knn, btl = summarize(experiment, cells, folder / "cells")["results"]
+    planned = plan(experiment, folder / "cells")
+    _, knn, btl = summarize(experiment, planned, folder / "cells")["results"]
     for row in (knn, btl):
         tests = row["versus_baseline"].values()
         expected = holm([test["p"] for test in tests])
@@ -123,7 +125,7 @@ def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
     """Training the same config by hand, and decoding with the whole pipeline."""
     file, folder, _, _ = finished
     cell = next(c for c in plan(read_experiment(file), folder / "cells") if c.arm == "ATL")
-    command = ["-m", "spacy", "train", str(folder / "cells" / cell.key / "config.cfg")]
+    command = ["-m", "spacy", "train", str(folder / "cells" / cell.key / "network-0.cfg")]
     paths = [f"--paths.{part}={cell.documents[part]}" for part in ("train", "dev")]
     subprocess.run(
         [sys.executable, *command, *paths, "--output", str(folder / "by-hand")],
@@ -138,6 +140,35 @@ def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
     errors = [abs(each.probabilities - by_hand.probabilities).max() for each in kept]
     assert min(errors) < 1e-4  # arg-max
     assert max(errors) > 1e-3  # kNN
+
+
+def test_an_averaged_arm_is_the_mean_of_its_networks(finished, tmp_path, monkeypatch):
+    file, _, _, _ = finished
+    spec = srsly.read_yaml(file)
+    usual = spec["arms"]["ATL"]["overrides"]
+    arm = {"average": [{}, usual], "decodings": ["arg-max"], "folds": [1]}
+    spec |= {"arms": {"both": arm}, "baseline": ["both", "arg-max"]}
+    srsly.write_yaml(tmp_path / "averaged.yml", spec)
+    kept = []
+
+    def average_and_keep(models, output):
+        kept.extend(head(spacy.load(model)) for model in models)
+        average(models, output)
+
+    monkeypatch.setattr(cells, "average", average_and_keep)
+    (cell,) = plan(read_experiment(tmp_path / "averaged.yml"), tmp_path / "cells")
+    folder = cells.run_cell(cell, tmp_path / "cells")
+    btl_head, usual_head = kept
+    assert (btl_head != usual_head).any()
+    found = head(spacy.load(folder / "pipeline", exclude=["transformer"]))
+    assert found == pytest.approx((btl_head + usual_head) / 2)
+    assert srsly.read_json(folder / "cost.json")["optimizer_steps"] == 6
+    assert not [path for path in folder.glob("network-*") if path.is_dir()]
+
+
+def head(nlp):
+    (layer,) = (layer for layer in nlp.get_pipe("ner").model.walk() if layer.name == "linear")
+    return layer.get_param("W")
 
 
 def test_tables_hold_a_row_per_arm_and_decoding(finished):
@@ -170,5 +201,5 @@ def test_a_training_that_fails_is_named(finished, tmp_path):
     result = RUNNER.invoke(btl, arguments(tmp_path / "failing.yml", tmp_path))
     assert result.exit_code == 1
     assert "fold 0" in result.output
-    assert "train.log" in result.output
+    assert "network-0.log" in result.output
     assert not list((tmp_path / "cells").glob("*/cost.json"))

@@ -38,6 +38,19 @@ def test_smaller_training_sets_lie_in_larger_ones(experiment_file, tmp_path):
     assert quarter < half < whole
 
 
+def test_an_averaged_arm_has_a_config_of_each_network(experiment_file, tmp_path):
+    arm = {
+        "overrides": {"training.dropout": 0.2},
+        "average": [{}, {"training.seed": 1, "training.dropout": 0.3}],
+        "decodings": ["arg-max"],
+    }
+    file = experiment_file(arms={"both": arm}, baseline=["both", "arg-max"], seeds=[4])
+    for cell in plan(read_experiment(file), tmp_path / "cells"):
+        first, second = (config.interpolate()["training"] for config in cell.configs)
+        assert (first["seed"], first["dropout"]) == (4, 0.2)
+        assert (second["seed"], second["dropout"]) == (1, 0.3)
+
+
 def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_bert):
     def keys(**changes):
         cells = plan(read_experiment(experiment_file(**changes)), tmp_path / "cells")
@@ -62,6 +75,7 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
         ({"baseline": ["ATL", "magic"]}, "ATL, magic"),
         ({"arms": {"ATL": {"decodings": ["magic"]}}}, "magic"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "folds": [5]}}}, "5"),
+        ({"arms": {"ATL": {"decodings": ["arg-max"], "average": []}}}, "average"),
     ],
 )
 def test_a_flawed_file_is_refused(experiment_file, changes, message):

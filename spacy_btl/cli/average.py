@@ -1,0 +1,26 @@
+"""`python -m spacy btl average`: one network of several that were fine-tuned from one encoder."""
+
+from pathlib import Path
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli import btl
+from spacy_btl.cli._run import exits_on_error
+
+
+@btl.command("average")
+@exits_on_error
+def average_cli(
+    models: list[str] = typer.Argument(..., help="Trained pipelines: folders or package names"),
+    output: Path = typer.Argument(..., help="The folder to save their average in"),
+) -> None:
+    """Average the weights of pipelines that were trained from one encoder.
+
+    The result is as fast as one of them, and mostly better than each. Average pipelines that are
+    trained and not calibrated yet; then calibrate the result.
+    """
+    from spacy_btl.pipeline.average import average
+
+    average(models, output)
+    msg.good(f"Saved the mean of {len(models)} pipelines to {output}")
