@@ -97,18 +97,20 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
 
         project_run(tmp_path, "all", overrides=overrides)
         again = capfd.readouterr().out
-        for command in ("convert", "split", "train", "calibrate", "evaluate", "card", "package"):
+        done = ("convert", "split", "train", "train-usual", "average", "calibrate", "evaluate")
+        for command in (*done, "card", "package"):
             assert f"Skipping '{command}'" in again
 
         code = (
             f"import spacy; nlp = spacy.load('en_{PACKAGE}'); print(nlp.pipe_names);"
-            "print(nlp.config['paths'], nlp.meta['requirements'])"
+            "print(nlp.config['paths'], nlp.meta['requirements'], len(nlp.meta['averaged']))"
         )
         shown = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout
         assert "['transformer', 'ner', 'knn_calibrator', 'doc_cleaner']" in shown
         assert "spacy-btl" in shown.replace("spacy_btl", "spacy-btl")
+        assert shown.endswith(" 2\n")
         assert str(tmp_path) not in shown
         assert str(like_biobert.parent) not in shown
     finally:

@@ -64,7 +64,7 @@ def card_text(
         version=version,
         nlp=nlp,
         scheme=ner.tag_scheme,
-        loss=nlp.get_pipe_config(name)["loss"],
+        losses=nlp.meta.get("averaged") or [nlp.get_pipe_config(name)["loss"]],
         counts=counts,
         encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
         calibrator=_calibrator(nlp),

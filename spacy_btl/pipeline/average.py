@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from thinc.api import Model, PyTorchShim, get_array_module, torch2xp
+from thinc.api import Model, PyTorchShim, torch2xp
 from thinc.types import FloatsXd
 
 from spacy_btl.errors import PipelineError
@@ -25,7 +25,7 @@ def average(models: Sequence[str], output: Path) -> None:
     (arXiv 2203.05482). They may differ in loss, masking, learning rate, or order of documents.
 
     models (Sequence[str]): Two or more package names or folders. Everything but the weights is as
-        in the first.
+        in the first; `meta.json` has the loss of each as `averaged`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one that
         has other pipes, types or layers than the first, or one whose encoder began elsewhere.
@@ -35,7 +35,8 @@ def average(models: Sequence[str], output: Path) -> None:
         raise PipelineError("There is nothing to average: give two pipelines or more.")
     nlp = _load(models[0])
     first = weights(nlp)
-    sums = [values.astype("float64") for values in first.values()]
+    losses = [_loss(nlp)]
+    sums = [values.astype("float64") for _, values in first]
     for model in models[1:]:
         other = _load(model)
         if _kind(other) != _kind(nlp):
@@ -43,31 +44,33 @@ def average(models: Sequence[str], output: Path) -> None:
                 f"'{model}' and '{models[0]}' cannot be averaged: they differ in their pipes, "
                 "entity types or layers."
             )
-        values = list(weights(other).values())
-        if _distance(list(first.values()), values) > FAR:
+        theirs = weights(other)
+        if _distance(first, theirs) > FAR:
             raise PipelineError(
                 f"'{model}' and '{models[0]}' cannot be averaged: their weights are too far apart "
                 "to have been fine-tuned from one encoder."
             )
-        sums = [total + value for total, value in zip(sums, values, strict=True)]
-    means = [(total / len(models)).astype("float32") for total in sums]
-    nlp.meta["performance"] = {}  # the first one's
-    with nlp.use_params(dict(zip(first, means, strict=True))):
-        save_whole(nlp, output)
+        losses.append(_loss(other))
+        sums = [total + values for total, (_, values) in zip(sums, theirs, strict=True)]
+    for (_, values), total in zip(first, sums, strict=True):
+        values[...] = total / len(models)
+    nlp.meta.update(averaged=losses, performance={})  # the figures were the first one's
+    save_whole(nlp, output)
 
 
-def weights(nlp: Language) -> dict[tuple[int, str], FloatsXd]:
-    """All weights of a pipeline, in the order of its layers, by what `nlp.use_params` knows them
-    by: the id of the layer or shim that owns them, and their name there."""
-    found: dict[tuple[int, str], FloatsXd] = {}
+def weights(nlp: Language) -> list[tuple[str, FloatsXd]]:
+    """All weights of a pipeline, in the order of its layers, by their names there. They are the
+    weights themselves and no copies: what is written into them, the pipeline has."""
+    found: list[tuple[str, FloatsXd]] = []
     models = [getattr(pipe, "model", None) for _, pipe in nlp.components]
     for layer in (layer for model in models if isinstance(model, Model) for layer in model.walk()):
-        for name in filter(layer.has_param, layer.param_names):
-            found[layer.id, name] = layer.get_param(name)
+        found += [
+            (name, layer.get_param(name)) for name in layer.param_names if layer.has_param(name)
+        ]
         for shim in layer.shims:
             if isinstance(shim, PyTorchShim):
-                for name, values in shim._model.named_parameters():
-                    found[shim.id, name] = torch2xp(values.detach())
+                named = shim._model.named_parameters()
+                found += [(name, torch2xp(values.detach())) for name, values in named]
     return found
 
 
@@ -81,12 +84,19 @@ def _load(model: str) -> Language:
     return nlp
 
 
+def _loss(nlp: Language) -> dict[str, Any]:
+    """The loss of the first `btl_ner` pipe; nothing where there is none."""
+    configs = (nlp.get_pipe_config(name) for name in nlp.component_names)
+    return next((dict(config["loss"]) for config in configs if "loss" in config), {})
+
+
 def _kind(nlp: Language) -> Any:
-    shapes = [(name, values.shape) for (_, name), values in weights(nlp).items()]
+    shapes = [(name, values.shape) for name, values in weights(nlp)]
     return nlp.pipe_factories, nlp.pipe_labels, shapes
 
 
-def _distance(first: Sequence[FloatsXd], second: Sequence[FloatsXd]) -> float:
-    xp = get_array_module(first[0])
-    square = sum(float(xp.square(a - b).sum()) for a, b in zip(first, second, strict=True))
-    return square / sum(float(xp.square(values).sum()) for values in first)
+def _distance(first: list[tuple[str, FloatsXd]], second: list[tuple[str, FloatsXd]]) -> float:
+    pairs = [(a, b) for (_, a), (_, b) in zip(first, second, strict=True)]
+    return sum(float(((a - b) ** 2).sum()) for a, b in pairs) / sum(
+        float((a**2).sum()) for a, _ in pairs
+    )

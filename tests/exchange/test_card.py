@@ -20,6 +20,7 @@ from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.evaluation.figures import HEADLINE
 from spacy_btl.exchange.card import write_card
 from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.calibrate import calibrate
 from tests.conftest import SENTENCES, bert_pipeline, train
@@ -87,6 +88,15 @@ def carded(model, metrics, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def text(carded) -> str:
     return (carded / "README.md").read_text("utf-8")
+
+
+def test_the_card_of_an_average_names_every_loss(model, metrics):
+    nlp = spacy.load(model)
+    nlp.meta["averaged"] = [{"@losses": "first.v1"}, {"@losses": "second.v1", "gamma": 2.0}]
+    text = card_text(nlp, srsly.read_json(metrics), CardFile(**FACTS), versions={"spacy-btl": "1"})
+    (row,) = (line for line in text.splitlines() if line.startswith("| Training "))
+    losses = "loss `first.v1` and `second.v1` (`gamma = 2.0`): the mean of 2 networks' weights"
+    assert losses in row
 
 
 def test_meta_is_complete_and_its_performance_is_the_evaluations(carded, metrics):

@@ -56,6 +56,26 @@ def test_every_weight_is_the_mean(paths, averaged):
     assert moved > 20  # the networks differed
 
 
+def test_an_encoder_of_spacy_transformers_is_averaged_too(tiny_bert, tmp_path):
+    """Its shim is not ours, and passes over what it is given as averages."""
+    paths = [tmp_path / "1", tmp_path / "2"]
+    for seed, path in enumerate(paths):
+        nlp = bert_pipeline(tiny_bert)
+        nlp.remove_pipe("transformer")
+        stock = {
+            "@architectures": "spacy-transformers.TransformerModel.v3",
+            "name": str(tiny_bert),
+            "get_spans": {"@span_getters": "spacy-transformers.doc_spans.v1"},
+        }
+        nlp.add_pipe("transformer", first=True, config={"model": stock})
+        train(nlp, steps=2, seed=seed).to_disk(path)
+    average([str(path) for path in paths], tmp_path / "out")
+    first, second, mean = (state(spacy.load(path)) for path in (*paths, tmp_path / "out"))
+    name = "encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(first[name], second[name])
+    torch.testing.assert_close(mean[name], (first[name] + second[name]) / 2)
+
+
 def test_the_average_finds_what_its_networks_find(averaged):
     for text, entities in SENTENCES:
         found = [(e.start_char, e.end_char, e.label_) for e in averaged(text).ents]
@@ -76,7 +96,11 @@ def test_the_command_saves_a_pipeline_without_the_first_ones_figures(paths, tmp_
     result = RUNNER.invoke(btl, command)
     assert result.exit_code == 0, result.output
     assert "3 pipelines" in result.output
-    assert not spacy.load(tmp_path / "out").meta["performance"]
+    meta = spacy.load(tmp_path / "out").meta
+    assert not meta["performance"]
+    losses = [loss["@losses"] for loss in meta["averaged"]]
+    btl_loss = "spacy_btl.BinaryTokenLabels.v1"
+    assert losses == [btl_loss, "spacy_btl.FocalLoss.v1", btl_loss]
     assert not list(tmp_path.glob(".out-*"))
 
 
