@@ -68,9 +68,7 @@ def table() -> str:
         lines.append(f"| MACCROBAT | {recipe} | {len(result['folds'])} | {figures} |")
     demo = json.loads(DEMO.read_text("utf-8"))
     figures = " | ".join(f"{100 * demo['figures'][name]['value']:.1f}" for name in COLUMNS)
-    lines.append(
-        f"| demo notes | both averaged, our calibrator | 1 split | {figures} |"
-    )
+    lines.append(f"| demo notes | both averaged, our calibrator | 1 split | {figures} |")
     return "\n".join(lines) + "\n"
 
 
