@@ -8,6 +8,7 @@ import jinja2
 import srsly
 import typer
 
+from spacy_btl.evaluation.results import TESTED
 from spacy_btl.evaluation.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +26,9 @@ MAIN = (
     "calibrator, tau 0.15",
     "tuned on dev",
 )
+
+# The decodings of what was screened on one fold.
+SCREENED = ("arg-max", "calibrator, tau 0", "calibrator, tau 0.25")
 
 Result = dict[str, Any]
 
@@ -73,6 +77,25 @@ def table(summary: dict[str, Any], decodings: Sequence[str], arms: Sequence[str]
     return markdown_table({**summary, "results": kept})
 
 
+def points(result: Result) -> str:
+    """UAR / token macro F1 / entity micro F1 in points from the baseline, which itself is 0."""
+    if "versus_baseline" not in result:
+        return "0"
+    rows = (result["versus_baseline"][name] for name in TESTED)
+    return " / ".join(f"{100 * row['difference']:+.1f}" for row in rows)
+
+
+def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
+    """A table of points, of those of the arms that have run in one of the experiments."""
+    lines = [f"| training | {' | '.join(SCREENED)} |", f"| --- |{' ---: |' * len(SCREENED)}"]
+    for arm in arms:
+        summary = next((summary for summary in summaries if arm in arms_of(summary)), None)
+        if summary is not None:
+            cells = (points(find(summary, arm, decoding)) for decoding in SCREENED)
+            lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def arms_of(summary: dict[str, Any]) -> list[str]:
     """The arms of an experiment, in the order of its file."""
     return list(dict.fromkeys(result["arm"] for result in summary["results"]))
@@ -88,7 +111,8 @@ def page() -> str:
     )
     environment.filters |= {"percent": percent, "difference": difference}
     environment.globals |= {
-        function.__name__: function for function in (arms_of, find, folds, rarest, table)
+        function.__name__: function
+        for function in (arms_of, find, folds, points, rarest, screened, table)
     }
     data = {path.stem: srsly.read_json(path) for path in sorted(RESULTS.glob("*.json"))}
     bench = {path.stem: srsly.read_json(path) for path in sorted(BENCH.glob("*.json"))}
