@@ -20,7 +20,8 @@ from thinc.api import Config
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, prediction_name
+from spacy_btl.evaluation.counts import document_counts, save_counts
+from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, counts_name
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.average import average
@@ -35,14 +36,15 @@ RUNNING: list[subprocess.Popen[bytes]] = []
 def is_done(cell: Cell, cache: Path) -> bool:
     """Whether a cell is trained and decoded in every way."""
     folder = cache / cell.key
-    return all((folder / prediction_name(d)).is_file() for d in cell.decodings.values())
+    return all((folder / counts_name(d)).is_file() for d in cell.decodings.values())
 
 
 def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = None) -> Path:
     """Train, keep logits and cost, decode; only what is missing.
 
     cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
-        folder that ends in ".part", which the next one throws away.
+        folder that ends in ".part", which the next one throws away. A cell may come without its
+        logits, which are large: it is trained again if it is to be decoded in another way.
     gpu (int): As for `spacy train`; -1 is the CPU.
     threads (Optional[int]): CPU threads.
     RETURNS (Path): The cell's folder.
@@ -51,16 +53,19 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
     folder = cache / cell.key
     if threads:
         torch.set_num_threads(threads)
-    if not folder.exists():
+    if not (folder / _logits("test")).is_file():
         for left in cache.glob(f"{cell.key}-*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
         cost = _train(cell, part, gpu, threads)
         _keep_logits(cell, part, gpu)
         write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
+        if folder.exists():
+            folder.rename(part.with_suffix(".old.part"))
         part.rename(folder)
+        shutil.rmtree(part.with_suffix(".old.part"), ignore_errors=True)
     for decoding in cell.decodings.values():
-        if not (folder / prediction_name(decoding)).is_file():
+        if not (folder / counts_name(decoding)).is_file():
             _decode(folder, decoding)
     return folder
 
@@ -128,13 +133,13 @@ def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
     for part in PARTS:
         references = read_docs(cell.documents[part], nlp.vocab)
         docs = nlp.pipe([nlp.make_doc(doc.text) for doc in references], batch_size=16)
-        write_docs(folder / f"{part}-logits.spacy", docs)
+        write_docs(folder / _logits(part), docs)
         shutil.copyfile(cell.documents[part], folder / f"{part}.spacy")
     shutil.rmtree(folder / "pipeline" / "transformer")
 
 
 def _decode(folder: Path, decoding: Decoding) -> None:
-    """Write the predictions for the test documents by one decoding of the kept logits."""
+    """Write counts per test document by one decoding of the kept logits."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
@@ -145,10 +150,16 @@ def _decode(folder: Path, decoding: Decoding) -> None:
         tune_calibrator(calibrator, _examples(folder, "dev", nlp))
     elif decoding.map_on_dev:
         calibrator.fit_map(_examples(folder, "dev", nlp))
-    predict(nlp, _examples(folder, "test", nlp)).save(folder / prediction_name(decoding))
+    predictions = predict(nlp, _examples(folder, "test", nlp))
+    counts = document_counts(predictions)
+    save_counts(folder / counts_name(decoding), counts, predictions.classes)
 
 
 def _examples(folder: Path, part: str, nlp: Language) -> list[Example]:
-    docs: Iterable[Doc] = read_docs(folder / f"{part}-logits.spacy", nlp.vocab)
+    docs: Iterable[Doc] = read_docs(folder / _logits(part), nlp.vocab)
     references = read_docs(folder / f"{part}.spacy", nlp.vocab)
     return [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
+
+
+def _logits(part: str) -> str:
+    return f"{part}-logits.spacy"

@@ -7,12 +7,16 @@ document is exchanging two rows: nothing is scored twice.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spacy_btl.errors import CorpusError
 from spacy_btl.evaluation.predictions import Predictions
+from spacy_btl.files import write_file
 
 # Equal-width bins of confidence, from 0 to 1.
 N_BINS = 15
@@ -21,11 +25,9 @@ Weights = NDArray[np.float64]
 Counts = Mapping[str, NDArray[np.float64]]
 
 
-def document_counts(predictions: Predictions, classes: Sequence[str] | None = None) -> Counts:
-    """Count document by document.
+def document_counts(predictions: Predictions) -> Counts:
+    """Count document by document, over the C classes of the predictions; K = C - 1 are types.
 
-    classes (Optional[Sequence[str]]): The C classes of the result, `O` first, where they are to be
-        more than the predictions'; K = C - 1 of them are entity types.
     RETURNS (Dict[str, float64 [D, ...]]):
         tokens [D, 3, C]: right, gold and predicted tokens of each class.
         entities [D, 3, K]: the same of entities, right if boundaries and type are (strict).
@@ -37,17 +39,46 @@ def document_counts(predictions: Predictions, classes: Sequence[str] | None = No
         Without probabilities there is nothing of tokens' calibration, without confidence nothing
         of entities'.
     """
-    classes = classes or predictions.classes
-    ids = np.array([classes.index(label) for label in predictions.classes])
-    counts = {
-        "tokens": _token_counts(predictions, ids, len(classes)),
-        **_entity_counts(predictions, ids - 1, len(classes) - 1),
-    }
+    counts = {"tokens": _token_counts(predictions), **_entity_counts(predictions)}
     if predictions.probabilities is not None:
         counts |= _token_calibration(predictions, predictions.probabilities)
     if not np.isnan(predictions.confidence).all():
         counts |= _entity_calibration(predictions)
     return counts
+
+
+def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Counts:
+    """The same counts over more classes, of which they have nothing.
+
+    classes, wider (Sequence[str]): Those of the counts and of the result, `O` first in both.
+    """
+    columns = np.array([wider.index(label) for label in classes])
+    new = dict(counts)
+    for name in ("tokens", "entities", "overlaps"):
+        first = 0 if name == "tokens" else 1  # `O` is no entity
+        new[name] = np.zeros((*counts[name].shape[:-1], len(wider) - first))
+        new[name][..., columns[first:] - first] = counts[name]
+    return new
+
+
+def save_counts(path: Path, counts: Counts, classes: Sequence[str]) -> None:
+    """Write an npz file, whole or not at all. RAISES: FileError, if it cannot be written."""
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, classes=np.array(classes), **counts)
+    write_file(path, buffer.getvalue())
+
+
+def load_counts(path: Path) -> tuple[Counts, tuple[str, ...]]:
+    """Read counts and their classes. RAISES: CorpusError, for a file that is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            counts = dict(file)
+        classes = tuple(counts.pop("classes").tolist())
+        if counts["tokens"].shape[2] != len(classes):
+            raise ValueError("other classes")
+        return counts, classes
+    except Exception as error:  # a damaged file can fail in any of zipfile, zlib and numpy
+        raise CorpusError(f"{path}: not a file of counts, or a damaged one.") from error
 
 
 def weighted(counts: Counts, weights: Weights) -> Counts:
@@ -96,26 +127,25 @@ def token_counts(
     return np.stack([np.bincount(labels, minlength=n) for labels in counted]).astype(float)
 
 
-def _token_counts(predictions: Predictions, ids: NDArray[Any], n: int) -> NDArray[np.float64]:
+def _token_counts(predictions: Predictions) -> NDArray[np.float64]:
+    n = len(predictions.classes)
     cells = predictions.token_docs.astype("int64") * n
-    gold, predicted = cells + ids[predictions.gold], cells + ids[predictions.predicted]
+    gold, predicted = cells + predictions.gold, cells + predictions.predicted
     counts = token_counts(gold, predicted, predictions.n_docs * n)
     return counts.reshape(3, predictions.n_docs, n).swapaxes(0, 1)
 
 
-def _entity_counts(
-    predictions: Predictions, ids: NDArray[Any], n: int
-) -> dict[str, NDArray[np.float64]]:
+def _entity_counts(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
     gold, predicted = predictions.gold_ents, predictions.predicted_ents
-    shape = (predictions.n_docs, n)
+    shape = (predictions.n_docs, len(predictions.classes) - 1)
     tables = [
-        _table(ents["doc"], ids[ents["label"]], shape)
+        _table(ents["doc"], ents["label"] - 1, shape)
         for ents in (predicted[strictly_right(predictions)], gold, predicted)
     ]
     overlaps = np.zeros(shape)
     spans, predicted_spans = _spans(gold), _spans(predicted)
     for doc, label in spans.keys() & predicted_spans.keys():
-        overlaps[doc, ids[label]] = _credit(spans[doc, label], predicted_spans[doc, label])
+        overlaps[doc, label - 1] = _credit(spans[doc, label], predicted_spans[doc, label])
     return {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
 
 

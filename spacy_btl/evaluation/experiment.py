@@ -250,6 +250,6 @@ def _hash(made_of: Any) -> str:
     return hashlib.sha256(json.dumps(made_of).encode("utf-8")).hexdigest()[:16]
 
 
-def prediction_name(decoding: Decoding) -> str:
-    """The file of a cell's predictions by a decoding."""
-    return f"predictions-{_hash(decoding.model_dump(exclude_defaults=True))}.npz"
+def counts_name(decoding: Decoding) -> str:
+    """The file of the counts per test document of a cell by a decoding."""
+    return f"counts-{_hash(decoding.model_dump(exclude_defaults=True))}.npz"

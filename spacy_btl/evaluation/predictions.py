@@ -6,8 +6,6 @@ and those of two pipelines compared document by document.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.errors import CorpusError, PipelineError
-from spacy_btl.files import write_file
+from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import gold_tags, token_types
@@ -57,25 +54,6 @@ class Predictions:
     gold_ents: NDArray[Any]
     predicted_ents: NDArray[Any]
     confidence: NDArray[np.float64]
-
-    def save(self, path: Path) -> None:
-        """Write an npz file, whole or not at all. RAISES: FileError, if it cannot be written."""
-        present = {name: value for name, value in vars(self).items() if value is not None}
-        buffer = BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **present)
-        write_file(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> "Predictions":
-        """Read an npz file. RAISES: CorpusError, for one that is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values: dict[str, Any] = {"probabilities": None, "prior": None, **file}
-            values["classes"] = tuple(values["classes"].tolist())
-            values["n_docs"] = int(values["n_docs"])
-            return cls(**values)
-        except Exception as error:  # a damaged file can fail in any of zipfile, zlib and numpy
-            raise CorpusError(f"{path}: not a file of predictions, or a damaged one.") from error
 
 
 class _Row(NamedTuple):

@@ -10,11 +10,10 @@ import numpy as np
 import srsly
 
 from spacy_btl.evaluation.cells import COST, is_done
-from spacy_btl.evaluation.counts import Counts, document_counts, weighted
-from spacy_btl.evaluation.experiment import Cell, Experiment, prediction_name
+from spacy_btl.evaluation.counts import Counts, load_counts, weighted, widened
+from spacy_btl.evaluation.experiment import Cell, Experiment, counts_name
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import bootstrap
-from spacy_btl.evaluation.predictions import Predictions
 from spacy_btl.evaluation.significance import compare_counts, holm
 
 # What every arm is tested in against the baseline.
@@ -104,18 +103,16 @@ def _are_done(cells: Sequence[Cell], decoding: str, cache: Path) -> bool:
 
 
 def _file(cell: Cell, decoding: str, cache: Path) -> Path:
-    return cache / cell.key / prediction_name(cell.decodings[decoding])
+    return cache / cell.key / counts_name(cell.decodings[decoding])
 
 
 def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, tuple[str, ...]]:
     """The counts of the documents of all folds, means over the seeds; and the classes."""
-    parts = {
-        (cell.seed, cell.fold): Predictions.load(_file(cell, decoding, cache)) for cell in cells
-    }
-    classes = ("O", *sorted(set().union(*(part.classes for part in parts.values())) - {"O"}))
+    parts = {(cell.seed, cell.fold): load_counts(_file(cell, decoding, cache)) for cell in cells}
+    classes = ("O", *sorted(set().union(*(known for _, known in parts.values())) - {"O"}))
     seeds = sorted({seed for seed, _ in parts})
     folds = sorted({fold for _, fold in parts})
-    per_seed = [[document_counts(parts[seed, fold], classes) for fold in folds] for seed in seeds]
+    per_seed = [[widened(*parts[seed, fold], classes) for fold in folds] for seed in seeds]
     # What a fold without an entity has no counts of is left out.
     names = set.intersection(*(set(counts) for per_fold in per_seed for counts in per_fold))
     stacked = [

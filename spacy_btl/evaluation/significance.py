@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spacy_btl.errors import BtlError, PipelineError
-from spacy_btl.evaluation.counts import Counts, Weights, document_counts, total, weighted
+from spacy_btl.evaluation.counts import Counts, Weights, document_counts, total, weighted, widened
 from spacy_btl.evaluation.figures import Figures, figures
 from spacy_btl.evaluation.intervals import BATCH, bootstrap
 from spacy_btl.evaluation.predictions import Predictions
@@ -36,9 +36,8 @@ def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, d
     """
     _refuse_other_gold(ours, theirs)
     classes = ("O", *sorted({*ours.classes, *theirs.classes} - {"O"}))
-    rows = compare_counts(
-        document_counts(ours, classes), document_counts(theirs, classes), seed=seed
-    )
+    a, b = (widened(document_counts(which), which.classes, classes) for which in (ours, theirs))
+    rows = compare_counts(a, b, seed=seed)
     for row, p_holm in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
         row["p_holm"] = p_holm
     return rows

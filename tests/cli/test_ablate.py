@@ -1,10 +1,12 @@
 """The whole command on a tiny BERT: its results, and what a kill costs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import spacy
@@ -14,8 +16,9 @@ from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
 from spacy_btl.evaluation import cells
-from spacy_btl.evaluation.experiment import plan, read_experiment
-from spacy_btl.evaluation.predictions import Predictions, predict
+from spacy_btl.evaluation.counts import document_counts, load_counts
+from spacy_btl.evaluation.experiment import Decoding, plan, read_experiment
+from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
 from spacy_btl.pipeline.average import average
@@ -134,12 +137,40 @@ def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     nlp = spacy.load(folder / "by-hand" / "model-last")
-    by_hand = predict(nlp, Corpus(cell.documents["test"])(nlp))
-    files = (folder / "cells" / cell.key).glob("predictions-*.npz")
-    kept = [Predictions.load(path) for path in files]
-    errors = [abs(each.probabilities - by_hand.probabilities).max() for each in kept]
-    assert min(errors) < 1e-4  # arg-max
-    assert max(errors) > 1e-3  # kNN
+    by_hand = document_counts(predict(nlp, Corpus(cell.documents["test"])(nlp)))
+    files = (folder / "cells" / cell.key).glob("counts-*.npz")
+    kept = [load_counts(path)[0] for path in files]
+    errors = [abs(each["token_losses"] - by_hand["token_losses"]).max() for each in kept]
+    assert min(errors) < 1e-3  # arg-max
+    assert max(errors) > 1e-2  # kNN
+    closest = kept[errors.index(min(errors))]
+    assert (closest["tokens"] == by_hand["tokens"]).all()
+    assert (closest["entities"] == by_hand["entities"]).all()
+
+
+def test_a_cell_without_its_logits_is_summed_up_and_trained_again_for_a_new_decoding(
+    finished, tmp_path
+):
+    """As cells come from another machine: their counts and cost alone."""
+    file, folder, _, _ = finished
+    here = tmp_path / "cells"
+    shutil.copytree(
+        folder / "cells", here, ignore=shutil.ignore_patterns("*logits.spacy", "pipeline", "*.cfg")
+    )
+    experiment = read_experiment(file)
+    planned = plan(experiment, here)
+    made = birth(here)
+    assert RUNNER.invoke(btl, arguments(file, tmp_path)).exit_code == 0
+    assert birth(here) == made
+    expected = srsly.read_json(folder / "results" / "experiment.json")
+    assert srsly.read_json(tmp_path / "results" / "experiment.json") == expected
+
+    cell = next(cell for cell in planned if cell.arm == "BTL")
+    more = {**cell.decodings, "transitions": Decoding(calibrator={"mix": 0, "transitions": 0.2})}
+    cells.run_cell(replace(cell, decodings=more), here)
+    assert {key for key in made if birth(here)[key] != made[key]} == {cell.key}
+    assert len(list((here / cell.key).glob("counts-*.npz"))) == 2
+    assert not list(here.glob("*.part"))
 
 
 def test_an_averaged_arm_is_the_mean_of_its_networks(finished, tmp_path, monkeypatch):

@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spacy_btl.evaluation.counts import N_BINS, document_counts, strictly_right, total, weighted
+from spacy_btl.errors import CorpusError
+from spacy_btl.evaluation.counts import (
+    N_BINS,
+    document_counts,
+    load_counts,
+    save_counts,
+    strictly_right,
+    total,
+    weighted,
+    widened,
+)
 from spacy_btl.evaluation.predictions import ENTITY, pool
 from tests.evaluation.made_up import CLASSES, one_document, predictions_of, random_predictions
 
@@ -110,7 +120,8 @@ def test_a_weighted_sum_is_the_count_of_documents_taken_so_often():
 def test_more_classes_widen_the_counts_and_change_none():
     predictions = random_predictions(3)
     wider = ("O", "Aim", *CLASSES[1:], "Zone")
-    counts, wide = document_counts(predictions), document_counts(predictions, wider)
+    counts = document_counts(predictions)
+    wide = widened(counts, CLASSES, wider)
     columns = [wider.index(label) for label in CLASSES]
     assert wide["tokens"].shape == (3, 3, 6)
     assert (wide["tokens"][..., columns] == counts["tokens"]).all()
@@ -126,3 +137,30 @@ def test_a_pipeline_may_predict_nothing():
     counts = document_counts(predictions)
     assert counts["entities"].tolist() == [[[0], [1], [0]]]
     assert predictions.predicted_ents.dtype == ENTITY
+
+
+@pytest.mark.parametrize(
+    "predictions", [random_predictions(), predictions_of([(["O", "O"], ["O", "O"])])]
+)
+def test_a_file_keeps_all(predictions, tmp_path):
+    counts = document_counts(predictions)
+    save_counts(tmp_path / "c.npz", counts, predictions.classes)
+    found, classes = load_counts(tmp_path / "c.npz")
+    assert classes == predictions.classes
+    assert found.keys() == counts.keys()
+    for name, values in counts.items():
+        assert (found[name] == values).all()
+    assert list(tmp_path.iterdir()) == [tmp_path / "c.npz"]
+
+
+def test_damaged_files_are_a_clear_error(tmp_path):
+    predictions = random_predictions()
+    save_counts(tmp_path / "c.npz", document_counts(predictions), predictions.classes)
+    save_counts(tmp_path / "classes.npz", document_counts(predictions), ["O"])
+    whole = (tmp_path / "c.npz").read_bytes()
+    np.savez(tmp_path / "other.npz", classes=np.array(["O"]))
+    (tmp_path / "cut.npz").write_bytes(whole[:-40])
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("gone", "cut", "text", "other", "classes"):
+        with pytest.raises(CorpusError, match=f"{name}.npz: not a file of counts"):
+            load_counts(tmp_path / f"{name}.npz")

@@ -1,4 +1,4 @@
-"""What is read from a pipeline, kept in a file, and pooled."""
+"""What is read from a pipeline, and pooled."""
 
 from dataclasses import fields, replace
 
@@ -9,7 +9,7 @@ from scipy.special import softmax
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.predictions import Predictions, pool, predict
 from tests.conftest import bert_pipeline, make_examples, train
 from tests.evaluation.made_up import predictions_of, random_predictions, tagger
@@ -114,26 +114,6 @@ def test_docs_are_left_as_they_were(trained):
 def test_no_document_is_an_error(trained):
     with pytest.raises(PipelineError, match="nothing to score"):
         predict(trained, [])
-
-
-@pytest.mark.parametrize(
-    "predictions", [random_predictions(), predictions_of([(["O", "O"], ["O", "O"])])]
-)
-def test_a_file_keeps_all(predictions, tmp_path):
-    predictions.save(tmp_path / "p.npz")
-    assert equal(Predictions.load(tmp_path / "p.npz"), predictions)
-    assert list(tmp_path.iterdir()) == [tmp_path / "p.npz"]
-
-
-def test_damaged_files_are_a_clear_error(tmp_path):
-    random_predictions().save(tmp_path / "p.npz")
-    whole = (tmp_path / "p.npz").read_bytes()
-    np.savez(tmp_path / "other.npz", classes=np.array(["O"]))
-    (tmp_path / "cut.npz").write_bytes(whole[:-40])
-    (tmp_path / "text.npz").write_text("no archive")
-    for name in ("gone", "cut", "text", "other"):
-        with pytest.raises(CorpusError, match=f"{name}.npz: not a file of predictions"):
-            Predictions.load(tmp_path / f"{name}.npz")
 
 
 def test_pooled_folds_keep_their_classes_by_name():
