@@ -15,10 +15,10 @@ def average_cli(
     models: list[str] = typer.Argument(..., help="Trained pipelines: folders or package names"),
     output: Path = typer.Argument(..., help="The folder to save their average in"),
 ) -> None:
-    """Average the weights of pipelines that were trained from one encoder.
+    """Average the weights of several trained pipelines.
 
-    The result is as fast as one of them, and mostly better than each. Average pipelines that are
-    trained and not calibrated yet; then calibrate the result.
+    They must have begun from one encoder. The result is as fast as one of them, and mostly better
+    than each. Average pipelines that are not calibrated yet; then calibrate the result.
     """
     from spacy_btl.pipeline.average import average
 
