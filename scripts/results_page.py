@@ -28,7 +28,7 @@ MAIN = (
 )
 
 # The decodings of what was screened on one fold.
-SCREENED = ("arg-max", "calibrator, tau 0", "calibrator, tau 0.25")
+SCREENED = ("arg-max", "kNN", "calibrator, tau 0", "calibrator, tau 0.25")
 
 Result = dict[str, Any]
 
@@ -91,7 +91,8 @@ def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
     for arm in arms:
         summary = next((summary for summary in summaries if arm in arms_of(summary)), None)
         if summary is not None:
-            cells = (points(find(summary, arm, decoding)) for decoding in SCREENED)
+            found = {r["decoding"]: points(r) for r in summary["results"] if r["arm"] == arm}
+            cells = (found.get(decoding, "") for decoding in SCREENED)
             lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
