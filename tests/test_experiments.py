@@ -1,5 +1,6 @@
 """Our experiment files: every arm can be planned, and its loss, batcher and corpus can be made."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,10 @@ def test_every_document_is_tested_once_and_never_where_it_was_trained(file):
     for fold in folds:
         parts = [set(names) for names in fold.values()]
         assert sum(map(len, parts)) == len(set.union(*parts)) == len(tested)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_the_patch_of_the_layers_fits_the_package():
+    command = ["git", "apply", "--check", "experiments/layers.patch"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,10 +1,7 @@
 """Running the cells of an experiment: train, keep the logits, decode. What is done stays done."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -25,12 +22,12 @@ from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, counts_name
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.average import average
+from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.pipeline.training import spacy_train
 from spacy_btl.pipeline.tune import tune_calibrator
 
 COST = "cost.json"
-# The training that this process waits for: it must not outlive it.
-RUNNING: list[subprocess.Popen[bytes]] = []
 
 
 def is_done(cell: Cell, cache: Path) -> bool:
@@ -66,7 +63,7 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
         shutil.rmtree(part.with_suffix(".old.part"), ignore_errors=True)
     for decoding in cell.decodings.values():
         if not (folder / counts_name(decoding)).is_file():
-            _decode(folder, decoding)
+            _decode(folder, decoding, gpu, threads)
     return folder
 
 
@@ -104,24 +101,13 @@ def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str,
 
 def _train_network(cell: Cell, config: Config, folder: Path, gpu: int, threads: int | None) -> int:
     """Run `spacy train`; its pipeline is FOLDER/model-last. RETURNS: its peak of memory, in MiB."""
-    file = folder.with_suffix(".cfg")
+    file, log = folder.with_suffix(".cfg"), folder.with_suffix(".log")
     config.to_disk(file)
-    paths = {f"--paths.{part}": str(cell.documents[part]) for part in ("train", "dev")}
-    command = [sys.executable, "-m", "spacy", "train", str(file)]
-    command += ["--output", str(folder), "--gpu-id", str(gpu)]
-    command += [word for pair in paths.items() for word in pair]
-    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
-    with folder.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        RUNNING[:] = [process]
-        _, status, usage = os.wait4(process.pid, 0)  # for the child's own peak of memory
-        RUNNING.clear()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise PipelineError(
-            f"The training of '{cell.name}' failed: {folder.with_suffix('.log')} says why."
-        )
-    return round(usage.ru_maxrss / 1024)
+    paths = {part: cell.documents[part] for part in ("train", "dev")}
+    went_well, peak = spacy_train(file, folder, log, paths=paths, gpu=gpu, threads=threads)
+    if not went_well:
+        raise PipelineError(f"The training of '{cell.name}' failed: {log} says why.")
+    return peak
 
 
 def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
@@ -138,13 +124,18 @@ def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
     shutil.rmtree(folder / "pipeline" / "transformer")
 
 
-def _decode(folder: Path, decoding: Decoding) -> None:
+def _decode(folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
     """Write counts per test document by one decoding of the kept logits."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
     nlp.disable_pipe("ner")  # its logits are on the docs
-    if calibrator.store is None or decoding.tune:
+    if decoding.fit_on == "crossfit":
+        how = CrossFit(folder / "network-0.cfg", {}, gpu=gpu, threads=threads)
+        fit_crossfit(
+            calibrator, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit"
+        )
+    elif calibrator.store is None or decoding.tune:
         calibrator.fit(_examples(folder, decoding.fit_on, nlp))
     if decoding.tune:
         tune_calibrator(calibrator, _examples(folder, "dev", nlp))

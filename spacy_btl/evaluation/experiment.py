@@ -31,14 +31,15 @@ class Decoding(_Strict):
     """How entities are read from the logits of a trained network.
 
     calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {mix: 0}, the default, is arg-max.
-    fit_on (str): The documents of its store: "train" or "dev".
+    fit_on (str): The documents of its store: "train" or "dev"; or "crossfit", the training
+        documents and the maps too, by networks that did not train on what they read.
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
     tune (bool): Whether `mix`, `tau` and `transitions` are chosen on the dev documents, as
         `python -m spacy btl tune` does. Then the maps are fitted too.
     """
 
     calibrator: dict[str, Any] = {"mix": 0.0}
-    fit_on: Literal["train", "dev"] = "train"
+    fit_on: Literal["train", "dev", "crossfit"] = "train"
     map_on_dev: bool = False
     tune: bool = False
 
@@ -128,6 +129,12 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         unknown = set(arm.decodings) - set(experiment.decodings)
         if unknown:
             raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
+        crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
+        if crossfit and len(arm.average) > 1:
+            raise FileError(
+                f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot read it: "
+                "cross-fitting trains one network for each of its folds."
+            )
         if arm.train_share not in SHARES:
             raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
         if not set(arm.folds or ()) <= set(range(experiment.folds)):

@@ -16,8 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from spacy_btl.evaluation.cells import RUNNING, is_done, run_cell
+from spacy_btl.evaluation.cells import is_done, run_cell
 from spacy_btl.evaluation.experiment import Cell
+from spacy_btl.pipeline.training import RUNNING
 
 
 def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int = -1) -> None:

@@ -8,8 +8,6 @@ logits is more like the notes to come than one of the training documents.
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import compress
@@ -38,6 +36,7 @@ from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.held_out import HeldOut, concatenate, read_held_out
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipeline.labelled_logits import find_ner
+from spacy_btl.pipeline.training import spacy_train
 
 HELD_OUT = "held-out.safetensors"
 
@@ -51,6 +50,7 @@ class CrossFit:
     folds (int): How many networks; at least 2.
     seed (int): Decides the folds. That of the training is the config's.
     gpu (int): As for `spacy train`; -1 is the CPU.
+    threads (Optional[int]): CPU threads of the training.
     """
 
     config: Path
@@ -58,6 +58,7 @@ class CrossFit:
     folds: int = 3
     seed: int = 0
     gpu: int = -1
+    threads: int | None = None
 
 
 def fit_crossfit(
@@ -100,7 +101,7 @@ def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[Hel
     _start_or_go_on(work, json.dumps([*made_of, folds.tolist()]))
     for fold in range(how.folds):
         if not (work / f"fold-{fold}" / HELD_OUT).is_file():
-            _run_fold(docs, folds == fold, config, ner, how.gpu, work / f"fold-{fold}")
+            _run_fold(docs, folds == fold, config, ner, how, work / f"fold-{fold}")
     return [_load(work / f"fold-{fold}" / HELD_OUT) for fold in range(how.folds)]
 
 
@@ -133,7 +134,7 @@ def _run_fold(
     read: NDArray[np.bool_],
     config: Config,
     ner: BtlNer,
-    gpu: int,
+    how: CrossFit,
     folder: Path,
 ) -> None:
     """Train on the docs that are not to be read, read the others, keep what was read."""
@@ -142,7 +143,7 @@ def _run_fold(
     write_docs(part / "train.spacy", compress(docs, ~read))
     write_docs(part / "read.spacy", compress(docs, read))
     write_file(folder.parent / "labels.json", json.dumps(ner.labels).encode("utf-8"))
-    _train(config, part, gpu)
+    _train(config, part, how)
     nlp = load_pipeline(str(part / "model-last"))
     fold_ner = find_ner(nlp, ner.name, reader="cross-fitting")
     corpus = part / "read.spacy"
@@ -156,19 +157,17 @@ def _run_fold(
     part.rename(folder)
 
 
-def _train(config: Config, folder: Path, gpu: int) -> None:
+def _train(config: Config, folder: Path, how: CrossFit) -> None:
     """Run `spacy train` on FOLDER/train.spacy."""
-    config.to_disk(folder / "config.cfg", interpolate=False)
-    train = str(folder / "train.spacy")
-    command = [sys.executable, "-m", "spacy", "train", str(folder / "config.cfg")]
-    command += ["--output", str(folder), "--gpu-id", str(gpu), "--paths.train", train]
+    file, log = folder / "config.cfg", folder / "train.log"
+    config.to_disk(file, interpolate=False)
+    paths = {"train": folder / "train.spacy"}
     if not config.get("paths", {}).get("dev"):
-        command += ["--paths.dev", train]  # spaCy wants something to score, and nothing is chosen
-    with (folder / "train.log").open("wb") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, check=False)
-    if done.returncode:
+        paths["dev"] = paths["train"]  # spaCy wants something to score, and nothing is chosen
+    went_well, _ = spacy_train(file, folder, log, paths=paths, gpu=how.gpu, threads=how.threads)
+    if not went_well:
         raise PipelineError(
-            f"The training of a fold failed: {folder / 'train.log'} says why. The finished folds "
+            f"The training of a fold failed: {log} says why. The finished folds "
             "are kept: run the command again to go on from there."
         )
 

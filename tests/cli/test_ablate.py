@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 from spacy_btl.cli import btl
 from spacy_btl.evaluation import cells
 from spacy_btl.evaluation.counts import document_counts, load_counts
-from spacy_btl.evaluation.experiment import Decoding, plan, read_experiment
+from spacy_btl.evaluation.experiment import Decoding, counts_name, plan, read_experiment
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
 from spacy_btl.pipeline.average import average
+from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.pipeline.crossfit import CrossFit
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()
@@ -171,6 +173,37 @@ def test_a_cell_without_its_logits_is_summed_up_and_trained_again_for_a_new_deco
     assert {key for key in made if birth(here)[key] != made[key]} == {cell.key}
     assert len(list((here / cell.key).glob("counts-*.npz"))) == 2
     assert not list(here.glob("*.part"))
+
+
+def test_a_cross_fitted_decoding_is_that_of_the_calibrate_command(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "cells", tmp_path / "cells")
+    planned = plan(read_experiment(file), tmp_path / "cells")
+    cell = next(cell for cell in planned if cell.arm == "ATL")
+    settings = {"mix": 1, "n_neighbors": 3}
+    decoding = Decoding(calibrator=settings, fit_on="crossfit")
+    made = birth(tmp_path / "cells")
+    cells.run_cell(replace(cell, decodings={"cross-fitted": decoding}), tmp_path / "cells")
+    assert birth(tmp_path / "cells") == made
+    found, _ = load_counts(tmp_path / "cells" / cell.key / counts_name(decoding))
+
+    config = tmp_path / "cells" / cell.key / "network-0.cfg"
+    trained = tmp_path / "by-hand"
+    command = [sys.executable, "-m", "spacy", "train", str(config), "--output", str(trained)]
+    paths = [f"--paths.{part}={cell.documents[part]}" for part in ("train", "dev")]
+    subprocess.run([*command, *paths], check=True, capture_output=True)
+    nlp = calibrate(
+        str(trained / "model-last"),
+        cell.documents["train"],
+        tmp_path / "calibrated",
+        settings=settings,
+        crossfit=CrossFit(config, {}),
+    )
+    by_hand = document_counts(predict(nlp, Corpus(cell.documents["test"])(nlp)))
+    assert abs(found["token_losses"] - by_hand["token_losses"]).max() < 1e-3
+    others = (tmp_path / "cells" / cell.key).glob("counts-*.npz")
+    kept = [load_counts(path)[0]["token_losses"] for path in others]
+    assert sum(abs(each - by_hand["token_losses"]).max() < 1e-3 for each in kept) == 1
 
 
 def test_an_averaged_arm_is_the_mean_of_its_networks(finished, tmp_path, monkeypatch):

@@ -76,6 +76,13 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
         ({"arms": {"ATL": {"decodings": ["magic"]}}}, "magic"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "folds": [5]}}}, "5"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "average": []}}}, "average"),
+        (
+            {
+                "decodings": {"arg-max": {}, "cross-fitted": {"fit_on": "crossfit"}},
+                "arms": {"ATL": {"decodings": ["arg-max", "cross-fitted"], "average": [{}, {}]}},
+            },
+            "'ATL' averages networks, so 'cross-fitted'",
+        ),
     ],
 )
 def test_a_flawed_file_is_refused(experiment_file, changes, message):

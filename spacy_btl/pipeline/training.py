@@ -1,0 +1,41 @@
+"""Running `spacy train` in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+# The training that this process waits for: it must not outlive it.
+RUNNING: list[subprocess.Popen[bytes]] = []
+
+
+def spacy_train(
+    config: Path,
+    output: Path,
+    log: Path,
+    *,
+    paths: Mapping[str, Path],
+    gpu: int = -1,
+    threads: int | None = None,
+) -> tuple[bool, int]:
+    """Run `spacy train`, and wait for it.
+
+    output (Path): The folder of its pipelines, `model-last` among them.
+    log (Path): What it prints.
+    paths (Mapping[str, Path]): The `paths` of the config to replace: "train" and the like.
+    gpu (int): As for `spacy train`; -1 is the CPU.
+    threads (Optional[int]): CPU threads.
+    RETURNS (Tuple[bool, int]): Whether it went well, and its peak of memory, in MiB.
+    """
+    command = [sys.executable, "-m", "spacy", "train", str(config)]
+    command += ["--output", str(output), "--gpu-id", str(gpu)]
+    command += [word for name, path in paths.items() for word in (f"--paths.{name}", str(path))]
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
+        RUNNING[:] = [process]
+        _, status, usage = os.wait4(process.pid, 0)  # for the child's own peak of memory
+        RUNNING.clear()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode == 0, round(usage.ru_maxrss / 1024)
