@@ -26,7 +26,8 @@ def spacy_train(
     paths (Mapping[str, Path]): The `paths` of the config to replace: "train" and the like.
     gpu (int): As for `spacy train`; -1 is the CPU.
     threads (Optional[int]): CPU threads.
-    RETURNS (Tuple[bool, int]): Whether it went well, and its peak of memory, in MiB.
+    RETURNS (Tuple[bool, int]): Whether it went well, and its peak of memory in MiB, or 0 on
+        Windows, which does not tell it.
     """
     command = [sys.executable, "-m", "spacy", "train", str(config)]
     command += ["--output", str(output), "--gpu-id", str(gpu)]
@@ -35,7 +36,21 @@ def spacy_train(
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
         RUNNING[:] = [process]
-        _, status, usage = os.wait4(process.pid, 0)  # for the child's own peak of memory
-        RUNNING.clear()
+        try:
+            peak = _wait(process)
+        except BaseException:  # an interrupt, of this process alone
+            process.kill()
+            raise
+        finally:
+            RUNNING.clear()
+    return process.returncode == 0, peak
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process. RETURNS: The peak of its memory, in MiB, or 0."""
+    if not hasattr(os, "wait4"):
+        process.wait()
+        return 0
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode == 0, round(usage.ru_maxrss / 1024)
+    return round(usage.ru_maxrss / 1024)
