@@ -11,6 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import srsly
+import torch
 from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import xp2torch
 from thinc.types import FloatsXd
@@ -46,8 +47,12 @@ class CheckedShim(HFShim):
         RAISES: PipelineError, for one that is damaged or that saving cannot have written.
         """
         try:
-            _check_tokenizer(srsly.msgpack_loads(bytes_data)["tokenizer"])
-            return super().from_bytes(bytes_data)
+            saved = srsly.msgpack_loads(bytes_data)
+            _check_tokenizer(saved["tokenizer"])
+            super().from_bytes(bytes_data)
+            if "layer_norm_eps" in saved["config"]:
+                _set_epsilon(self._model, saved["config"]["layer_norm_eps"])
+            return self
         except PipelineError:
             raise
         except Exception as error:  # msgpack, json, torch and transformers each have their own
@@ -55,6 +60,15 @@ class CheckedShim(HFShim):
                 "The saved encoder cannot be loaded: it is damaged, holds more than weights, or is "
                 f"of another version of transformers ({type(error).__name__}). Train it again."
             ) from error
+
+
+def _set_epsilon(encoder: Any, epsilon: float) -> None:
+    """Give the layer norms their epsilon back: BERT's, 1e-12, is 0 in what srsly writes as JSON, and
+    spacy-transformers builds the encoder from that."""
+    encoder.config.layer_norm_eps = epsilon
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = epsilon
 
 
 def _check_tokenizer(files: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from spacy.language import Language
 from spacy_transformers.layers.hf_shim import HFShim
 
 from spacy_btl.errors import PipelineError
@@ -131,6 +132,15 @@ def test_a_saved_encoder_that_nobody_touched_is_loaded(trained, trained_path, tm
     change(tmp_path / "model" / "transformer" / "model", lambda encoder: None)
     loaded = spacy.load(tmp_path / "model")
     assert (loaded(TEXT)._.token_logits == trained(TEXT)._.token_logits).all()
+
+
+def test_the_layer_norms_of_a_loaded_encoder_are_those_that_were_trained(trained, trained_path):
+    def epsilons(nlp: Language) -> set[float]:
+        encoder = nlp.get_pipe("transformer").model.transformer
+        norms = [m.eps for m in encoder.modules() if isinstance(m, torch.nn.LayerNorm)]
+        return {*norms, encoder.config.layer_norm_eps}
+
+    assert epsilons(trained) == epsilons(spacy.load(trained_path)) == {1e-12}
 
 
 def test_averaged_weights_reach_the_encoder(tiny_bert: Path):
