@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import srsly
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,3 +16,20 @@ def test_the_page_is_made_from_the_result_files(name):
         pytest.skip("no result file: `make bench` writes it")
     make = runpy.run_path(str(ROOT / "scripts" / f"{name}_page.py"))["page"]
     assert make() == page.read_text("utf-8")
+
+
+def test_the_tutorials_have_the_figures_of_the_demo():
+    demo = srsly.read_json(ROOT / "docs" / "results" / "demo.json")
+    report = (ROOT / "docs" / "tutorials" / "report.md").read_text("utf-8")
+    for name in ("entity_micro_p", "entity_micro_r", "entity_micro_f", "partial_micro_f"):
+        assert f"{100 * demo['figures'][name]['value']:.1f}" in report, name
+    for end in ("low", "high"):
+        assert f"{100 * demo['figures']['entity_micro_f'][end]:.1f}" in report
+    assert f"an F1 of {100 * demo['types']['Family_history']['f']['value']:.0f}%" in report
+    ece = f"{100 * demo['figures']['entity_ece']['value']:.1f} points"
+    assert ece in report
+    assert ece in (ROOT / "docs" / "tutorials" / "calibrator.md").read_text("utf-8")
+    page = (ROOT / "docs" / "tutorials" / "operating_point.md").read_text("utf-8")
+    points = [p for p in demo["curve"] if p["tau"] in (-0.5, 0.0, 0.2, 0.5, 1.0, 1.5)]
+    for name in ("uar", "token_macro_f"):
+        assert " | ".join(f"{100 * p[name]:.1f}" for p in points) in page, name

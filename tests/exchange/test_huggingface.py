@@ -13,7 +13,7 @@ from spacy_btl.exchange.huggingface import export_hf, import_hf
 from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.tags import TagScheme
-from tests.conftest import SENTENCES, bert_pipeline, train
+from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
 
 TEXT = SENTENCES[0][0]
 
@@ -60,6 +60,17 @@ def test_logits_of_the_checkpoint_are_ours(pipeline_path, checkpoint):
     np.testing.assert_allclose(
         token_logits(doc, logits, offsets), doc._.token_logits, rtol=0, atol=1e-5
     )
+
+
+def test_another_training_starts_from_its_encoder(pipeline_path, checkpoint):
+    trained = spacy.load(pipeline_path)
+    nlp = bert_pipeline(checkpoint)
+    nlp.initialize(lambda: make_examples(nlp))
+    before, after = (
+        p.get_pipe("transformer").model.transformer.state_dict() for p in (trained, nlp)
+    )
+    for name in before.keys() - {"pooler.dense.weight", "pooler.dense.bias"}:  # nothing uses it
+        assert torch.equal(before[name], after[name]), name
 
 
 def test_it_runs_in_a_pipeline_of_transformers(pipeline_path, checkpoint):
