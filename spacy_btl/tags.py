@@ -52,21 +52,24 @@ class TagScheme:
         width = 1 if self.scheme == "IO" else 2
         return np.concatenate([[0], np.repeat(np.arange(1, len(self.types) + 1), width)])
 
-    def encode(self, example: Example) -> NDArray[np.int64]:
+    def encode(self, example: Example, *, strict: bool = True) -> NDArray[np.int64]:
         """Read the gold tags of an example, aligned to the tokens of its predicted doc.
 
+        strict (bool): Whether an entity type that is not among `types` is an error; otherwise its
+            tokens are MISSING.
         RETURNS (int64 [T]): Tag ids; MISSING where the annotation is missing or does not align,
             and for white space, which belongs to no class.
-        RAISES: PipelineError, for an entity type that is not among `types`.
+        RAISES: PipelineError, for an entity type that is not among `types`, if strict.
         """
         gold = gold_tags(example, self.scheme)
         unknown = set(gold) - set(self._ids) - {None}
-        if unknown:
+        if unknown and strict:
             raise PipelineError(
                 f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
                 "does not know. Initialize the pipe on a corpus that has it, or leave it out."
             )
-        return np.array([MISSING if tag is None else self._ids[tag] for tag in gold], dtype="int64")
+        ids = [MISSING if tag is None else self._ids.get(tag, MISSING) for tag in gold]
+        return np.array(ids, dtype="int64")
 
     def decode(self, doc: Doc, tag_ids: NDArray[np.integer]) -> list[Span]:
         """Turn tag ids into entity spans. An `I-` that continues nothing begins a new span.

@@ -27,8 +27,10 @@ def ablate_cli(
     from spacy_btl.evaluation.experiment import plan, read_experiment
     from spacy_btl.evaluation.results import summarize
     from spacy_btl.evaluation.runner import run_cells
+    from spacy_btl.evaluation.significance import require_statsmodels
     from spacy_btl.evaluation.tables import write_results
 
+    require_statsmodels()  # not after hours of training
     spec = read_experiment(experiment)
     cells = plan(spec, cache)
     if not summary_only:

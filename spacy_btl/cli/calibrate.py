@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from spacy_btl.pipeline.crossfit import CrossFit
 
 
+CROSSFIT_ONLY = ("config", "folds", "gpu_id")
+
+
 class VotesOption(StrEnum):
     """What --votes takes."""
 
@@ -74,14 +77,21 @@ def calibrate_cli(
         "transitions": transitions,
     }
     crossfit = _crossfit(ctx, config, folds, gpu_id) if fit_on == FitOnOption.crossfit else None
-    if crossfit is None and (ctx.args or config):
-        unused = ctx.args[0] if ctx.args else "--config"
-        raise typer.BadParameter(f"{unused} goes with --fit-on crossfit only.")
+    if crossfit is None:
+        given = [name for name in CROSSFIT_ONLY if _is_given(ctx, name)]
+        unused = [*ctx.args[:1], *(f"--{name.replace('_', '-')}" for name in given)]
+        if unused:
+            raise typer.BadParameter(f"{unused[0]} goes with --fit-on crossfit only.")
     msg.info(f"Fitting a knn_calibrator for {model} on {corpus}")
     if crossfit is not None:
         msg.info(f"Training {folds} networks, each on the documents that it does not read")
     nlp = calibrate(model, corpus, output, settings=settings, held_out=held_out, crossfit=crossfit)
     msg.good(f"Saved {' > '.join(nlp.pipe_names)} to {output}")
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _crossfit(ctx: typer.Context, config: Path | None, folds: int, gpu: int) -> "CrossFit":

@@ -41,7 +41,8 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
 
     cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
         folder that ends in ".part", which the next one throws away. A cell may come without its
-        logits, which are large: it is trained again if it is to be decoded in another way.
+        logits, which are large: it is trained again if it is to be decoded in another way. Counts
+        of decodings that only other experiments have stay as they are.
     gpu (int): As for `spacy train`; -1 is the CPU.
     threads (Optional[int]): CPU threads.
     RETURNS (Path): The cell's folder.
@@ -57,14 +58,26 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
         cost = _train(cell, part, gpu, threads)
         _keep_logits(cell, part, gpu)
         write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
-        if folder.exists():
-            folder.rename(part.with_suffix(".old.part"))
-        part.rename(folder)
-        shutil.rmtree(part.with_suffix(".old.part"), ignore_errors=True)
+        _put_in_place(part, folder, [counts_name(d) for d in cell.decodings.values()])
     for decoding in cell.decodings.values():
         if not (folder / counts_name(decoding)).is_file():
             _decode(folder, decoding, gpu, threads)
     return folder
+
+
+def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
+    """Make PART the cell, or put its files into the one that is there. The logits that tell a
+    trained cell come last, so a kill on the way loses nothing that is not made again."""
+    if not folder.exists():
+        part.rename(folder)
+        return
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == _logits("test")):
+        if (folder / path.name).is_dir():
+            shutil.rmtree(folder / path.name)
+        path.replace(folder / path.name)
+    part.rmdir()
 
 
 def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str, Any]:

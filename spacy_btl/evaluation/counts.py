@@ -52,13 +52,19 @@ def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Cou
 
     classes, wider (Sequence[str]): Those of the counts and of the result, `O` first in both.
     """
-    columns = np.array([wider.index(label) for label in classes])
+    numbers = {label: i for i, label in enumerate(wider)}
+    columns = np.array([numbers[label] for label in classes])
     new = dict(counts)
     for name in ("tokens", "entities", "overlaps"):
         first = 0 if name == "tokens" else 1  # `O` is no entity
         new[name] = np.zeros((*counts[name].shape[:-1], len(wider) - first))
         new[name][..., columns[first:] - first] = counts[name]
     return new
+
+
+def all_classes(*known: Sequence[str]) -> tuple[str, ...]:
+    """The classes that any of several has, `O` first, the others sorted."""
+    return ("O", *sorted(set().union(*known) - {"O"}))
 
 
 def save_counts(path: Path, counts: Counts, classes: Sequence[str]) -> None:

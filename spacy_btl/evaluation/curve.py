@@ -15,32 +15,21 @@ CURVES = ("uar", "token_macro_f", "token_accuracy")
 
 
 def tau_curve(
-    parts: Sequence[Predictions], taus: Sequence[float] = TAUS
+    predictions: Predictions, taus: Sequence[float] = TAUS
 ) -> list[dict[str, float]] | None:
     """Token figures where a token's class is argmax(log p - tau * log prior).
 
-    parts (Sequence[Predictions]): Of one pipeline, or of the folds of an experiment, each with a
-        prior of its own; their tokens are pooled.
     taus (Sequence[float]): Above 0 favours the rare types, below 0 the common ones.
     RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `uar`, `token_macro_f`,
-        `token_accuracy`. None without the probabilities and the prior of every part.
+        `token_accuracy`. None without probabilities or a prior.
     """
-    soft = [
-        (part, part.probabilities, part.prior)
-        for part in parts
-        if part.probabilities is not None and part.prior is not None
-    ]
-    if len(soft) < len(parts):
+    p, prior = predictions.probabilities, predictions.prior
+    if p is None or prior is None:
         return None
-    classes = ("O", *sorted(set().union(*(part.classes for part in parts)) - {"O"}))
     rows = []
     for tau in taus:
-        tokens = np.zeros((3, len(classes)))
-        for part, p, prior in soft:
-            ids = np.array([classes.index(label) for label in part.classes])
-            predicted = ids[decided(p, prior, tau)]
-            tokens += token_counts(ids[part.gold], predicted, len(classes))
-        values = token_figures(tokens)
+        predicted = decided(p, prior, tau)
+        values = token_figures(token_counts(predictions.gold, predicted, len(prior)))
         rows.append({"tau": tau, **{name: float(values[name]) for name in CURVES}})
     return rows
 

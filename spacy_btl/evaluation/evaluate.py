@@ -13,7 +13,7 @@ from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError, PipelineError
 from spacy_btl.evaluation.mistakes import Explain, worst_errors
 from spacy_btl.evaluation.predictions import Predictions, predict
-from spacy_btl.evaluation.significance import compare
+from spacy_btl.evaluation.significance import compare, require_statsmodels
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
@@ -45,15 +45,18 @@ def evaluate(
         that finds none, or two that cannot be compared.
     """
     nlp = load_pipeline(model)
+    other = None
+    if versus is not None:  # not after minutes of scoring
+        require_statsmodels()
+        other = load_pipeline(versus)
     predictions, docs = _predictions(nlp, model, corpus)
     metrics = {
         "model": " ".join(model_name(nlp)),
         "model_files": fingerprint(nlp.path),
-        **summarize([predictions], seed=seed),
+        **summarize(predictions, seed=seed),
         "versus": None,
     }
-    if versus is not None:
-        other = load_pipeline(versus)
+    if versus is not None and other is not None:
         theirs, _ = _predictions(other, versus, corpus)
         figures = compare(predictions, theirs, seed=seed)
         metrics["versus"] = {"model": " ".join(model_name(other)), "figures": figures}

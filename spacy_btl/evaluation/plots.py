@@ -161,17 +161,21 @@ def reliability_plot(bins: Sequence[Bin], *, things: str) -> Markup:
         )
 
 
-def confusion_plot(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
+def confusion_plot(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Markup:
     """Heat map of token classes, a row for each gold class, as shares of the row.
 
-    classes (Sequence[str]): The names of C classes.
-    counts (Sequence[Sequence[int]]): Tokens [C, C], rows gold, columns predicted. Of more than
-        `MAX_CLASSES` classes, the commonest are drawn.
+    classes (Sequence[str]): The names of C classes. Of more than `MAX_CLASSES` the commonest are
+        drawn.
+    cells (Sequence[Sequence[int]]): Gold class, predicted class, tokens; each pair once at most.
     """
-    table = np.array(counts)
-    totals = table.sum(axis=1)
+    gold, predicted, tokens = np.array(cells).reshape(-1, 3).T
+    totals = np.bincount(gold, tokens, minlength=len(classes)).astype("int64")
     drawn = np.sort(np.argsort(-totals, kind="stable")[:MAX_CLASSES])
-    shares = table[np.ix_(drawn, drawn)] / np.maximum(totals[drawn], 1)[:, None]
+    place = np.full(len(classes), -1)
+    place[drawn] = np.arange(len(drawn))
+    held = (place[gold] >= 0) & (place[predicted] >= 0)
+    shares = np.zeros((len(drawn), len(drawn)))
+    shares[place[gold[held]], place[predicted[held]]] = tokens[held] / totals[gold[held]]
     names = [_short(classes[i]) for i in drawn]
     n = len(drawn)
     labels = [f"{name} ({totals[i]:,})" for name, i in zip(names, drawn, strict=True)]

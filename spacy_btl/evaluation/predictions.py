@@ -1,7 +1,7 @@
 """What a pipeline says about documents beside what their annotation says, without their text.
 
-Every figure of this room is computed from `Predictions`, so those of several folds can be pooled
-and those of two pipelines compared document by document.
+Every figure of this room is computed from `Predictions`, so those of two pipelines can be compared
+document by document.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,8 @@ from spacy.training import Example
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.pipeline.labelled_logits import find_ner
 from spacy_btl.tags import gold_tags, token_types
 
 # Docs that are held with all that the encoder left on them.
@@ -70,17 +72,33 @@ class _Row(NamedTuple):
 def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     """Run a pipeline over copies of the predicted docs of examples and read what it says.
 
-    Token probabilities are a `knn_calibrator`'s, else the softmax of a `btl_ner` pipe's logits,
-    else None.
+    Token probabilities and the prior are a `knn_calibrator`'s, else the softmax of the logits of
+    the last `btl_ner` pipe and its prior, else None.
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     cleaners = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "doc_cleaner"]
     rows = []
-    ner = next((pipe for _, pipe in nlp.components if isinstance(pipe, BtlNer)), None)
+    calibrator = find_calibrator(nlp)
+    ner = _find_ner(nlp, calibrator)
     with nlp.select_pipes(disable=cleaners):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             rows.append(_read(Example(doc, reference), ner))
-    return _assemble(rows, ner)
+    return _assemble(rows, ner, _prior(ner, calibrator))
+
+
+def _find_ner(nlp: Language, calibrator: KnnCalibrator | None) -> BtlNer | None:
+    """The pipe whose logits the docs carry; one that is disabled if the calibrator reads it."""
+    if calibrator is not None:
+        return find_ner(nlp, calibrator.ner, reader=calibrator.name)
+    return next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
+
+
+def _prior(ner: BtlNer | None, calibrator: KnnCalibrator | None) -> NDArray[np.float64] | None:
+    """The training frequencies of the tags; None where they are not known: of a network that was
+    trained elsewhere, until a calibrator is fitted."""
+    if calibrator is not None and calibrator.store is not None:
+        return calibrator.store.prior
+    return ner.prior if ner is not None and ner.tag_counts.any() else None
 
 
 def _read(example: Example, ner: BtlNer | None) -> _Row:
@@ -129,7 +147,9 @@ def _predicted_entities(
     return entities, confidence
 
 
-def _assemble(rows: Sequence[_Row], ner: BtlNer | None) -> Predictions:
+def _assemble(
+    rows: Sequence[_Row], ner: BtlNer | None, tag_prior: NDArray[np.float64] | None
+) -> Predictions:
     if not rows:
         raise PipelineError("The pipeline returned no document: there is nothing to score.")
     known = ner.tag_scheme.types if ner else ()
@@ -154,8 +174,9 @@ def _assemble(rows: Sequence[_Row], ner: BtlNer | None) -> Predictions:
     if ner is not None:
         probabilities = np.zeros((sum(len(row.gold) for row in rows), len(classes)), "float32")
         probabilities[:, columns] = np.concatenate([row.probabilities for row in rows])
+    if ner is not None and tag_prior is not None:
         prior = np.zeros(len(classes))
-        prior[columns] = np.bincount(ner.tag_scheme.tag_types, weights=ner.prior)
+        prior[columns] = np.bincount(ner.tag_scheme.tag_types, weights=tag_prior)
     return Predictions(
         classes=classes,
         n_docs=len(rows),
@@ -167,49 +188,4 @@ def _assemble(rows: Sequence[_Row], ner: BtlNer | None) -> Predictions:
         gold_ents=entities([row.gold_ents for row in rows]),
         predicted_ents=entities([row.predicted_ents for row in rows]),
         confidence=np.array([value for row in rows for value in row.confidence]),
-    )
-
-
-def pool(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of several folds as one, over the classes of all of them.
-
-    The prior is left out, since each fold has its own.
-    """
-    classes = ("O", *sorted(set().union(*(part.classes for part in parts)) - {"O"}))
-    number = {label: i for i, label in enumerate(classes)}
-    first_docs = np.cumsum([0, *(part.n_docs for part in parts[:-1])])
-    maps = [np.array([number[label] for label in part.classes], dtype="int32") for part in parts]
-
-    def entities(name: str) -> NDArray[Any]:
-        pooled = []
-        for part, first, ids in zip(parts, first_docs, maps, strict=True):
-            ents = getattr(part, name).copy()
-            ents["doc"] += first
-            ents["label"] = ids[ents["label"]]
-            pooled.append(ents)
-        return np.concatenate(pooled)
-
-    def tokens(name: str) -> NDArray[np.int32]:
-        values = [ids[getattr(part, name)] for part, ids in zip(parts, maps, strict=True)]
-        return np.concatenate(values)
-
-    probabilities = None
-    if all(part.probabilities is not None for part in parts):
-        wide = [np.zeros((len(part.gold), len(classes)), "float32") for part in parts]
-        for rows, part, ids in zip(wide, parts, maps, strict=True):
-            rows[:, ids] = part.probabilities
-        probabilities = np.concatenate(wide)
-    return Predictions(
-        classes=classes,
-        n_docs=sum(part.n_docs for part in parts),
-        token_docs=np.concatenate(
-            [part.token_docs + first for part, first in zip(parts, first_docs, strict=True)]
-        ).astype("int32"),
-        gold=tokens("gold"),
-        predicted=tokens("predicted"),
-        probabilities=probabilities,
-        prior=None,
-        gold_ents=entities("gold_ents"),
-        predicted_ents=entities("predicted_ents"),
-        confidence=np.concatenate([part.confidence for part in parts]),
     )

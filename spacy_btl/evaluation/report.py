@@ -4,6 +4,7 @@ The page loads nothing, runs no script, and holds no text of a note unless it is
 """
 
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,14 +125,20 @@ def _notable(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _confusions(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+def _confusions(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
     """The commonest confusions of tokens, each with its share of the gold class."""
-    totals = [sum(row) for row in counts]
+    totals: Counter[int] = Counter()
+    for gold, _, n in cells:
+        totals[gold] += n
     found: list[dict[str, Any]] = [
-        {"gold": gold, "predicted": predicted, "tokens": n, "share": n / total}
-        for gold, row, total in zip(classes, counts, totals, strict=True)
-        for predicted, n in zip(classes, row, strict=True)
-        if n and gold != predicted
+        {
+            "gold": classes[gold],
+            "predicted": classes[predicted],
+            "tokens": n,
+            "share": n / totals[gold],
+        }
+        for gold, predicted, n in cells
+        if gold != predicted
     ]
     return sorted(found, key=lambda row: -row["tokens"])[:MAX_CONFUSIONS]
 

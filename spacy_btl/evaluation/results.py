@@ -10,7 +10,7 @@ import numpy as np
 import srsly
 
 from spacy_btl.evaluation.cells import COST, is_done
-from spacy_btl.evaluation.counts import Counts, load_counts, weighted, widened
+from spacy_btl.evaluation.counts import Counts, all_classes, load_counts, weighted, widened
 from spacy_btl.evaluation.experiment import Cell, Experiment, counts_name
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import bootstrap
@@ -82,8 +82,14 @@ def _result(
     ]
     is_other = (arm, decoding) != experiment.baseline
     if is_other and len(base) == len(done) and _are_done(base, base_decoding, cache):
-        theirs, _ = _pooled(base, base_decoding, cache)
-        rows = compare_counts(counts, theirs, seed=SEED, names=TESTED)
+        theirs, their_classes = _pooled(base, base_decoding, cache)
+        every = all_classes(classes, their_classes)  # a smaller training set may lack one
+        rows = compare_counts(
+            widened(counts, classes, every),
+            widened(theirs, their_classes, every),
+            seed=SEED,
+            names=TESTED,
+        )
         result["versus_baseline"] = {
             name: {key: round(row[key], 5) for key in ("difference", "low", "high", "p")}
             for name, row in rows.items()
@@ -109,7 +115,7 @@ def _file(cell: Cell, decoding: str, cache: Path) -> Path:
 def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, tuple[str, ...]]:
     """The counts of the documents of all folds, means over the seeds; and the classes."""
     parts = {(cell.seed, cell.fold): load_counts(_file(cell, decoding, cache)) for cell in cells}
-    classes = ("O", *sorted(set().union(*(known for _, known in parts.values())) - {"O"}))
+    classes = all_classes(*(known for _, known in parts.values()))
     seeds = sorted({seed for seed, _ in parts})
     folds = sorted({fold for _, fold in parts})
     per_seed = [[widened(*parts[seed, fold], classes) for fold in folds] for seed in seeds]

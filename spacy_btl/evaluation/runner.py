@@ -16,17 +16,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from spacy_btl.errors import BtlError
 from spacy_btl.evaluation.cells import is_done, run_cell
 from spacy_btl.evaluation.experiment import Cell
 from spacy_btl.pipeline.training import RUNNING
 
 
 def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int = -1) -> None:
-    """Run the cells that are not done; the first that fails ends the run.
+    """Run the cells that are not done. One that fails costs no other.
 
     workers (int): Cells at a time. They share the CPU's cores among them.
     gpu (int): As for `spacy train`; -1 is the CPU.
-    RAISES: PipelineError, where a training fails.
+    RAISES: BtlError, at the end, where a training or a decoding failed.
     """
     open_cells = [cell for cell in cells if not is_done(cell, cache)]
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -49,10 +50,18 @@ def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int 
             for cell in open_cells
         }
         try:
+            failed = []
             for job in as_completed(jobs):
-                job.result()
-                progress.console.print(f"done: {jobs[job].name}")
-                progress.advance(task)
+                try:
+                    job.result()
+                except BtlError as error:
+                    failed.append(error)
+                    progress.console.print(f"failed: {jobs[job].name}: {error}", markup=False)
+                else:
+                    progress.console.print(f"done: {jobs[job].name}")
+                    progress.advance(task)
+            if failed:
+                raise failed[0]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spacy_btl.errors import BtlError, PipelineError
-from spacy_btl.evaluation.counts import Counts, Weights, document_counts, total, weighted, widened
+from spacy_btl.evaluation.counts import (
+    Counts,
+    Weights,
+    all_classes,
+    document_counts,
+    total,
+    weighted,
+    widened,
+)
 from spacy_btl.evaluation.figures import Figures, figures
 from spacy_btl.evaluation.intervals import BATCH, bootstrap
 from spacy_btl.evaluation.predictions import Predictions
@@ -35,7 +43,7 @@ def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, d
         where statsmodels is not installed.
     """
     _refuse_other_gold(ours, theirs)
-    classes = ("O", *sorted({*ours.classes, *theirs.classes} - {"O"}))
+    classes = all_classes(ours.classes, theirs.classes)
     a, b = (widened(document_counts(which), which.classes, classes) for which in (ours, theirs))
     rows = compare_counts(a, b, seed=seed)
     for row, p_holm in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
@@ -48,7 +56,7 @@ def compare_counts(
 ) -> dict[str, dict[str, float]]:
     """The same from counts of the same documents over the same classes.
 
-    names (Sequence[str]): The figures that are compared; those that both have are.
+    names (Sequence[str]): The figures that are compared, if both have them.
     seed (int): The same seed, the same numbers.
     RETURNS (Dict[str, Dict[str, float]]): By figure, `difference` (ours less theirs), the bounds
         `low` and `high` of its 95% interval, by a bootstrap that draws the same documents for both,
@@ -57,7 +65,8 @@ def compare_counts(
     shared = ours.keys() & theirs.keys()
     a, b = ({key: counts[key] for key in shared} for counts in (ours, theirs))
     n_docs = len(a["tokens"])
-    compared = [name for name in names if name in figures(total(a))]
+    values = [figures(total(counts)) for counts in (a, b)]
+    compared = [name for name in names if all(np.isfinite(v.get(name, np.nan)) for v in values)]
 
     def differences(left: Counts, right: Counts) -> Figures:
         left_figures, right_figures = figures(left), figures(right)
@@ -99,7 +108,8 @@ def randomization(
         drawn = differences(rng.integers(2, size=(BATCH, n_docs)).astype(float))
         for name, values in drawn.items():
             # Sums of the same numbers in another order differ in their last digits.
-            as_large[name] += int((np.abs(values) >= np.abs(observed[name]) - 1e-12).sum())
+            smaller = np.abs(values) < np.abs(observed[name]) - 1e-12
+            as_large[name] += int((~smaller).sum())  # what an exchange leaves undefined as well
     return {name: count / (DRAWS + 1) for name, count in as_large.items()}
 
 
@@ -108,13 +118,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     RAISES: BtlError, where statsmodels is not installed.
     """
+    require_statsmodels()
+    from statsmodels.stats.multitest import multipletests
+
+    return multipletests(p_values, method="holm")[1].tolist()
+
+
+def require_statsmodels() -> None:
+    """RAISES: BtlError, where statsmodels is not installed; for a check before the work is done."""
     try:
-        from statsmodels.stats.multitest import multipletests
+        import statsmodels.stats.multitest  # noqa: F401
     except ImportError:
         raise BtlError(
             "Comparing two pipelines needs statsmodels: pip install 'spacy-btl[report]'."
         ) from None
-    return multipletests(p_values, method="holm")[1].tolist()
 
 
 def _sum(a: Counts, weights_a: Weights, b: Counts, weights_b: Weights) -> Counts:

@@ -1,30 +1,25 @@
 """All that is measured, as one dictionary for a JSON file."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spacy_btl.evaluation.counts import Counts, document_counts, total, weighted
 from spacy_btl.evaluation.curve import tau_curve
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import SAMPLES, Interval, bootstrap
-from spacy_btl.evaluation.predictions import Predictions, pool
+from spacy_btl.evaluation.predictions import Predictions
 
 
-def summarize(parts: Sequence[Predictions], *, seed: int) -> dict[str, Any]:
+def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
     """Figures with their intervals.
 
-    parts (Sequence[Predictions]): Of one pipeline; or of the folds of an experiment, whose
-        predictions are pooled.
     seed (int): Of the bootstrap.
     RETURNS (Dict[str, Any]): Plain JSON. `documents`, `mentions`, `seed`, `samples`; `figures`,
         each with `value`, `low` and `high`; `types`, the rarest first; `curve` over tau;
         `calibration` of tokens and of entities; `confusion` of tokens. What the pipeline gives no
         numbers for is absent from `figures`, and None elsewhere.
     """
-    predictions = parts[0] if len(parts) == 1 else pool(parts)
     counts = document_counts(predictions)
     intervals = bootstrap(
         predictions.n_docs, lambda weights: figures(weighted(counts, weights)), seed=seed
@@ -41,7 +36,7 @@ def summarize(parts: Sequence[Predictions], *, seed: int) -> dict[str, Any]:
             if not np.isnan(interval.value)
         },
         "types": _types(predictions, counts, seed),
-        "curve": tau_curve(parts),
+        "curve": tau_curve(predictions),
         "calibration": {
             "tokens": _calibration(sums, "token"),
             "entities": _calibration(sums, "entity"),
@@ -100,13 +95,12 @@ def _calibration(sums: Counts, kind: str) -> dict[str, Any] | None:
 
 
 def _confusion(predictions: Predictions) -> dict[str, Any]:
-    """Tokens by gold class (rows) and predicted class, of the classes that have any, `O` first."""
-    n = len(predictions.classes)
-    table: NDArray[Any] = np.bincount(
-        predictions.gold.astype("int64") * n + predictions.predicted, minlength=n * n
-    ).reshape(n, n)
-    present = np.flatnonzero(table.sum(0) + table.sum(1))
+    """The `classes` that have tokens, `O` first, and the `cells` of the table that are not 0: gold
+    class and predicted class, as numbers of these, and how many tokens."""
+    pairs = np.stack([predictions.gold, predictions.predicted], axis=1)
+    found, tokens = np.unique(pairs, axis=0, return_counts=True)
+    present, numbers = np.unique(found, return_inverse=True)
     return {
         "classes": [predictions.classes[i] for i in present],
-        "counts": table[np.ix_(present, present)].tolist(),
+        "cells": np.column_stack([numbers.reshape(-1, 2), tokens]).tolist(),
     }

@@ -29,9 +29,10 @@ def write_results(summary: dict[str, Any], path: Path) -> list[Path]:
         ".md": markdown_table(summary),
         ".html": html_table(summary),
     }
-    for suffix, text in contents.items():
-        write_file(path.with_suffix(suffix), text.encode("utf-8"))
-    return [path.with_suffix(suffix) for suffix in contents]
+    files = [path.with_name(path.name + suffix) for suffix in contents]
+    for file, text in zip(files, contents.values(), strict=True):
+        write_file(file, text.encode("utf-8"))
+    return files
 
 
 def table_rows(summary: dict[str, Any]) -> list[list[str]]:

@@ -63,8 +63,8 @@ class CheckedShim(HFShim):
 
 
 def _set_epsilon(encoder: Any, epsilon: float) -> None:
-    """Give the layer norms their epsilon back: BERT's, 1e-12, is 0 in what srsly writes as JSON, and
-    spacy-transformers builds the encoder from that."""
+    """Give the layer norms their epsilon back. spacy-transformers builds the encoder from JSON that
+    srsly writes, where BERT's, 1e-12, is 0."""
     encoder.config.layer_norm_eps = epsilon
     for module in encoder.modules():
         if isinstance(module, torch.nn.LayerNorm):

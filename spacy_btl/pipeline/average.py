@@ -1,6 +1,6 @@
 """One network of several: the mean of their weights, which costs no more to run than one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def average(models: Sequence[str], output: Path) -> None:
         if _kind(other) != _kind(nlp):
             raise PipelineError(
                 f"'{model}' and '{models[0]}' cannot be averaged: they differ in their pipes, "
-                "entity types or layers."
+                "entity types, layers or the scale of the head."
             )
         theirs = weights(other)
         if _distance(first, theirs) > FAR:
@@ -62,8 +62,7 @@ def weights(nlp: Language) -> list[tuple[str, FloatsXd]]:
     """All weights of a pipeline, in the order of its layers, by their names there. They are the
     weights themselves and no copies: what is written into them, the pipeline has."""
     found: list[tuple[str, FloatsXd]] = []
-    models = [getattr(pipe, "model", None) for _, pipe in nlp.components]
-    for layer in (layer for model in models if isinstance(model, Model) for layer in model.walk()):
+    for layer in _layers(nlp):
         found += [
             (name, layer.get_param(name)) for name in layer.param_names if layer.has_param(name)
         ]
@@ -72,6 +71,11 @@ def weights(nlp: Language) -> list[tuple[str, FloatsXd]]:
                 named = shim._model.named_parameters()
                 found += [(name, torch2xp(values.detach())) for name, values in named]
     return found
+
+
+def _layers(nlp: Language) -> Iterator[Model]:
+    models = (getattr(pipe, "model", None) for _, pipe in nlp.components)
+    return (layer for model in models if isinstance(model, Model) for layer in model.walk())
 
 
 def _load(model: str) -> Language:
@@ -92,7 +96,8 @@ def _loss(nlp: Language) -> dict[str, Any]:
 
 def _kind(nlp: Language) -> Any:
     shapes = [(name, values.shape) for name, values in weights(nlp)]
-    return nlp.pipe_factories, nlp.pipe_labels, shapes
+    scales = [layer.attrs["scale"] for layer in _layers(nlp) if "scale" in layer.attrs]
+    return nlp.pipe_factories, nlp.pipe_labels, shapes, scales
 
 
 def _distance(first: list[tuple[str, FloatsXd]], second: list[tuple[str, FloatsXd]]) -> float:

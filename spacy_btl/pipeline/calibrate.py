@@ -52,9 +52,11 @@ def calibrate(
         util.require_gpu(crossfit.gpu)
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
-    attrs = nlp.get_pipe_config(CLEANER)["attrs"] if CLEANER in nlp.component_names else {}
-    for name in (CALIBRATOR, CLEANER):
-        if name in nlp.component_names:
+    attrs: dict[str, Any] = {}
+    for name, factory in list(nlp.pipe_factories.items()):
+        if factory == CLEANER:
+            attrs |= nlp.get_pipe_config(name)["attrs"]
+        if factory in (CALIBRATOR, CLEANER):
             nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
     calibrator = nlp.add_pipe(CALIBRATOR, config=settings)

@@ -148,7 +148,7 @@ def _run_fold(
     fold_ner = find_ner(nlp, ner.name, reader="cross-fitting")
     corpus = part / "read.spacy"
     examples = Corpus(corpus).make_examples(nlp, read_docs(corpus, nlp.vocab))
-    held_out = read_held_out(nlp, examples, ner=fold_ner, reader="cross-fitting")
+    held_out = read_held_out(nlp, examples, ner=fold_ner, reader="cross-fitting", strict=True)
     numbers = np.flatnonzero(read).astype("int32")
     held_out = replace(held_out, documents=numbers[held_out.documents])
     write_file(part / HELD_OUT, save({f.name: getattr(held_out, f.name) for f in fields(HeldOut)}))

@@ -1,6 +1,8 @@
 """A pipe that is fitted: to labelled logits, whose neighbours vote, and to held-out documents."""
 
+import warnings
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, get_args
 
 import numpy as np
@@ -72,7 +74,7 @@ class FittedPipe(StoredPipe):
     @property
     def settings(self) -> dict[str, Any]:
         """What its probabilities and decisions depend on."""
-        return {key: getattr(self, key) for key in SETTINGS}
+        return {key: deepcopy(getattr(self, key)) for key in SETTINGS}
 
     @property
     def tag_scheme(self) -> TagScheme:
@@ -87,7 +89,7 @@ class FittedPipe(StoredPipe):
         RAISES: CalibratorError, without a `btl_ner` pipe before this one, an entity in the corpus,
             or `n_neighbors` tokens; PipelineError, for an entity type that the `ner` pipe lacks.
         """
-        self.fit_rows(self._read(examples).rows())
+        self.fit_rows(self._read(examples, strict=True).rows())
 
     def fit_rows(self, rows: LabelledRows) -> None:
         """Keep labelled rows, and forget the maps, which were fitted to others.
@@ -118,17 +120,32 @@ class FittedPipe(StoredPipe):
         )
 
     def read_held_out(self, examples: Iterable[Example]) -> HeldOut:
-        """Read documents, by the pipes before this one, for maps to be fitted on.
+        """Read documents, by the pipes before this one, for maps to be fitted on. Warns of entities
+        whose type the `ner` pipe lacks: they are missed, and their tokens say nothing.
 
         RAISES: As `fit_map`.
         """
         self.fitted_store()
-        return self._read(examples)
+        held_out = self._read(examples)
+        unknown = int((held_out.gold_ents[:, 2] == 0).sum())
+        if unknown:
+            warnings.warn(
+                f"{unknown:,} entities of the held-out documents are of types that the pipe "
+                f"'{self.ner}' does not know. They count as missed.",
+                stacklevel=3,
+            )
+        return held_out
 
-    def _read(self, examples: Iterable[Example]) -> HeldOut:
+    def _read(self, examples: Iterable[Example], *, strict: bool = False) -> HeldOut:
         nlp = self._pipeline()
-        disable = pipes_from(nlp, self.name)
-        return read_held_out(nlp, examples, ner=self._ner_pipe(), reader=self.name, disable=disable)
+        return read_held_out(
+            nlp,
+            examples,
+            ner=self._ner_pipe(),
+            reader=self.name,
+            disable=pipes_from(nlp, self.name),
+            strict=strict,
+        )
 
     def neighbor_probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
         """What the neighbours say of raw logits [N, C] that are not all zero, float64 [N, C].

@@ -92,14 +92,16 @@ def read_held_out(
     ner: BtlNer,
     reader: str,
     disable: Sequence[str] = (),
+    strict: bool = False,
 ) -> HeldOut:
     """Run a pipeline over copies of the predicted docs of examples and read the tokens.
 
     ner (BtlNer): The pipe that the logits come from.
     reader (str): What wants them, for an error.
     disable (Sequence[str]): Pipes that are not run.
-    RAISES: CalibratorError, if the docs carry no logits; PipelineError, for an entity type that
-        the `ner` pipe lacks.
+    strict (bool): Whether an entity type that the `ner` pipe lacks is an error. Otherwise its
+        tokens have no tag, and its entities are there to be missed.
+    RAISES: CalibratorError, if the docs carry no logits; PipelineError, for such a type, if strict.
     """
     scheme = ner.tag_scheme
     pairs = (
@@ -110,7 +112,7 @@ def read_held_out(
     docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
     for doc, (number, reference) in docs:
         logits = read_logits(doc, len(scheme), ner=ner.name, reader=reader)
-        parts.append(_read(Example(doc, reference), logits, scheme, number))
+        parts.append(_read(Example(doc, reference), logits, scheme, number, strict))
     return concatenate(parts)
 
 
@@ -129,9 +131,11 @@ def _empty(n_tags: int) -> HeldOut:
     )
 
 
-def _read(example: Example, logits: NDArray[np.float32], scheme: TagScheme, number: int) -> HeldOut:
+def _read(
+    example: Example, logits: NDArray[np.float32], scheme: TagScheme, number: int, strict: bool
+) -> HeldOut:
     doc, reference = example.predicted, example.reference
-    tags = scheme.encode(example).astype("int16")
+    tags = scheme.encode(example, strict=strict).astype("int16")
     words = [token for token in doc if not token.is_space]
     numbers = np.array([token.i for token in words], dtype="int64")
     aligned = [example.alignment.x2y[token.i] for token in words]

@@ -53,4 +53,4 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         return 0
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return round(usage.ru_maxrss / 1024)
+    return round(usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024))

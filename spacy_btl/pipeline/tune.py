@@ -20,7 +20,7 @@ from spacy_btl.pipeline.held_out import HeldOut, read_entities
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.tags import MISSING, TagScheme
 
-MIXES = (0.0, 0.5, 1.0)
+MIXES = (0.0, 0.25, 0.5, 1.0)
 TRANSITIONS = (0.0, 0.2, 0.35, 0.5)
 # From those that favour the common types to those that favour the rare ones.
 TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))

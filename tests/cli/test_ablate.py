@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
 from spacy_btl.evaluation import cells
-from spacy_btl.evaluation.counts import document_counts, load_counts
+from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
 from spacy_btl.evaluation.experiment import Decoding, counts_name, plan, read_experiment
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
+from spacy_btl.evaluation.tables import write_results
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.crossfit import CrossFit
@@ -168,10 +169,13 @@ def test_a_cell_without_its_logits_is_summed_up_and_trained_again_for_a_new_deco
     assert srsly.read_json(tmp_path / "results" / "experiment.json") == expected
 
     cell = next(cell for cell in planned if cell.arm == "BTL")
+    of_another_experiment = here / cell.key / "counts-other.npz"
+    of_another_experiment.touch()
     more = {**cell.decodings, "transitions": Decoding(calibrator={"mix": 0, "transitions": 0.2})}
     cells.run_cell(replace(cell, decodings=more), here)
     assert {key for key in made if birth(here)[key] != made[key]} == {cell.key}
-    assert len(list((here / cell.key).glob("counts-*.npz"))) == 2
+    assert len(list((here / cell.key).glob("counts-*.npz"))) == 3
+    assert of_another_experiment.exists()
     assert not list(here.glob("*.part"))
 
 
@@ -267,3 +271,48 @@ def test_a_training_that_fails_is_named(finished, tmp_path):
     assert "fold 0" in result.output
     assert "network-0.log" in result.output
     assert not list((tmp_path / "cells").glob("*/cost.json"))
+
+
+def test_an_arm_that_lacks_a_type_is_compared(finished, tmp_path):
+    """As one with a smaller training set may."""
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "cells", tmp_path / "cells")
+    spec = read_experiment(file)
+    planned = plan(spec, tmp_path / "cells")
+    expected = summarize(spec, planned, tmp_path / "cells")["results"]
+    for cell in planned:
+        if cell.arm == "BTL":
+            for path in (tmp_path / "cells" / cell.key).glob("counts-*.npz"):
+                counts, classes = load_counts(path)
+                wider = ("O", "Aim", *classes[1:])
+                save_counts(path, widened(counts, classes, wider), wider)
+    found = summarize(spec, planned, tmp_path / "cells")["results"]
+    assert [row.get("versus_baseline") for row in found] == [
+        row.get("versus_baseline") for row in expected
+    ]
+
+
+def test_a_cell_that_fails_costs_no_other(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "cells", tmp_path / "cells")
+    spec = srsly.read_yaml(file)
+    spec["decodings"]["too many"] = {"calibrator": {"mix": 1, "n_neighbors": 100_000}}
+    spec["decodings"]["smoothed"] = {"calibrator": {"mix": 0, "transitions": 0.2}}
+    spec["arms"]["ATL"]["decodings"] = ["arg-max", "kNN", "too many"]
+    spec["arms"]["BTL"]["decodings"] = ["arg-max", "smoothed"]
+    srsly.write_yaml(tmp_path / "more.yml", spec)
+    result = RUNNER.invoke(btl, arguments(tmp_path / "more.yml", tmp_path))
+    assert result.exit_code == 1
+    assert "n_neighbors = 100000" in " ".join(result.output.split())
+    command = [*arguments(tmp_path / "more.yml", tmp_path), "--summary-only"]
+    assert RUNNER.invoke(btl, command).exit_code == 0
+    summary = srsly.read_json(tmp_path / "results" / "more.json")
+    assert "smoothed" in {row["decoding"] for row in summary["results"]}
+    assert [name for name in summary["missing"] if "ATL" in name] == summary["missing"] != []
+
+
+def test_results_of_files_with_dots_in_their_names_stay_apart(tmp_path):
+    summary = {"title": "t", "results": [], "baseline": ["ATL", "arg-max"], "missing": []}
+    for name in ("btl.v1", "btl.v2"):
+        files = write_results(summary, tmp_path / name)
+        assert [path.name for path in files] == [f"{name}.json", f"{name}.md", f"{name}.html"]

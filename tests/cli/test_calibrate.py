@@ -128,6 +128,8 @@ def test_cross_fitting_trains_the_networks_of_the_folds(
     [
         (["--training.max_steps", "3"], "--training.max_steps goes with --fit-on crossfit only"),
         (["--nonsense"], "--nonsense goes with --fit-on crossfit only"),
+        (["--folds", "3"], "--folds goes with --fit-on crossfit only"),
+        (["--gpu-id", "0"], "--gpu-id goes with --fit-on crossfit only"),
         (["--config", "a.cfg"], "--config goes with --fit-on crossfit only"),
         (["--fit-on", "crossfit"], "needs the --config of the training"),
         (["--fit-on", "crossfit", "--config", "a.cfg", "--nonsense"], "No such option"),

@@ -11,7 +11,7 @@ from spacy.training import Corpus
 from spacy_btl.evaluation.counts import document_counts, total
 from spacy_btl.evaluation.curve import TAUS, tau_curve
 from spacy_btl.evaluation.figures import figures
-from spacy_btl.evaluation.predictions import pool, predict
+from spacy_btl.evaluation.predictions import predict
 from tests.conftest import make_examples
 from tests.evaluation.made_up import random_predictions
 
@@ -20,7 +20,7 @@ PREDICTIONS = random_predictions(noise=2)
 
 @pytest.mark.parametrize("tau", [-0.5, 0.0, 0.5, 1.5])
 def test_token_figures_at_a_tau_are_scikit_learns(tau):
-    (row,) = tau_curve([PREDICTIONS], [tau])
+    (row,) = tau_curve(PREDICTIONS, [tau])
     gold = PREDICTIONS.gold
     predicted = (PREDICTIONS.probabilities / PREDICTIONS.prior**tau).argmax(axis=1)
     macro = {"average": "macro", "zero_division": 0}
@@ -33,7 +33,7 @@ def test_token_figures_at_a_tau_are_scikit_learns(tau):
 
 
 def test_the_grid():
-    curve = tau_curve([PREDICTIONS])
+    curve = tau_curve(PREDICTIONS)
     assert [row["tau"] for row in curve] == list(TAUS)
     assert (TAUS[0], TAUS[5], TAUS[-1]) == (-0.5, 0.0, 1.5)
     assert curve[5]["uar"] == figures(total(document_counts(PREDICTIONS)))["uar"]
@@ -44,7 +44,7 @@ def test_a_class_without_a_prior_is_never_decided_on():
     """It is in the annotation, and the pipeline does not know it."""
     prior, p = PREDICTIONS.prior.copy(), PREDICTIONS.probabilities.copy()
     prior[1] = p[:, 1] = 0
-    rows = tau_curve([replace(PREDICTIONS, prior=prior, probabilities=p)], [-1, 0, 1])
+    rows = tau_curve(replace(PREDICTIONS, prior=prior, probabilities=p), [-1, 0, 1])
     for row, tau in zip(rows, [-1, 0, 1], strict=True):
         predicted = (p[:, [0, 2, 3]] / prior[[0, 2, 3]] ** tau).argmax(axis=1)
         predicted = np.array([0, 2, 3])[predicted]
@@ -52,30 +52,9 @@ def test_a_class_without_a_prior_is_never_decided_on():
         assert row["uar"] == pytest.approx(recall)
 
 
-def test_folds_are_pooled_each_with_its_own_prior():
-    first, second = random_predictions(noise=2), random_predictions(gold_seed=3, noise=2)
-    second = replace(second, prior=np.array([0.1, 0.4, 0.3, 0.2]))
-    second = replace(second, classes=("O", "Sign", "Rare", "Test"))
-    (row,) = tau_curve([first, second], [1.0])
-    gold, predicted = [], []
-    for part in (first, second):
-        names = np.array(part.classes)
-        gold += names[part.gold].tolist()
-        predicted += names[(part.probabilities / part.prior).argmax(axis=1)].tolist()
-    assert row["uar"] == pytest.approx(recall_score(gold, predicted, average="macro"))
-    (row,) = tau_curve([first, second], [0.0])
-    assert row["uar"] == pytest.approx(
-        recall_score(*_names(pool([first, second])), average="macro")
-    )
-
-
-def _names(predictions):
-    return predictions.gold, predictions.predicted
-
-
 def test_there_is_none_without_probabilities_or_prior():
-    assert tau_curve([replace(PREDICTIONS, probabilities=None)]) is None
-    assert tau_curve([PREDICTIONS, replace(PREDICTIONS, prior=None)]) is None
+    assert tau_curve(replace(PREDICTIONS, probabilities=None)) is None
+    assert tau_curve(replace(PREDICTIONS, prior=None)) is None
 
 
 def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path):
@@ -83,7 +62,7 @@ def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path)
     calibrator = nlp.add_pipe("knn_calibrator", config={"mix": 0.5, "n_neighbors": 5})
     calibrator.fit(make_examples(nlp))
     examples = list(Corpus(corpus_path)(nlp))
-    rows = tau_curve([predict(nlp, examples)], [0.0, 1.0, 3.0])
+    rows = tau_curve(predict(nlp, examples), [0.0, 1.0, 3.0])
     accuracies = set()
     for row in rows:
         calibrator.tau = row["tau"]

@@ -116,7 +116,7 @@ def test_a_calibrated_pipeline_has_all(calibrated, corpus_path):
     metrics = evaluate(str(calibrated), corpus_path)
     assert {"token_ece", "token_nll", "entity_ece"} <= metrics["figures"].keys()
     assert sum(row["n"] for row in metrics["calibration"]["entities"]["bins"]) > 0
-    n_tokens = sum(sum(row) for row in metrics["confusion"]["counts"])
+    n_tokens = sum(n for _, _, n in metrics["confusion"]["cells"])
     assert sum(row["n"] for row in metrics["calibration"]["tokens"]["bins"]) == n_tokens
     at_zero = next(row for row in metrics["curve"] if row["tau"] == 0)
     assert at_zero["uar"] == pytest.approx(metrics["figures"]["uar"]["value"])

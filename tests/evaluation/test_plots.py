@@ -39,7 +39,7 @@ def all_plots() -> list[Markup]:
         curve_plot(CURVE, uar=0.6, token_macro_f=0.6),
         reliability_plot(BINS, things="tokens"),
         reliability_plot(BINS, things="entities"),
-        confusion_plot(["O", "Drug"], [[6, 4], [1, 9]]),
+        confusion_plot(["O", "Drug"], [[0, 0, 6], [0, 1, 4], [1, 0, 1], [1, 1, 9]]),
     ]
 
 
@@ -73,7 +73,7 @@ def test_reliability_shows_how_many_each_bin_holds():
 
 
 def test_confusion_is_in_percent_of_the_row_with_gold_classes_as_rows():
-    plot = confusion_plot(["O", "Drug"], [[6, 4], [10, 90]])
+    plot = confusion_plot(["O", "Drug"], [[0, 0, 6], [0, 1, 4], [1, 0, 10], [1, 1, 90]])
     cells = {
         element.text: (float(element.attrib["x"]), float(element.attrib["y"]))
         for element in texts(plot)
@@ -87,22 +87,22 @@ def test_confusion_is_in_percent_of_the_row_with_gold_classes_as_rows():
 
 
 def test_a_class_that_is_only_predicted_has_an_empty_row():
-    plot = confusion_plot(["O", "Ghost"], [[3, 1], [0, 0]])
+    plot = confusion_plot(["O", "Ghost"], [[0, 0, 3], [0, 1, 1]])
     assert "Ghost (0)" in words(plot)
     assert [word for word in words(plot) if word.isdigit()] == ["75", "25"]
 
 
 def test_of_too_many_classes_the_commonest_are_drawn():
     n = MAX_CLASSES + 5
-    counts = [[(i + 1) * (i == j) for j in range(n)] for i in range(n)]
-    shown = words(confusion_plot([f"T{i}" for i in range(n)], counts))
+    cells = [[i, i, i + 1] for i in range(n)]
+    shown = words(confusion_plot([f"T{i}" for i in range(n)], cells))
     assert "T4" not in shown
     assert {"T5", f"T{n - 1}"} <= set(shown)
 
 
 @pytest.mark.parametrize("name", ["$x_1^2$ & <b>", "类型", "#000001", ' id="x" url(#y)'])
 def test_names_are_drawn_as_they_are(name):
-    shown = words(confusion_plot(["O", name], [[1, 0], [0, 1]]))
+    shown = words(confusion_plot(["O", name], [[0, 0, 1], [1, 1, 1]]))
     assert name in shown
     assert f"{name} (1)" in shown
 

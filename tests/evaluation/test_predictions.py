@@ -1,6 +1,6 @@
 """What is read from a pipeline, and pooled."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.predictions import Predictions, pool, predict
+from spacy_btl.evaluation.predictions import Predictions, predict
 from tests.conftest import bert_pipeline, make_examples, train
-from tests.evaluation.made_up import predictions_of, random_predictions, tagger
+from tests.evaluation.made_up import predictions_of, tagger
 
 
 def equal(left, right):
@@ -116,29 +116,24 @@ def test_no_document_is_an_error(trained):
         predict(trained, [])
 
 
-def test_pooled_folds_keep_their_classes_by_name():
-    first = predictions_of([(["B-Sign", "O"], ["B-Sign", "O"])])
-    second = predictions_of([(["B-Drug"], ["B-Test"]), (["B-Sign"], ["B-Sign"])])
-    assert equal(
-        pool([first, second]),
-        predictions_of(
-            [
-                (["B-Sign", "O"], ["B-Sign", "O"]),
-                (["B-Drug"], ["B-Test"]),
-                (["B-Sign"], ["B-Sign"]),
-            ]
-        ),
-    )
+def test_a_prior_that_is_not_known_is_that_of_the_store(trained_path):
+    """As for a network that was trained elsewhere."""
+    nlp = spacy.load(trained_path)
+    ner = nlp.get_pipe("ner")
+    ner.cfg["tag_counts"] = [0] * len(ner.tag_scheme)
+    assert predict(nlp, make_examples(nlp)).prior is None
+    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
+    calibrator.fit(make_examples(nlp))
+    predictions = predict(nlp, make_examples(nlp))
+    columns = [predictions.classes.index(label) for label in ("O", *ner.labels)]
+    assert predictions.prior[columns] == pytest.approx(calibrator.store.prior)
+    assert len(set(predictions.prior)) > 1
 
 
-def test_pooled_probabilities_are_in_the_columns_of_their_classes():
-    first, second = random_predictions(2), random_predictions(3)
-    second = replace(second, classes=("O", "Aim", "Sign", "Test"))
-    pooled = pool([first, second])
-    assert pooled.classes == ("O", "Aim", "Rare", "Sign", "Test")
-    n = len(first.gold)
-    assert (pooled.probabilities[:n, [0, 2, 3, 4]] == first.probabilities).all()
-    assert (pooled.probabilities[n:, [0, 1, 3, 4]] == second.probabilities).all()
-    assert not pooled.probabilities[:n, 1].any()
-    assert pooled.prior is None
-    assert pool([first, replace(second, probabilities=None)]).probabilities is None
+def test_a_pipe_that_is_disabled_says_nothing(trained_path):
+    nlp = spacy.load(trained_path)
+    nlp.disable_pipe("ner")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "Sign", "pattern": "fever"}])
+    predictions = predict(nlp, make_examples(nlp))
+    assert len(predictions.predicted_ents) == 2
+    assert predictions.probabilities is None

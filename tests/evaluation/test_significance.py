@@ -156,3 +156,18 @@ def test_without_statsmodels_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsmodels.stats.multitest", None)
     with pytest.raises(BtlError, match=r"pip install 'spacy-btl\[report\]'"):
         holm([0.01])
+
+
+def test_what_an_exchange_leaves_undefined_speaks_for_no_difference():
+    """Each side states a confidence in one document, and in half of the draws one in neither."""
+    ours, theirs = (
+        replace(side, confidence=np.where(side.predicted_ents["doc"] == doc, 0.9, np.nan))
+        for side, doc in ((OURS, 0), (THEIRS, 1))
+    )
+    assert compare(ours, theirs, seed=0)["entity_ece"]["p"] > 0.99
+
+
+def test_an_undefined_figure_is_not_compared():
+    counts = document_counts(OURS)
+    none = {**counts, "entity_bins": np.zeros_like(counts["entity_bins"])}
+    assert "entity_ece" not in compare_counts(none, counts, seed=0)

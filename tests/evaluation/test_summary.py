@@ -11,7 +11,6 @@ from sklearn.metrics import confusion_matrix, log_loss
 from spacy_btl.evaluation.counts import document_counts, total
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import SAMPLES
-from spacy_btl.evaluation.predictions import pool
 from spacy_btl.evaluation.summary import summarize
 from tests.evaluation.made_up import CLASSES, predictions_of, random_predictions
 
@@ -20,12 +19,12 @@ PREDICTIONS = random_predictions()
 
 @pytest.fixture(scope="module")
 def metrics():
-    return summarize([PREDICTIONS], seed=3)
+    return summarize(PREDICTIONS, seed=3)
 
 
 def test_it_is_plain_json(metrics):
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    assert summarize([PREDICTIONS], seed=3) == metrics
+    assert summarize(PREDICTIONS, seed=3) == metrics
 
 
 def test_what_was_measured(metrics):
@@ -65,7 +64,7 @@ def test_types_come_from_the_rarest_to_the_commonest():
         ]
     )
     predictions = replace(predictions, classes=(*predictions.classes, "Unseen"))
-    types = summarize([predictions], seed=0)["types"]
+    types = summarize(predictions, seed=0)["types"]
     # Drug: predicted, never gold. Equal support: by name. Unseen: neither, so there is no row.
     support = [(label, row["support"]) for label, row in types.items()]
     assert support == [("Drug", 0), ("Finding", 2), ("Test", 2), ("Sign", 3)]
@@ -76,16 +75,18 @@ def test_types_come_from_the_rarest_to_the_commonest():
 
 def test_confusion_is_scikit_learns(metrics):
     assert metrics["confusion"]["classes"] == list(CLASSES)
-    matrix = confusion_matrix(PREDICTIONS.gold, PREDICTIONS.predicted)
-    assert metrics["confusion"]["counts"] == matrix.tolist()
+    matrix = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
+    for gold, predicted, n in metrics["confusion"]["cells"]:
+        matrix[gold, predicted] = n
+    assert (matrix == confusion_matrix(PREDICTIONS.gold, PREDICTIONS.predicted)).all()
 
 
 def test_confusion_has_the_classes_that_occur():
     predictions = predictions_of([(["B-Sign", "O"], ["B-Drug", "O"])])
     predictions = replace(predictions, classes=(*predictions.classes, "Unseen"))
-    assert summarize([predictions], seed=0)["confusion"] == {
+    assert summarize(predictions, seed=0)["confusion"] == {
         "classes": ["O", "Drug", "Sign"],
-        "counts": [[1, 0, 0], [0, 0, 0], [0, 1, 0]],
+        "cells": [[0, 0, 1], [2, 1, 1]],
     }
 
 
@@ -108,18 +109,8 @@ def test_reliability_is_scikit_learns(metrics):
 
 
 def test_what_a_pipeline_gives_no_numbers_for_is_none():
-    metrics = summarize([predictions_of([(["B-Sign", "O"], ["O", "O"])])], seed=0)
+    metrics = summarize(predictions_of([(["B-Sign", "O"], ["O", "O"])]), seed=0)
     assert metrics["curve"] is None
     assert metrics["calibration"] == {"tokens": None, "entities": None}
     assert not [name for name in metrics["figures"] if "ece" in name]
     assert metrics["figures"]["entity_micro_p"]["value"] == 0
-
-
-def test_folds_are_pooled(metrics):
-    other = random_predictions(5, gold_seed=1)
-    both = summarize([PREDICTIONS, other], seed=0)
-    assert both["documents"] == 25
-    pooled = summarize([pool([PREDICTIONS, other])], seed=0)
-    assert both["figures"] == pooled["figures"]
-    assert pooled["curve"] is None  # which fold's prior?
-    assert len(both["curve"]) == len(metrics["curve"])

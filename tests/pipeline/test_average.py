@@ -109,11 +109,19 @@ def test_what_cannot_be_averaged_is_refused(paths, calibrated_path, tiny_bert, t
     other_scheme.to_disk(tmp_path / "bio")
     wide = make_tiny_bert(tmp_path / "wide", max_wordpieces=72)
     train(bert_pipeline(wide), steps=0).to_disk(tmp_path / "wide-model")
+    scaled = bert_pipeline(tiny_bert)
+    config = scaled.get_pipe_config("ner")
+    scaled.remove_pipe("ner")
+    config["model"]["scale"] = 10.0
+    del config["factory"]
+    scaled.add_pipe("btl_ner", name="ner", config=config)
+    train(scaled, steps=0).to_disk(tmp_path / "scaled")
     for models, message in (
         (paths[:1], "two pipelines or more"),
         ([paths[0], str(calibrated_path)], "has a calibrator"),
-        ([paths[0], str(tmp_path / "bio")], "entity types or layers"),
-        ([paths[0], str(tmp_path / "wide-model")], "entity types or layers"),
+        ([paths[0], str(tmp_path / "bio")], "entity types, layers"),
+        ([paths[0], str(tmp_path / "wide-model")], "entity types, layers"),
+        ([paths[0], str(tmp_path / "scaled")], "the scale of the head"),
         ([paths[0], str(tmp_path / "none")], "Cannot load"),
     ):
         with pytest.raises(PipelineError, match=message):

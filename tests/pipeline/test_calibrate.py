@@ -70,6 +70,16 @@ def test_a_disabled_calibrator_is_replaced_too(trained_path, corpus_path, output
     assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
 
 
+def test_a_calibrator_of_another_name_is_replaced_too(trained_path, corpus_path, output):
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator", name="mine")
+    nlp.add_pipe("doc_cleaner", name="sweeper", config={"attrs": {"_.trf_data": None}})
+    nlp.to_disk(output)
+    nlp = calibrate(str(output), corpus_path, output, settings=SETTINGS)
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+    assert "_.trf_data" in nlp.get_pipe_config("doc_cleaner")["attrs"]
+
+
 def test_pipes_that_come_later_stay(trained_path, corpus_path, output):
     nlp = spacy.load(trained_path)
     nlp.add_pipe("sentencizer")

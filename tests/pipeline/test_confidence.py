@@ -14,11 +14,12 @@ from sklearn.metrics import log_loss
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_btl.errors import CalibratorError
+from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.neighbors.maps import ConfidenceMap, TokenMap
 from spacy_btl.pipeline.confidence import Maps
 from spacy_btl.pipeline.decoding import span_confidence
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.pipeline.tune import tune_calibrator
 from tests.conftest import SENTENCES, make_examples
 
 # Notes that the network did not see, with entities that it finds in part.
@@ -278,3 +279,27 @@ def test_without_neighbours_the_softmax_alone_is_mapped(trained_path):
     doc = nlp(TEXTS[0])
     expected = softmax(doc._.token_logits / pipe.maps.tokens.temperature, axis=1)
     np.testing.assert_allclose(doc._.token_probabilities, expected, atol=1e-6)
+
+
+def test_a_type_that_the_network_does_not_know_is_missed_and_counted(trained_path):
+    nlp = make(trained_path, fit_map=False)
+    text, entities = HELD_OUT[2]
+    known = Example.from_dict(nlp.make_doc(text), {"entities": entities})
+    other = Example.from_dict(nlp.make_doc(text), {"entities": [*entities, (11, 16, "Time")]})
+    with pytest.warns(UserWarning, match="^1 entities .* does not know"):
+        calibrator(nlp).fit_map([other, *held_out(nlp)])
+    maps = calibrator(nlp).maps
+    calibrator(nlp).fit_map([known, *held_out(nlp)])
+    assert maps.tokens != calibrator(nlp).maps.tokens  # its token is left out
+    with pytest.warns(UserWarning, match="does not know"):
+        tuned = tune_calibrator(calibrator(nlp), [other, *held_out(nlp)])
+    assert 0 < tuned.plain.entity_micro_f < 1
+    with pytest.raises(PipelineError, match="'Time', which this model does not know"):
+        calibrator(nlp).fit([other])
+
+
+def test_a_tau_of_a_type_that_changed_in_place_is_warned_of(trained_path):
+    nlp = make(trained_path, fit_map=True, tau={"Sign": 0.1})
+    calibrator(nlp).tau["Sign"] = 2.0
+    with pytest.warns(UserWarning, match="other settings than those that its maps"):
+        nlp(TEXTS[0])

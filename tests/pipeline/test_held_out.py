@@ -12,7 +12,7 @@ from spacy_btl.pipeline.annotations import LOGITS, install_extensions
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.decoding import span_confidence
 from spacy_btl.pipeline.held_out import HeldOut, concatenate, read_entities, read_held_out
-from spacy_btl.tags import MISSING, TagScheme
+from spacy_btl.tags import MISSING, O_TAG, TagScheme
 from tests.conftest import make_examples
 
 TYPES = ["Sign", "Test"]
@@ -117,11 +117,19 @@ def test_parts_are_joined_as_if_read_at_once(trained_path):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
 
 
+def test_an_entity_of_an_unknown_type_is_there_to_be_missed(trained_path):
+    nlp = spacy.load(trained_path)
+    eg = Example.from_dict(nlp.make_doc("fever today"), {"entities": [(0, 5, "Person")]})
+    held_out = read_held_out(nlp, [eg], ner=nlp.get_pipe("ner"), reader="a test")
+    assert held_out.tags.tolist() == [MISSING, O_TAG]
+    assert held_out.gold_ents.tolist() == [[0, 1, 0]]
+
+
 def test_what_cannot_be_read_is_a_clear_error(trained_path):
     nlp = spacy.load(trained_path)
     ner = nlp.get_pipe("ner")
     eg = Example.from_dict(nlp.make_doc("fever"), {"entities": [(0, 5, "Person")]})
     with pytest.raises(PipelineError, match="'Person', which this model does not know"):
-        read_held_out(nlp, [eg], ner=ner, reader="a test")
+        read_held_out(nlp, [eg], ner=ner, reader="a test", strict=True)
     with pytest.raises(CalibratorError, match="reached 'a test' without token logits"):
         read_held_out(nlp, make_examples(nlp), ner=ner, reader="a test", disable=["ner"])
