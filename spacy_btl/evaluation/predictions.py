@@ -96,8 +96,8 @@ def _find_ner(nlp: Language, calibrator: KnnCalibrator | None) -> BtlNer | None:
 def _prior(ner: BtlNer | None, calibrator: KnnCalibrator | None) -> NDArray[np.float64] | None:
     """The training frequencies of the tags; None where they are not known: of a network that was
     trained elsewhere, until a calibrator is fitted."""
-    if calibrator is not None and calibrator.store is not None:
-        return calibrator.store.prior
+    if calibrator is not None:
+        return calibrator.fitted_store().prior
     return ner.prior if ner is not None and ner.tag_counts.any() else None
 
 

@@ -1,4 +1,5 @@
-"""The shim around an encoder: checks what is loaded, and lets averaged weights in.
+"""The shim around an encoder: checks what is loaded, loads it as it was, and lets averaged weights
+in.
 
 The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
 in weights-only mode, and the tokenizer as files and arguments. spacy-transformers writes these

@@ -130,8 +130,8 @@ class FittedPipe(StoredPipe):
         unknown = int((held_out.gold_ents[:, 2] == 0).sum())
         if unknown:
             warnings.warn(
-                f"{unknown:,} entities of the held-out documents are of types that the pipe "
-                f"'{self.ner}' does not know. They count as missed.",
+                "The held-out documents hold entities of types that the pipe "
+                f"'{self.ner}' does not know: {unknown:,}, which count as missed.",
                 stacklevel=3,
             )
         return held_out
