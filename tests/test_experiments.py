@@ -26,7 +26,7 @@ def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
     cells = plan(experiment.model_copy(update=small), tmp_path)
     assert {cell.arm for cell in cells} == set(experiment.arms)
     for cell in cells:
-        for config in cell.configs:
+        for config in [network.config for network in cell.networks]:
             config["paths"].update(train=str(cell.documents["train"]), dev=str(corpus_path))
             config = config.interpolate()
             made = registry.resolve({"loss": config["components"]["ner"]["loss"]})

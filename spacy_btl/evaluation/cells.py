@@ -1,10 +1,10 @@
-"""Running the cells of an experiment: train, keep the logits, decode. What is done stays done."""
+"""Running the cells of an experiment: keep the logits of a network, or of the average of several,
+and decode them. What is done stays done."""
 
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,24 @@ from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Config
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.counts import document_counts, save_counts
-from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, counts_name
+from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, Network, counts_name
+from spacy_btl.evaluation.networks import (
+    COST,
+    PIPELINE,
+    is_trained,
+    network_folder,
+    read_cost,
+    train_network,
+)
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import load_pipeline
-from spacy_btl.pipeline.training import spacy_train
 from spacy_btl.pipeline.tune import tune_calibrator
-
-COST = "cost.json"
 
 
 def is_done(cell: Cell, cache: Path) -> bool:
@@ -36,8 +39,15 @@ def is_done(cell: Cell, cache: Path) -> bool:
     return all((folder / counts_name(d)).is_file() for d in cell.decodings.values())
 
 
+def untrained(cell: Cell, cache: Path) -> list[Network]:
+    """The networks that a cell still waits for: none once its logits are kept."""
+    if (cache / cell.key / _logits("test")).is_file():
+        return []
+    return [network for network in cell.networks if not is_trained(network, cache)]
+
+
 def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = None) -> Path:
-    """Train, keep logits and cost, decode; only what is missing.
+    """Train what is not trained, keep logits and cost, decode; only what is missing.
 
     cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
         folder that ends in ".part", which the next one throws away. A cell may come without its
@@ -55,13 +65,16 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
         for left in cache.glob(f"{cell.key}-*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
-        cost = _train(cell, part, gpu, threads)
-        _keep_logits(cell, part, gpu)
+        for network in cell.networks:
+            train_network(network, cache, gpu=gpu, threads=threads)
+        pipelines = [network_folder(network, cache) / PIPELINE for network in cell.networks]
+        _keep_logits(cell, pipelines, part, gpu)
+        cost = _cost(cell, cache)
         write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
         _put_in_place(part, folder, [counts_name(d) for d in cell.decodings.values()])
     for decoding in cell.decodings.values():
         if not (folder / counts_name(decoding)).is_file():
-            _decode(folder, decoding, gpu, threads)
+            _decode(cell, folder, decoding, gpu, threads)
     return folder
 
 
@@ -80,53 +93,33 @@ def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
     part.rmdir()
 
 
-def _train(cell: Cell, folder: Path, gpu: int, threads: int | None) -> dict[str, Any]:
-    """Leave the trained pipeline, or the average of several, in FOLDER/pipeline.
-
-    RETURNS (Dict[str, Any]): What it cost, in all.
-    """
-    networks = [folder / f"network-{i}" for i in range(len(cell.configs))]
-    start = time.monotonic()
-    peaks = [
-        _train_network(cell, config, network, gpu, threads)
-        for config, network in zip(cell.configs, networks, strict=True)
-    ]
-    if len(networks) == 1:
-        (networks[0] / "model-last").rename(folder / "pipeline")
-    else:
-        average([str(network / "model-last") for network in networks], folder / "pipeline")
-    for network in networks:
-        shutil.rmtree(network)
-    trainings = [config["training"] for config in cell.configs]
+def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
+    """What the cell cost, or would have if it shared its networks with no other."""
+    costs = [read_cost(network, cache) for network in cell.networks]
     return {
         "corpus": cell.corpus,
         "arm": cell.arm,
         "fold": cell.fold,
         "seed": cell.seed,
-        "optimizer_steps": sum(t["max_steps"] for t in trainings),
-        "encoder_passes": sum(t["max_steps"] * t["accumulate_gradient"] for t in trainings),
-        "seconds": round(time.monotonic() - start, 1),
-        "peak_memory_mb": max(peaks),
-        "threads": threads,
-        "gpu": gpu >= 0,
+        **{
+            name: sum(cost[name] for cost in costs)
+            for name in ("optimizer_steps", "encoder_passes", "seconds")
+        },
+        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
+        "threads": costs[0]["threads"],
+        "gpu": costs[0]["gpu"],
     }
 
 
-def _train_network(cell: Cell, config: Config, folder: Path, gpu: int, threads: int | None) -> int:
-    """Run `spacy train`; its pipeline is FOLDER/model-last. RETURNS: its peak of memory, in MiB."""
-    file, log = folder.with_suffix(".cfg"), folder.with_suffix(".log")
-    config.to_disk(file)
-    paths = {part: cell.documents[part] for part in ("train", "dev")}
-    went_well, peak = spacy_train(file, folder, log, paths=paths, gpu=gpu, threads=threads)
-    if not went_well:
-        raise PipelineError(f"The training of '{cell.name}' failed: {log} says why.")
-    return peak
-
-
-def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
-    """Write the documents with their logits, and drop the encoder, which is large."""
+def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) -> None:
+    """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
+    which is large; and beside it the documents with its logits."""
     if gpu >= 0:
         util.require_gpu(gpu)
+    if len(pipelines) == 1:
+        shutil.copytree(pipelines[0], folder / "pipeline")
+    else:
+        average([str(pipeline) for pipeline in pipelines], folder / "pipeline")
     nlp = load_pipeline(str(folder / "pipeline"))
     nlp.add_pipe("doc_cleaner")
     for part in PARTS:
@@ -137,14 +130,15 @@ def _keep_logits(cell: Cell, folder: Path, gpu: int) -> None:
     shutil.rmtree(folder / "pipeline" / "transformer")
 
 
-def _decode(folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
+def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
     """Write counts per test document by one decoding of the kept logits."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
     nlp.disable_pipe("ner")  # its logits are on the docs
     if decoding.fit_on == "crossfit":
-        how = CrossFit(folder / "network-0.cfg", {}, gpu=gpu, threads=threads)
+        cell.networks[0].config.to_disk(folder / "train.cfg")
+        how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=threads)
         fit_crossfit(
             calibrator, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit"
         )

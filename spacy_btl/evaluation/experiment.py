@@ -91,11 +91,27 @@ class Experiment(_Strict):
 
 
 @dataclass(frozen=True)
+class Network:
+    """One training.
+
+    name (str): For a person to read.
+    key (str): The hash of all that makes it: config, documents, encoder, version of spacy-btl.
+    documents (Dict[str, Path]): The `.spacy` files of "train" and "dev".
+    """
+
+    name: str
+    key: str
+    config: Config
+    documents: dict[str, Path]
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One network, and what is read from it.
+    """What an arm makes of a fold with a seed, and what is read from it.
 
     key (str): The hash of all that makes it: configs, documents, encoder, version of spacy-btl.
-    configs (List[Config]): Of its training; of several, if it is the average of several networks.
+    networks (List[Network]): The one that is read; or several, if their average is. Cells may
+        share them.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
     """
 
@@ -104,7 +120,7 @@ class Cell:
     fold: int
     seed: int
     key: str
-    configs: list[Config]
+    networks: list[Network]
     documents: dict[str, Path]
     decodings: dict[str, Decoding]
 
@@ -215,7 +231,17 @@ def _cell(
     encoders = [_encoder_hash(config) for config in configs]
     made_of = [__version__, json.dumps(configs, sort_keys=True), hashes, encoders]
     decodings = {key: experiment.decodings[key] for key in arm.decodings}
-    return Cell(corpus, name, fold, seed, _hash(made_of), configs, documents, decodings)
+    read = {part: path for part, path in documents.items() if part != "test"}
+    networks = [
+        Network(
+            name=f"{corpus}, {name}, fold {fold}, seed {seed}",
+            key=_hash([__version__, json.dumps(config, sort_keys=True), hashes, encoder]),
+            config=config,
+            documents=read,
+        )
+        for config, encoder in zip(configs, encoders, strict=True)
+    ]
+    return Cell(corpus, name, fold, seed, _hash(made_of), networks, documents, decodings)
 
 
 def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Config:

@@ -1,11 +1,12 @@
 """Running the cells of an experiment that are not done yet, with progress and time left."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from rich.progress import (
     BarColumn,
@@ -17,20 +18,21 @@ from rich.progress import (
 )
 
 from spacy_btl.errors import BtlError
-from spacy_btl.evaluation.cells import is_done, run_cell
-from spacy_btl.evaluation.experiment import Cell
+from spacy_btl.evaluation.cells import is_done, run_cell, untrained
+from spacy_btl.evaluation.experiment import Cell, Network
+from spacy_btl.evaluation.networks import drop_network, train_network
 from spacy_btl.pipeline.training import RUNNING
 
 
 def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int = -1) -> None:
     """Run the cells that are not done. One that fails costs no other.
 
-    workers (int): Cells at a time. They share the CPU's cores among them.
+    workers (int): Trainings at a time. They share the CPU's cores among them.
     gpu (int): As for `spacy train`; -1 is the CPU.
     RAISES: BtlError, at the end, where a training or a decoding failed.
     """
     open_cells = [cell for cell in cells if not is_done(cell, cache)]
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    _drop_networks(cells, open_cells, cache)
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,25 +47,71 @@ def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int 
     )
     with Progress(*columns, speed_estimate_period=86_400) as progress, pool:
         task = progress.add_task("cells", total=len(cells), completed=len(cells) - len(open_cells))
-        jobs = {
-            pool.submit(run_cell, cell, cache, gpu=gpu, threads=threads): cell
-            for cell in open_cells
-        }
         try:
             failed = []
-            for job in as_completed(jobs):
-                try:
-                    job.result()
-                except BtlError as error:
+            for cell, error in _finished(pool, open_cells, cache, workers, gpu):
+                if error is not None:
                     failed.append(error)
-                    progress.console.print(f"failed: {jobs[job].name}: {error}", markup=False)
+                    progress.console.print(f"failed: {cell.name}: {error}", markup=False)
                 else:
-                    progress.console.print(f"done: {jobs[job].name}")
+                    _drop_networks([cell], open_cells, cache)
+                    progress.console.print(f"done: {cell.name}")
                     progress.advance(task)
             if failed:
                 raise failed[0]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finished(
+    pool: Executor, open_cells: list[Cell], cache: Path, workers: int, gpu: int
+) -> Iterator[tuple[Cell, BtlError | None]]:
+    """Run cells, and the networks that they need before them. Takes a cell that has ended out of
+    `open_cells`, and yields it, with what went wrong if it failed."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    running: dict[Future[Any], Cell | Network] = {}
+    while open_cells or running:
+        while len(running) < workers and (job := _next(open_cells, running.values(), cache)):
+            run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
+            running[pool.submit(run, job, cache, gpu=gpu, threads=threads)] = job
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job, error = running.pop(future), None
+            try:
+                future.result()
+            except BtlError as raised:
+                error = raised
+            else:
+                if isinstance(job, Network):
+                    continue
+            for cell in [cell for cell in open_cells if job.key in _keys(cell)]:
+                open_cells.remove(cell)
+                yield cell, error
+
+
+def _next(
+    open_cells: Sequence[Cell], running: Iterable[Cell | Network], cache: Path
+) -> Cell | Network | None:
+    """By the order of the plan, a cell whose networks are trained, or a network that is not."""
+    busy = {job.key for job in running}
+    for cell in open_cells:
+        missing = untrained(cell, cache)
+        jobs: list[Cell | Network] = [*missing] if missing else [cell]
+        for job in jobs:
+            if job.key not in busy:
+                return job
+    return None
+
+
+def _keys(cell: Cell) -> set[str]:
+    return {cell.key, *(network.key for network in cell.networks)}
+
+
+def _drop_networks(cells: Sequence[Cell], open_cells: Sequence[Cell], cache: Path) -> None:
+    """Delete the networks of cells that no open cell needs."""
+    needed = {key for cell in open_cells for key in _keys(cell)}
+    for network in (network for cell in cells for network in cell.networks):
+        if network.key not in needed:
+            drop_network(network, cache)
 
 
 def _end_with_parent() -> None:

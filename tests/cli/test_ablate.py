@@ -131,7 +131,8 @@ def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
     """Training the same config by hand, and decoding with the whole pipeline."""
     file, folder, _, _ = finished
     cell = next(c for c in plan(read_experiment(file), folder / "cells") if c.arm == "ATL")
-    command = ["-m", "spacy", "train", str(folder / "cells" / cell.key / "network-0.cfg")]
+    cell.networks[0].config.to_disk(folder / "by-hand.cfg")
+    command = ["-m", "spacy", "train", str(folder / "by-hand.cfg")]
     paths = [f"--paths.{part}={cell.documents[part]}" for part in ("train", "dev")]
     subprocess.run(
         [sys.executable, *command, *paths, "--output", str(folder / "by-hand")],
@@ -191,7 +192,8 @@ def test_a_cross_fitted_decoding_is_that_of_the_calibrate_command(finished, tmp_
     assert birth(tmp_path / "cells") == made
     found, _ = load_counts(tmp_path / "cells" / cell.key / counts_name(decoding))
 
-    config = tmp_path / "cells" / cell.key / "network-0.cfg"
+    config = tmp_path / "by-hand.cfg"
+    cell.networks[0].config.to_disk(config)
     trained = tmp_path / "by-hand"
     command = [sys.executable, "-m", "spacy", "train", str(config), "--output", str(trained)]
     paths = [f"--paths.{part}={cell.documents[part]}" for part in ("train", "dev")]
@@ -231,7 +233,24 @@ def test_an_averaged_arm_is_the_mean_of_its_networks(finished, tmp_path, monkeyp
     found = head(spacy.load(folder / "pipeline", exclude=["transformer"]))
     assert found == pytest.approx((btl_head + usual_head) / 2)
     assert srsly.read_json(folder / "cost.json")["optimizer_steps"] == 6
-    assert not [path for path in folder.glob("network-*") if path.is_dir()]
+    assert not list(folder.rglob("transformer"))
+
+
+def test_a_network_is_trained_once_for_the_arms_that_share_it(finished, tmp_path):
+    file, _, _, _ = finished
+    spec = srsly.read_yaml(file)
+    usual = spec["arms"]["ATL"]["overrides"]
+    for name, networks in {"ATL": [usual], "BTL": [{}], "both": [{}, usual]}.items():
+        spec["arms"][name] = {"average": networks, "decodings": ["arg-max"], "folds": [1]}
+    srsly.write_yaml(tmp_path / "shared.yml", spec)
+    result = RUNNER.invoke(btl, arguments(tmp_path / "shared.yml", tmp_path))
+    assert result.exit_code == 0, result.output
+    planned = plan(read_experiment(tmp_path / "shared.yml"), tmp_path / "cells")
+    seconds = [
+        srsly.read_json(tmp_path / "cells" / c.key / "cost.json")["seconds"] for c in planned
+    ]
+    assert seconds[0] + seconds[1] == pytest.approx(seconds[2])
+    assert not list((tmp_path / "cells" / "networks").iterdir())  # they are large
 
 
 def head(nlp):
@@ -269,7 +288,7 @@ def test_a_training_that_fails_is_named(finished, tmp_path):
     result = RUNNER.invoke(btl, arguments(tmp_path / "failing.yml", tmp_path))
     assert result.exit_code == 1
     assert "fold 0" in result.output
-    assert "network-0.log" in result.output
+    assert "train.log" in result.output
     assert not list((tmp_path / "cells").glob("*/cost.json"))
 
 

@@ -46,7 +46,7 @@ def test_an_averaged_arm_has_a_config_of_each_network(experiment_file, tmp_path)
     }
     file = experiment_file(arms={"both": arm}, baseline=["both", "arg-max"], seeds=[4])
     for cell in plan(read_experiment(file), tmp_path / "cells"):
-        first, second = (config.interpolate()["training"] for config in cell.configs)
+        first, second = (n.config.interpolate()["training"] for n in cell.networks)
         assert (first["seed"], first["dropout"]) == (4, 0.2)
         assert (second["seed"], second["dropout"]) == (1, 0.3)
 
