@@ -23,6 +23,12 @@ NOTE = SENTENCES[0][0]
 PATIENCE = 120  # seconds
 
 
+@pytest.fixture(autouse=True)
+def same_main(monkeypatch):
+    """AppTest leaves its script behind as `__main__`, which later tests' workers cannot import."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 def draw(model: str) -> None:
     from spacy_btl.web.page import show
 
