@@ -62,11 +62,11 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
     if threads:
         torch.set_num_threads(threads)
     if not (folder / _logits("test")).is_file():
+        for network in cell.networks:
+            train_network(network, cache, gpu=gpu, threads=threads)
         for left in cache.glob(f"{cell.key}-*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
-        for network in cell.networks:
-            train_network(network, cache, gpu=gpu, threads=threads)
         pipelines = [network_folder(network, cache) / PIPELINE for network in cell.networks]
         _keep_logits(cell, pipelines, part, gpu)
         cost = _cost(cell, cache)
@@ -102,7 +102,7 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
         "fold": cell.fold,
         "seed": cell.seed,
         **{
-            name: sum(cost[name] for cost in costs)
+            name: round(sum(cost[name] for cost in costs), 1)
             for name in ("optimizer_steps", "encoder_passes", "seconds")
         },
         "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
