@@ -1,11 +1,11 @@
 """Write docs/results.md from the committed result files, and nothing else: `make results`."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import srsly
 import typer
 
 from spacy_btl.evaluation.results import TESTED
@@ -54,6 +54,11 @@ def difference(row: dict[str, float]) -> str:
     figures = {key: 100 * row[key] for key in ("difference", "low", "high")}
     p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
     return "{difference:+.1f} ({low:+.1f} to {high:+.1f}, {p})".format(**figures, p=p)
+
+
+def value(result: Result, metric: str) -> str:
+    """A figure without its interval."""
+    return f"{100 * result['metrics'][metric]['mean']:.1f}"
 
 
 def folds(result: Result) -> str:
@@ -113,10 +118,10 @@ def page() -> str:
     environment.filters |= {"percent": percent, "difference": difference}
     environment.globals |= {
         function.__name__: function
-        for function in (arms_of, find, folds, points, rarest, screened, table)
+        for function in (arms_of, find, folds, points, rarest, screened, table, value)
     }
-    data = {path.stem: srsly.read_json(path) for path in sorted(RESULTS.glob("*.json"))}
-    bench = {path.stem: srsly.read_json(path) for path in sorted(BENCH.glob("*.json"))}
+    data = {path.stem: json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
+    bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     return template.render(**data, MAIN=MAIN, bench=bench)
 
