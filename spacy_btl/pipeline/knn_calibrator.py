@@ -72,7 +72,8 @@ def make_knn_calibrator(
     ner (str): The name of the `btl_ner` pipe whose logits it reads.
     n_neighbors (int): How many neighbours vote; 17 in the paper.
     votes (str): "uniform", or "distance" (by inverse distance).
-    mix (float): p = mix * p_kNN + (1 - mix) * softmax(logits). 1 is the paper; 0 needs no fitting.
+    mix (float): p = mix * p_kNN + (1 - mix) * softmax(logits). 1 is the paper; 0 needs no
+        fitting, without transitions.
     tau (float | Dict[str, float]): Shifts decisions towards rare types: a token's label is
         argmax(log p - tau * log prior). 0 is the paper. One number, or one per type (0 if absent).
     transitions (float): Decides for the whole note: what it counts that a tag follows another as
