@@ -95,6 +95,8 @@ def annotate_file(
 
 def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:
     """All that the entities depend on."""
+    if nlp.path is None:
+        raise AnnotateError("This pipeline is in no folder: save it, and give the folder.")
     model, version = model_name(nlp)
     return {
         "input": summary.fingerprint,

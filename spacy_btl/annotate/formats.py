@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple, Protocol
 
 from spacy_btl.annotate.entities import Annotated, Entity
@@ -153,8 +153,16 @@ def _brat(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[
 def _file_name(note: Note) -> str:
     name = str(note.id)
     path = PurePosixPath(name)
+    elsewhere = PureWindowsPath(name).parts != path.parts  # a backslash or a drive
     long = any(len(piece.encode("utf-8")) > LONGEST_NAME for piece in path.parts)
-    if long or path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
+    if (
+        long
+        or elsewhere
+        or path.is_absolute()
+        or ".." in path.parts
+        or str(path) != name
+        or "\0" in name
+    ):
         raise AnnotateError(
             f"{note.where}: the id of this note cannot name a brat file. Write .jsonl or .parquet."
         )

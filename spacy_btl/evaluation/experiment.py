@@ -141,6 +141,9 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _check_names(experiment: Experiment, path: Path) -> None:
+    for name, how in experiment.decodings.items():
+        if how.fit_on == "dev" and (how.map_on_dev or how.tune):
+            raise FileError(f"{path}: '{name}' is fitted on dev, which can then fit no maps.")
     for name, arm in experiment.arms.items():
         unknown = set(arm.decodings) - set(experiment.decodings)
         if unknown:

@@ -26,7 +26,6 @@ Point = Mapping[str, Any]  # of the curve
 def require_extra() -> None:
     """RAISES: BtlError, if the libraries of the `report` extra are not installed."""
     try:
-        import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise BtlError(
@@ -43,7 +42,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
     path (Path): The file to write.
     errors (Optional[List[Dict[str, Any]]]): Errors to show with the text around them: the page
         then holds text of notes. None for a page without.
-    RAISES: BtlError, if matplotlib or jinja2 is not installed, or the file cannot be written.
+    RAISES: BtlError, if matplotlib is not installed, or the file cannot be written.
     """
     require_extra()
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -20,7 +20,13 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.files import base_name, forget_paths, load_pipeline, save_whole
+from spacy_btl.pipeline.files import (
+    base_name,
+    forget_paths,
+    load_pipeline,
+    refuse_foreign_folder,
+    save_whole,
+)
 
 NEVER = -1e4  # the logit of a tag that the checkpoint does not have
 
@@ -60,16 +66,17 @@ def import_hf(
     Fit a calibrator to it with `python -m spacy btl calibrate`.
 
     checkpoint (Path): A folder, as `save_pretrained` writes it.
-    output (Path): The folder to save the pipeline in.
+    output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     lang (str): The language of the tokenizer.
     window, overlap (int): See `spacy_btl.WindowedTransformer.v1`.
     RAISES: PipelineError, for a folder that holds no such checkpoint, labels that are neither IO
-        nor BIO, or an output that cannot be written.
+        nor BIO, a language that spaCy lacks, or an output that cannot be used.
     """
+    refuse_foreign_folder(output)
+    nlp = _blank(lang)
     classifier = _read_checkpoint(checkpoint)
     scheme, ids = from_labels(classifier.config.id2label)
     fix_random_seed(0)  # a pooler that the checkpoint lacks is made, though nothing uses it
-    nlp = spacy.blank(lang)
     encoder = {
         "@architectures": "spacy_btl.WindowedTransformer.v1",
         "name": str(checkpoint),
@@ -83,10 +90,10 @@ def import_hf(
     }
     head = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
     ner = nlp.add_pipe("btl_ner", name="ner", config={"scheme": scheme.scheme, "model": head})
-    # How frequent the tags were in its training, nobody knows.
-    labels = dict.fromkeys(scheme.tags, 0)
-    nlp.config["initialize"]["components"]["ner"] = {"labels": labels}
+    nlp.config["initialize"]["components"]["ner"] = {"labels": list(scheme.types)}
     nlp.initialize(lambda: [Example.from_dict(Doc(nlp.vocab, words=["-"]), {})])
+    # How frequent the tags were in its training, nobody knows.
+    ner.cfg["tag_counts"] = [0] * len(scheme)
     linear = _linear(classifier)
     W, b = (p.detach().float().numpy() for p in (linear.weight, linear.bias))
     rows = [0 if number is None else number for number in ids]
@@ -98,6 +105,13 @@ def import_hf(
     forget_paths(nlp)
     save_whole(nlp, output)
     return nlp
+
+
+def _blank(lang: str) -> Language:
+    try:
+        return spacy.blank(lang)
+    except ImportError:
+        raise PipelineError(f"spaCy has no tokenizer for the language {lang!r} here.") from None
 
 
 def _find_ner(nlp: Language, model: str) -> BtlNer:

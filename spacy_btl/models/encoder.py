@@ -28,7 +28,7 @@ from transformers.file_utils import ModelOutput
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.saved import CheckedShim
-from spacy_btl.models.windows import WordpieceWindows
+from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
@@ -135,14 +135,15 @@ def _read(
     spans = encoder.attrs["get_spans"](docs)
     windows = [window for doc_windows in spans for window in doc_windows]
     tokenizer = encoder.tokenizer
-    encoding = tokenizer(
-        [window.text for window in windows],
-        truncation=True,
-        padding="longest",
-        return_attention_mask=True,
-        return_offsets_mapping=True,
-        return_tensors="np",
-    )
+    with TOKENIZING:
+        encoding = tokenizer(
+            [window.text for window in windows],
+            truncation=True,
+            padding="longest",
+            return_attention_mask=True,
+            return_offsets_mapping=True,
+            return_tensors="np",
+        )
     encoding["input_texts"] = [tokenizer.convert_ids_to_tokens(ids) for ids in encoding.input_ids]
     encoding["pad_token"] = tokenizer.pad_token
     wordpieces = WordpieceBatch.from_batch_encoding(encoding)

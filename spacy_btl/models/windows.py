@@ -4,12 +4,13 @@ A window that is counted in tokens can overflow the encoder, which then drops it
 """
 
 from collections.abc import Iterable
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.attrs import IDX
 from spacy.tokens import Doc, Span
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.tags import LINE_END, white_space
@@ -25,9 +26,14 @@ FULL_ENOUGH = 0.5
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
+# A fast tokenizer fails where two threads use it at once.
+TOKENIZING = Lock()
+
+
 def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
     """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none."""
-    encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
+    with TOKENIZING:
+        encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
     starts = np.array([start for start, _ in encoding["offset_mapping"]], dtype=np.int64)
     tokens = np.searchsorted(doc.to_array(IDX).astype("int64"), starts, side="right") - 1
     return np.bincount(tokens, minlength=len(doc))
@@ -112,8 +118,7 @@ class WordpieceWindows:
                 "The encoder's tokenizer gives no character offsets. "
                 'Set tokenizer_config = {"use_fast": true}.'
             )
-        config = self.encoder.transformer.config
-        limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+        limit = min(tokenizer.model_max_length, _positions(self.encoder.transformer))
         if self.window > limit:
             raise PipelineError(
                 f"The encoder reads at most {limit} wordpieces, fewer than its window of "
@@ -124,3 +129,11 @@ class WordpieceWindows:
         tokenizer.model_max_length = limit
         tokenizer.deprecation_warnings[TOO_LONG] = True  # notes are long, and windows fit
         return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()
+
+
+def _positions(transformer: PreTrainedModel) -> int:
+    """How many wordpieces it has a position for. RoBERTa's first positions are never used."""
+    embeddings = getattr(transformer, "embeddings", None)
+    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+    unused = 0 if padding is None else padding + 1
+    return transformer.config.max_position_embeddings - unused

@@ -1,6 +1,6 @@
 """The search for nearest neighbours, behind an interface that a faster one can take over."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from spacy import registry
 Floats = NDArray[np.float32]
 
 
+@runtime_checkable
 class Search(Protocol):
     """Finds the nearest rows, by Euclidean distance. Holds no state that needs saving."""
 

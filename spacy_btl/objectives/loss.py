@@ -1,10 +1,11 @@
 """The signature that every token loss shares."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thinc.types import Floats2d, Ints1d
 
 
+@runtime_checkable
 class TokenLoss(Protocol):
     """A loss over the tokens of one `nlp.update` call, with its gradient at the logits."""
 

@@ -1,6 +1,6 @@
 """What our pipes write on a doc: raw logits, probabilities, entities and their confidence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from spacy.tokens import Doc, Span
@@ -8,6 +8,8 @@ from spacy.tokens import Doc, Span
 LOGITS = "token_logits"
 PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
+# In `doc.user_data`: the tags that the columns of the logits stand for.
+TAGS = "btl_tags"
 
 
 def install_extensions() -> None:
@@ -29,15 +31,21 @@ def confidence(span: Span) -> float | None:
 
 
 def set_entities(
-    doc: Doc, spans: Sequence[Span], confidences: Sequence[float | None] | None = None
+    doc: Doc,
+    spans: Sequence[Span],
+    confidences: Sequence[float | None] | None = None,
+    *,
+    labels: Collection[str],
 ) -> None:
-    """Make spans the entities of a doc, in place of those that our pipes wrote before.
+    """Make spans the entities of a doc, in place of those of these labels that our pipes wrote.
 
-    Entities of other pipes (an entity ruler before ours) stay and win, as with spaCy's `ner`.
+    Entities of other pipes (an entity ruler before ours, a `btl_ner` of other types) stay and win,
+    as with spaCy's `ner`.
     The values live in `doc.user_data` by offsets and label, and not in a plain span extension,
     which a relabelled span would inherit.
     """
-    ours = {key for key in doc.user_data if _is_ours(key)}
+    names = {f"{CONFIDENCE}:{label}" for label in labels}
+    ours = {key for key in doc.user_data if _is_of(key, names)}
     others = [ent for ent in doc.ents if _key(ent) not in ours]
     for key in ours:
         del doc.user_data[key]
@@ -53,5 +61,5 @@ def _key(span: Span) -> tuple[str, str, int, int]:
     return ("._.", f"{CONFIDENCE}:{span.label_}", span.start_char, span.end_char)
 
 
-def _is_ours(key: Any) -> bool:
-    return isinstance(key, tuple) and len(key) == 4 and str(key[1]).startswith(f"{CONFIDENCE}:")
+def _is_of(key: Any, names: Collection[str]) -> bool:
+    return isinstance(key, tuple) and len(key) == 4 and key[1] in names

@@ -19,7 +19,7 @@ from thinc.types import Floats2d
 from spacy_btl.errors import PipelineError
 from spacy_btl.metrics import Scorer
 from spacy_btl.objectives.loss import TokenLoss
-from spacy_btl.pipeline.annotations import LOGITS, install_extensions, set_entities
+from spacy_btl.pipeline.annotations import LOGITS, TAGS, install_extensions, set_entities
 from spacy_btl.pipeline.stream import annotate_stream
 from spacy_btl.tags import MISSING, SchemeName, TagScheme, entity_types, gold_tags
 
@@ -144,8 +144,11 @@ class BtlNer(TrainablePipe):
         """Add an entity type before the pipe is initialized.
 
         RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: PipelineError, once the network has its output layer.
+        RAISES: PipelineError, once the network has its output layer, or for a label that is empty,
+            no string, or "O".
         """
+        if not isinstance(label, str) or label in ("", "O"):
+            raise PipelineError(f"{label!r} cannot be an entity type.")
         if label in self.labels:
             return 0
         if self.cfg["tag_counts"]:
@@ -169,8 +172,8 @@ class BtlNer(TrainablePipe):
         nlp (Optional[Language]): The pipeline.
         labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
             `spacy init labels` writes them, which spares the pass; or the entity types alone.
-        RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, or
-            with those of the other tag scheme.
+        RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, with
+            those of the other tag scheme, or with more types than the network has outputs for.
         """
         scheme = self.cfg["scheme"]
         if isinstance(labels, Mapping):
@@ -180,15 +183,21 @@ class BtlNer(TrainablePipe):
             self._refuse_streamed_corpus(nlp)
             counts, sample = count_tags(get_examples(), scheme)
         found = labels if isinstance(labels, Sequence) else self._entity_types(counts)
-        self.cfg["labels"] = list(dict.fromkeys([*self.labels, *found]))
-        self.cfg["tag_counts"] = [int(counts[tag]) for tag in self.tag_scheme.tags]
-        if not self.labels:
+        tags = TagScheme(tuple(dict.fromkeys([*self.labels, *found])), scheme)
+        if not tags.types:
             raise PipelineError(
                 f"The pipe '{self.name}' found no entity type in the training corpus. Check that "
                 "its docs have `doc.ents` (`python -m spacy btl stats CORPUS` shows them)."
             )
+        n_tags = self.model.get_dim("nO") if self.model.has_dim("nO") else len(tags)
+        if n_tags != len(tags):
+            raise PipelineError(
+                f"The network of the pipe '{self.name}' has {n_tags} outputs, and the training "
+                f"corpus {len(tags)} tags: make a new pipe for other entity types."
+            )
+        self.cfg["labels"] = list(tags.types)
+        self.cfg["tag_counts"] = [int(counts[tag]) for tag in tags.tags]
         docs = [example.predicted for example in sample]
-        n_tags = len(self.tag_scheme)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
 
     def _entity_types(self, counts: Counter[str]) -> list[str]:
@@ -227,7 +236,9 @@ class BtlNer(TrainablePipe):
         for doc, doc_logits in zip(docs, logits, strict=True):
             doc._.set(LOGITS, doc_logits)
             self._count_unseen(doc, doc_logits)
-            set_entities(doc, scheme.decode(doc, doc_logits.argmax(axis=1)))
+            doc.user_data[TAGS] = list(scheme.tags)
+            spans = scheme.decode(doc, doc_logits.argmax(axis=1))
+            set_entities(doc, spans, labels=scheme.types)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; spaCy's error handler gets a failing doc alone."""

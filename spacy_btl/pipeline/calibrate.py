@@ -1,6 +1,7 @@
 """From a trained pipeline to one with a fitted calibrator, ready to be packaged."""
 
 import shutil
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,15 @@ def calibrate(
         raise CalibratorError(
             "Cross-fitting fits the maps on the corpus itself: give no held-out documents with it."
         )
+    if held_out is not None and _same(held_out, corpus):
+        raise CalibratorError(
+            f"{held_out} holds what the calibrator is fitted to: maps need other documents."
+        )
     if crossfit is not None and crossfit.gpu >= 0:
         util.require_gpu(crossfit.gpu)
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
+    held_out_docs = read_docs(held_out, nlp.vocab) if held_out is not None else []
     attrs: dict[str, Any] = {}
     for name, factory in list(nlp.pipe_factories.items()):
         if factory == CLEANER:
@@ -60,19 +66,30 @@ def calibrate(
             nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
     calibrator = nlp.add_pipe(CALIBRATOR, config=settings)
-    work = output.parent / f".{output.name}-crossfit"
     if crossfit is None:
         calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
     else:
         ner = find_ner(nlp, calibrator.ner, reader=CALIBRATOR)
-        fit_crossfit(calibrator, ner, corpus, crossfit, work)
+        fit_crossfit(calibrator, ner, corpus, crossfit, _work(output))
     if held_out is not None:
-        calibrator.fit_map(Corpus(held_out).make_examples(nlp, read_docs(held_out, nlp.vocab)))
-    # By its own defaults it drops `doc._.trf_data`, too.
-    nlp.add_pipe(
+        calibrator.fit_map(Corpus(held_out).make_examples(nlp, held_out_docs))
+    # By its own defaults it drops `doc._.trf_data`, too; and `doc.tensor`, without which
+    # `ent.as_doc()` and `doc.vector` fail.
+    cleaner = nlp.add_pipe(
         CLEANER, config={"attrs": {**attrs, f"_.{LOGITS}": None, f"_.{PROBABILITIES}": None}}
     )
+    if "tensor" not in attrs:
+        del cleaner.cfg["attrs"]["tensor"]
     forget_paths(nlp)
     save_whole(nlp, output)
-    shutil.rmtree(work, ignore_errors=True)
+    if crossfit is not None:
+        shutil.rmtree(_work(output), ignore_errors=True)
     return nlp
+
+
+def _work(output: Path) -> Path:
+    return output.parent / f".{output.name}-crossfit"
+
+
+def _same(held_out: Path, corpus: Path) -> bool:
+    return held_out.is_file() and corpus.is_file() and cmp(held_out, corpus, shallow=False)

@@ -9,9 +9,20 @@ from typing import Any
 import spacy
 from spacy.language import Language
 from spacy_transformers.layers.transformer_model import TransformerModel
-from thinc.api import Model
+from thinc.api import Config, Model
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlError, PipelineError
+
+# What a pipeline's folder holds beside the folders of its pipes; spaCy's packages copy the last.
+OWN_FILES = (
+    "config.cfg",
+    "meta.json",
+    "tokenizer",
+    "vocab",
+    "README.md",
+    "LICENSE",
+    "LICENSES_SOURCES",
+)
 
 
 def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
@@ -23,6 +34,13 @@ def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
         if Path(model).is_dir():
             reason = f"the folder holds no complete pipeline ({error})"
         raise PipelineError(f"Cannot load the pipeline '{model}': {reason}.") from error
+    except BtlError:
+        raise
+    except ValueError as error:  # of the config, the meta data, a pipe's files, each its own
+        raise PipelineError(
+            f"Cannot load the pipeline '{model}': a file of it is damaged, or a pipe of it is not "
+            f"installed ({str(error).strip().splitlines()[0]})."
+        ) from error
 
 
 def forget_paths(nlp: Language) -> None:
@@ -44,9 +62,9 @@ def encoders(nlp: Language) -> Iterator[TransformerModel]:
                 yield layer
 
 
-def _forget_in(block: dict[str, Any]) -> None:
-    for key, value in block.items():
-        if isinstance(value, dict):
+def _forget_in(block: dict[Any, Any] | list[Any]) -> None:
+    for key, value in block.items() if isinstance(block, dict) else enumerate(block):
+        if isinstance(value, dict | list):
             _forget_in(value)
         elif isinstance(value, str):
             block[key] = base_name(value)
@@ -75,9 +93,21 @@ def fingerprint(folder: Path) -> str:
 
 def refuse_foreign_folder(output: Path) -> None:
     """RAISES: PipelineError, where saving a pipeline would overwrite anything but a pipeline."""
-    is_pipeline = (output / "meta.json").is_file() and (output / "config.cfg").is_file()
-    if output.exists() and not is_pipeline and (output.is_file() or any(output.iterdir())):
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not ((output / "meta.json").is_file() and (output / "config.cfg").is_file()):
         raise PipelineError(f"{output} exists and holds no pipeline: give another folder.")
+    pipes = Config().from_disk(output / "config.cfg", interpolate=False).get("components", {})
+    foreign = sorted(
+        path.name
+        for path in output.iterdir()
+        if path.name not in OWN_FILES and path.name.removesuffix(".json") not in pipes
+    )
+    if foreign:
+        raise PipelineError(
+            f"{output} holds more than a pipeline, and would be replaced as a whole: move "
+            f"{foreign[0]!r} away, or give another folder."
+        )
 
 
 def save_whole(nlp: Language, output: Path, *, texts: Mapping[str, str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from copy import deepcopy
+from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
@@ -173,7 +174,9 @@ class FittedPipe(StoredPipe):
 
     def _pipeline(self) -> Language:
         if self.nlp is None:
-            raise CalibratorError(f"'{self.name}' runs in a worker: use the original here.")
+            raise CalibratorError(
+                f"'{self.name}' has no pipeline around it, as in a worker: use the original here."
+            )
         return self.nlp
 
     def _check_settings(self) -> None:
@@ -184,6 +187,9 @@ class FittedPipe(StoredPipe):
                 f"votes 'uniform' or 'distance'; it got {self.n_neighbors}, {self.mix}, "
                 f"{self.transitions} and {self.votes!r}."
             )
+        taus = self.tau.values() if isinstance(self.tau, dict) else [self.tau]
+        if not all(isinstance(tau, Real) and np.isfinite(tau) for tau in taus):
+            raise CalibratorError(f"'{self.name}' needs a tau that is a number, or one per type.")
 
     def _check_labels(self, store: Store) -> None:
         if self.nlp is not None:

@@ -6,6 +6,7 @@ whose logits lie nearest to its own, and their votes are its class probabilities
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,10 @@ class KnnCalibrator(FittedPipe):
         if self.maps is not None and self.maps.settings != self.settings:
             self._warn_once(STALE_WARNING)
         self._check_labels(store)
-        n_tags = len(store.prior)
-        per_doc = [read_logits(doc, n_tags, ner=self.ner, reader=self.name) for doc in docs]
+        if not docs:
+            return []
+        scheme = self.tag_scheme
+        per_doc = [read_logits(doc, scheme, ner=self.ner, reader=self.name) for doc in docs]
         logits = np.concatenate(per_doc)
         seen = np.any(logits != 0, axis=1)
         p = with_unseen(self._probabilities(logits[seen]), seen)
@@ -140,7 +143,7 @@ class KnnCalibrator(FittedPipe):
             return
         for (doc, p), entities in zip(known, self.decode(*zip(*known, strict=True)), strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
-            set_entities(doc, *entities)
+            set_entities(doc, *entities, labels=self.store.labels)
 
     def decode(
         self, docs: Sequence[Doc], probabilities: Sequence[Probabilities], *, tau: Tau | None = None
@@ -180,7 +183,7 @@ class KnnCalibrator(FittedPipe):
         doc = span.doc
         if doc._.get(LOGITS) is None or len(doc._.get(LOGITS)) != len(doc):  # retokenized since
             doc = run_before(self._pipeline(), doc, self.name)
-        logits = read_logits(doc, len(store.prior), ner=self.ner, reader=self.name)
+        logits = read_logits(doc, self.tag_scheme, ner=self.ner, reader=self.name)
         return explain_span(
             span, logits, store, search=self.search, k=self.n_neighbors, votes=self.votes
         )
@@ -202,6 +205,12 @@ class KnnCalibrator(FittedPipe):
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; spaCy's error handler gets a failing doc alone."""
         return annotate_stream(self, stream, batch_size)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "KnnCalibrator":
+        restore, state = self.__reduce__()
+        copied = memo[id(self)] = restore(*deepcopy(state, memo))
+        copied.nlp = deepcopy(self.nlp, memo)  # of a copied pipeline the copy
+        return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # For `nlp.pipe(n_process=2)`: a worker needs the store, not the pipeline around the pipe.

@@ -9,8 +9,9 @@ from spacy.tokens import Doc
 
 from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.store import LabelledRows, Store
-from spacy_btl.pipeline.annotations import LOGITS
+from spacy_btl.pipeline.annotations import LOGITS, TAGS
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.tags import TagScheme
 
 
 def pipes_from(nlp: Language, name: str) -> list[str]:
@@ -65,12 +66,13 @@ def check_size(rows: LabelledRows, n_neighbors: int, *, reader: str) -> None:
         )
 
 
-def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.float32]:
+def read_logits(doc: Doc, scheme: TagScheme, *, ner: str, reader: str) -> NDArray[np.float32]:
     """The raw logits on a doc, float32 [T, C].
 
     ner (str): The name of the pipe that wrote them, for an error.
     reader (str): The name of the pipe that wants them.
-    RAISES: CalibratorError, if there are none, or those of another number of tags.
+    scheme (TagScheme): The tags that their columns have to stand for.
+    RAISES: CalibratorError, if there are none, those of other tags, or those of other tokens.
     """
     logits = doc._.get(LOGITS)
     if logits is None:
@@ -78,10 +80,16 @@ def read_logits(doc: Doc, n_tags: int, *, ner: str, reader: str) -> NDArray[np.f
             f"A doc reached '{reader}' without token logits. It must run after the btl_ner pipe "
             f"'{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
         )
-    if logits.shape[1] != n_tags:
+    tags = doc.user_data.get(TAGS, scheme.tags)
+    if logits.shape[1] != len(scheme) or tuple(tags) != scheme.tags:
         raise CalibratorError(
-            f"'{reader}' was fitted to {n_tags} tags, and the pipe '{ner}' emits "
-            f"{logits.shape[1]}. Fit the calibrator again."
+            f"A doc reached '{reader}' with the logits of other tags than it knows. It must "
+            f"run after the btl_ner pipe '{ner}', and before any other; or be fitted again."
+        )
+    if len(logits) != len(doc):
+        raise CalibratorError(
+            f"A doc reached '{reader}' with other tokens than '{ner}' read: put '{reader}' before "
+            "the pipe that merges or splits tokens."
         )
     return logits
 

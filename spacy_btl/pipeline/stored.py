@@ -58,7 +58,8 @@ class StoredPipe(Pipe):
             STORE_FILE: lambda p: self._load(p.read_bytes(), str(p)),
             MAPS_FILE: lambda p: self._load_maps(p.read_bytes(), str(p)),
         }
-        for file in (util.ensure_path(path) / name for name in load):
+        wanted = [name for name in load if name.split(".")[0] not in exclude]  # as spaCy has it
+        for file in (util.ensure_path(path) / name for name in wanted):
             if not file.is_file():
                 raise CalibratorError(f"The calibrator's file {file} is missing. Fit it again.")
         util.from_disk(path, load, exclude)

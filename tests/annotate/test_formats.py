@@ -103,7 +103,9 @@ def test_brat_files_are_read_again_as_they_were(tmp_path):
     assert brat_config(["Sign symptom", "B"]).startswith(b"[entities]\nB\nSign_symptom\n\n[rel")
 
 
-@pytest.mark.parametrize("name", ["../a", "/etc/a", "a//b", "./a", "a\0b", "x" * 201])
+@pytest.mark.parametrize(
+    "name", ["../a", "/etc/a", "a//b", "./a", "a\0b", "x" * 201, "..\\a", "C:a"]
+)
 def test_an_id_that_is_no_file_name_is_refused(name):
     part = Annotated([Note(name, "x", "line 4")], [], [])
     with pytest.raises(AnnotateError, match="line 4: the id of this note cannot name"):

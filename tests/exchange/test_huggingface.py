@@ -182,3 +182,26 @@ def test_what_cannot_be_exported_is_refused(trained_path, tmp_path):
     with pytest.raises(PipelineError, match="exists"):
         export_hf(str(trained_path), tmp_path / "blank")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(checkpoint, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("x")
+    with pytest.raises(PipelineError, match="holds no pipeline"):
+        import_hf(checkpoint, tmp_path / "thesis", window=48, overlap=8)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "x"
+
+
+def test_a_language_that_spacy_lacks_is_a_clear_error(checkpoint, tmp_path):
+    with pytest.raises(PipelineError, match="no tokenizer for the language 'qq'"):
+        import_hf(checkpoint, tmp_path / "back", lang="qq", window=48, overlap=8)
+
+
+def test_labels_that_a_config_could_not_have_as_keys_come_back(trained_path, tmp_path):
+    export_hf(str(trained_path), tmp_path / "checkpoint")
+    labels = ["O", "#drug", "UMLS:T047", "a=b", "[x]"]
+    renamed = edit_labels(tmp_path / "checkpoint", tmp_path / "renamed", labels)
+    import_hf(renamed, tmp_path / "back", window=48, overlap=8)
+    nlp = spacy.load(tmp_path / "back")
+    assert set(nlp.get_pipe("ner").labels) == set(labels[1:])
+    assert nlp(SENTENCES[0][0])._.token_logits.shape[1] == len(labels)

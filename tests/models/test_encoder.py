@@ -1,9 +1,11 @@
 """The encoder over a real, tiny BERT: what it reads, what it costs, what it learns."""
 
+import json
 import logging
 import random
 import shutil
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from spacy.tokens import Doc
 from spacy_transformers.data_classes import FullTransformerBatch
 from spacy_transformers.layers.transformer_model import TransformerModel
 from spacy_transformers.span_getters import get_doc_spans
+from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models import encoder as encoder_module
@@ -304,3 +307,33 @@ def test_a_saved_encoder_heeds_the_bound_in_the_config(trained, tmp_path):
     passes = spy(nlp.get_pipe("transformer").model)
     nlp(long_note(200).text)
     assert {rows for (rows, _), _ in passes} == {1}
+
+
+def test_threads_read_as_one_does(trained_path):
+    nlp = spacy.load(trained_path)
+    notes = [f"severe fever {'and cough , ' * n}today" for n in (1, 20, 60)] * 10
+    expected = [nlp(note)._.token_logits for note in notes]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda note: nlp(note)._.token_logits, notes))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_the_positions_that_a_roberta_never_uses_are_not_counted(tmp_path):
+    """It has `max_position_embeddings` of them, and begins behind that of its padding."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"xyz"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    files = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
+    RobertaTokenizerFast(
+        **{key: str(tmp_path / file) for key, file in files.items()}
+    ).save_pretrained(tmp_path)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = RobertaConfig(
+        vocab_size=len(pieces), intermediate_size=32, max_position_embeddings=66, **size
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    encoder = make_encoder(tmp_path)
+    batch = encoder.predict([EN.make_doc(f"x {'y' * 200} z")])
+    assert batch.wordpieces.input_ids.shape[1] == 64

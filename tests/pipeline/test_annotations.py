@@ -9,6 +9,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy_btl.pipeline.annotations import install_extensions, set_entities
 
 VOCAB = spacy.blank("en").vocab
+LABELS = ["Sign", "Test"]
 WORDS = ["no", "fever", ",", "severe", "cough", ".", "crp", "was", "84", "today"]
 
 
@@ -18,7 +19,7 @@ def doc() -> Doc:
     install_extensions()
     doc = Doc(VOCAB, words=WORDS)
     spans = [Span(doc, 1, 2, "Sign"), Span(doc, 3, 5, "Sign"), Span(doc, 6, 7, "Test")]
-    set_entities(doc, spans, [0.9, 0.8, None])
+    set_entities(doc, spans, [0.9, 0.8, None], labels=LABELS)
     return doc
 
 
@@ -44,10 +45,10 @@ def test_a_span_that_nothing_computed_has_none(doc):
 
 
 def test_new_entities_replace_ours_and_their_confidence(doc):
-    set_entities(doc, [Span(doc, 3, 5, "Sign")], [0.5])
+    set_entities(doc, [Span(doc, 3, 5, "Sign")], [0.5], labels=LABELS)
     assert confidences(doc) == [("severe cough", "Sign", 0.5)]
     assert Span(doc, 1, 2, "Sign")._.confidence is None
-    set_entities(doc, [])
+    set_entities(doc, [], labels=LABELS)
     assert confidences(doc) == []
     assert doc.has_annotation("ENT_IOB")
     assert not any("confidence" in str(key) for key in doc.user_data)
@@ -56,7 +57,7 @@ def test_new_entities_replace_ours_and_their_confidence(doc):
 def test_entities_of_other_pipes_stay_and_win(doc):
     other = Span(doc, 4, 6, "Other", kb_id="Q1", span_id="x")
     doc.set_ents([doc.ents[0], other])  # in place of "severe cough" and "crp"
-    set_entities(doc, [Span(doc, 1, 2, "Sign"), Span(doc, 3, 5, "Sign")], [0.7, 0.6])
+    set_entities(doc, [Span(doc, 1, 2, "Sign"), Span(doc, 3, 5, "Sign")], [0.7, 0.6], labels=LABELS)
     assert confidences(doc) == [("fever", "Sign", 0.7), ("cough .", "Other", None)]
     assert (doc.ents[1].kb_id_, doc.ents[1].id_) == ("Q1", "x")
     assert Span(doc, 3, 5, "Sign")._.confidence is None
@@ -80,7 +81,7 @@ def through_pickle(doc: Doc) -> Doc:
 def test_confidence_travels_with_the_doc(doc, way):
     back = way(doc)
     assert confidences(back) == EXPECTED
-    set_entities(back, [])
+    set_entities(back, [], labels=LABELS)
     assert back.ents == ()  # they are still known as ours
 
 
@@ -101,5 +102,14 @@ def test_confidence_outlives_merged_tokens(doc):
 def test_foreign_user_data_is_left_alone(doc):
     foreign = {"note_id": "7", ("._.", "seen", None, None): True, (): 1, 5: 2, (1, 2, 3, 4): 3}
     doc.user_data.update(foreign)
-    set_entities(doc, [])
+    set_entities(doc, [], labels=LABELS)
     assert doc.user_data == foreign
+
+
+def test_entities_of_another_ner_of_ours_stay(doc):
+    set_entities(
+        doc, [Span(doc, 8, 9, "Value"), Span(doc, 4, 5, "Value")], [0.6, 0.5], labels=["Value"]
+    )
+    assert confidences(doc) == [*EXPECTED, ("84", "Value", 0.6)]
+    set_entities(doc, [], labels=["Value"])
+    assert confidences(doc) == EXPECTED

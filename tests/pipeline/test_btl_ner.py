@@ -10,6 +10,7 @@ import spacy
 from spacy.training import Example
 from spacy.util import load_model_from_config
 
+from spacy_btl.errors import PipelineError
 from tests.conftest import SENTENCES, make_examples
 
 N_TAGS = 5  # of scheme IO: four types and `O`
@@ -245,3 +246,20 @@ def test_a_note_of_a_million_characters(trained):
     assert len(doc.text) == 1_000_000
     assert doc._.token_logits.any(axis=1).all()
     assert len(doc.ents) > 10_000
+
+
+def test_another_corpus_with_more_types_needs_a_new_pipe(trained_path):
+    nlp = spacy.load(trained_path)
+    ner = nlp.get_pipe("ner")
+    before = dict(ner.cfg)
+    more = [*make_examples(nlp), example(nlp, "fever today", [(6, 11, "Time_of_day")])]
+    with pytest.raises(PipelineError, match="5 outputs, and the training corpus 6 tags"):
+        nlp.initialize(lambda: more)
+    assert ner.cfg == before
+    nlp.initialize(lambda: make_examples(nlp))
+
+
+@pytest.mark.parametrize("label", ["", "O", 3])
+def test_what_cannot_be_an_entity_type(label):
+    with pytest.raises(PipelineError, match="cannot be an entity type"):
+        spacy.blank("en").add_pipe("btl_ner").add_label(label)

@@ -153,3 +153,26 @@ def test_what_a_cleaner_dropped_before_it_still_drops(trained_path, corpus_path,
     calibrated = calibrate(str(tmp_path / "cleaned"), corpus_path, output, settings={})
     attrs = calibrated.get_pipe_config("doc_cleaner")["attrs"]
     assert {"cats", "_.token_logits", "_.trf_data"} <= set(attrs)
+
+
+def test_spans_of_a_calibrated_pipeline_become_docs(trained_path, corpus_path, output):
+    calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    doc = spacy.load(output)(TEXT)
+    assert doc._.token_logits is None
+    assert [ent.as_doc().text for ent in doc.ents] == [ent.text_with_ws for ent in doc.ents] != []
+    assert not doc.has_vector
+
+
+def test_the_documents_it_is_fitted_to_cannot_be_held_out(trained_path, corpus_path, output):
+    copied = output.parent / "copy.spacy"
+    copied.write_bytes(corpus_path.read_bytes())
+    with pytest.raises(CalibratorError, match="maps need other documents"):
+        calibrate(str(trained_path), corpus_path, output, settings=SETTINGS, held_out=copied)
+    assert not output.exists()
+
+
+def test_a_cut_cross_fitting_stays_for_its_own_command(trained_path, corpus_path, output):
+    work = output.parent / f".{output.name}-crossfit"
+    work.mkdir()
+    calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
+    assert work.is_dir()

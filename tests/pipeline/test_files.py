@@ -205,3 +205,26 @@ def test_the_fingerprint_is_of_names_and_bytes(trained_path, tmp_path):
     with (copy / "config.cfg").open("a") as file:
         file.write("\n")
     assert len({before, renamed, fingerprint(copy)}) == 3
+
+
+def test_a_damaged_file_is_a_clear_error(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    model = tmp_path / "ner" / "model"
+    model.write_bytes(model.read_bytes()[:100])
+    with pytest.raises(PipelineError, match=r"Cannot load the pipeline .* damaged"):
+        load_pipeline(str(tmp_path))
+
+
+def test_a_folder_with_more_than_a_pipeline_is_refused(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    refuse_foreign_folder(tmp_path)
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(PipelineError, match=r"holds more than a pipeline.*'.git'"):
+        refuse_foreign_folder(tmp_path)
+
+
+def test_a_path_in_a_list_is_forgotten():
+    nlp = spacy.blank("en")
+    nlp.config["training"]["before_to_disk"] = {"paths": ["/home/someone/a.spacy", {"b": "/c/d"}]}
+    forget_paths(nlp)
+    assert nlp.config["training"]["before_to_disk"] == {"paths": ["a.spacy", {"b": "d"}]}

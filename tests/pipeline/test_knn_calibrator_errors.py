@@ -136,7 +136,10 @@ def test_logits_of_other_labels(nlp, pipe):
     pipe.fit(make_examples(nlp))
     doc = nlp(TEXT)
     doc._.token_logits = doc._.token_logits[:, :3]
-    with pytest.raises(CalibratorError, match="fitted to 5 tags, and the pipe 'ner' emits 3"):
+    with pytest.raises(
+        CalibratorError,
+        match=r"the logits of other tags than it knows.* after the btl_ner pipe 'ner'",
+    ):
         pipe(doc)
 
 
@@ -215,4 +218,39 @@ def test_fitted_it_warns_of_nothing(nlp, pipe):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipe.fit(make_examples(nlp))
+        nlp(TEXT)
+
+
+@pytest.mark.parametrize("tau", [float("nan"), None, [0.5], {"Sign": "a"}])
+def test_a_tau_that_is_no_number(nlp, pipe, tau):
+    with pytest.raises(CalibratorError, match="needs a tau that is a number"):
+        KnnCalibrator(nlp, search=sklearn_search(), tau=tau)
+    pipe.tau = tau
+    with pytest.raises(CalibratorError, match="needs a tau that is a number"):
+        nlp(TEXT)
+
+
+def test_tokens_that_were_merged_after_ner(nlp, pipe):
+    pipe.fit(make_examples(nlp))
+
+    def merge(doc):
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    Language.component("test_merge", func=merge)
+    nlp.add_pipe("test_merge", before="knn_calibrator")
+    with pytest.raises(CalibratorError, match="other tokens than 'ner' read: put 'knn_calibrator'"):
+        nlp(TEXT)
+    with pytest.raises(CalibratorError, match="other tokens than 'ner' read"):
+        pipe.fit(make_examples(nlp))
+
+
+def test_the_logits_of_another_ner(nlp, pipe):
+    """Of as many types: only their names tell."""
+    pipe.fit(make_examples(nlp))
+    other = nlp.add_pipe("btl_ner", name="other", before="knn_calibrator")
+    labels = [f"Other{number}" for number, _ in enumerate(nlp.get_pipe("ner").labels)]
+    other.initialize(lambda: make_examples(nlp), labels=labels)
+    with pytest.raises(CalibratorError, match="the logits of other tags than it knows"):
         nlp(TEXT)

@@ -1,5 +1,6 @@
 """`knn_calibrator` on disk, in bytes and in other processes."""
 
+import copy
 import json
 import os
 import pickle
@@ -73,7 +74,7 @@ def test_the_pipe_comes_back_from_a_pickle(calibrated):
     for before, after in zip(pipe.predict(docs), back.predict(docs), strict=True):
         np.testing.assert_array_equal(before, after)
     assert (back.votes, back.mix, back.n_neighbors) == ("distance", 0.7, 5)
-    with pytest.raises(CalibratorError, match="runs in a worker"):
+    with pytest.raises(CalibratorError, match="has no pipeline around it"):
         back.fit([])
 
 
@@ -213,3 +214,21 @@ def test_two_processes_give_what_one_gives(saved, tmp_path):
     assert any(results["here"])
     assert results["spawn"] == results["here"]
     assert results["fork"] == results["here"]
+
+
+def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
+    nlp = copy.deepcopy(calibrated)
+    pipe = nlp.get_pipe("knn_calibrator")
+    assert pipe.nlp is nlp
+    assert output(nlp.pipe(NOTES)) == output(calibrated.pipe(NOTES))
+    pipe.fit(make_examples(nlp, repeat=2))
+    assert len(pipe.store.tags) == 2 * len(calibrated.get_pipe("knn_calibrator").store.tags)
+
+
+def test_what_is_excluded_is_neither_saved_nor_missed(calibrated, tmp_path):
+    pipe = calibrated.get_pipe("knn_calibrator")
+    pipe.to_disk(tmp_path, exclude=["maps"])
+    assert [path.name for path in tmp_path.iterdir()] == ["store.safetensors"]
+    nlp = spacy.blank("en")
+    back = nlp.add_pipe("knn_calibrator").from_disk(tmp_path, exclude=["maps"])
+    np.testing.assert_array_equal(back._store.logits, pipe._store.logits)
