@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
+BROKEN = "_broken_record"
 PARTITIONS_PER_CORE = 4  # so that a slow partition does not hold up the end
 
 
@@ -179,15 +180,39 @@ def _read(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":
         if path.suffix == ".jsonl":
             return reader.json(str(path))
         if path.suffix == ".csv":
-            return reader.csv(str(path), header=True, multiLine=True, quote='"', escape='"')
+            return _read_csv(spark, path)
         if path.is_dir():
             return _read_folder(spark, path, options)
+    except AnnotateError:
+        raise
     except Exception as error:  # Spark's, whose message may quote a note
         raise AnnotateError(
             f"{path}: Spark cannot read it ({type(error).__name__}). The local engine would name "
             "the line."
         ) from None
     raise AnnotateError(f"{path}: give .parquet, .csv or .jsonl, or a folder of .parquet or .txt.")
+
+
+def _read_csv(spark: "SparkSession", path: Path) -> "DataFrame":
+    """Records with a column too many or too few are counted here: Spark would read on, and stop
+    late with an error that quotes the note."""
+    from pyspark.sql import functions as F  # noqa: N812  (its usual name)
+
+    layout = {"header": True, "multiLine": True, "quote": '"', "escape": '"'}
+    columns = spark.read.csv(str(path), **layout).columns
+    schema = ", ".join(f"`{name}` string" for name in [*columns, BROKEN])
+    df = spark.read.csv(
+        str(path), schema=schema, mode="PERMISSIVE", columnNameOfCorruptRecord=BROKEN, **layout
+    )
+    # Spark counts no broken records by themselves.
+    counts = df.agg(*(F.count(F.col(f"`{name}`")).alias(name) for name in (columns[0], BROKEN)))
+    broken = counts.first()[BROKEN]
+    if broken:
+        raise AnnotateError(
+            f"{path}: {broken:,} of its records do not have {len(columns)} columns. The local "
+            "engine would name the first one's line."
+        )
+    return df.drop(BROKEN)
 
 
 def _read_folder(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":

@@ -148,6 +148,16 @@ def test_broken_input_is_not_quoted(session, tmp_path):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("record", ["b,secret fever,and more", "secret"])
+def test_a_broken_csv_record_is_counted_and_not_quoted(record, session, tmp_path, capfd):
+    path = tmp_path / "notes.csv"
+    path.write_text(f"id,text\na,fever\n{record}\nc,pain\n")
+    with pytest.raises(AnnotateError, match="1 of its records do not have 2 columns") as error:
+        module._read(session, path, Options())
+    assert "secret" not in str(error.value)
+    assert "secret" not in "".join(capfd.readouterr())
+
+
 def test_an_id_used_twice_is_refused(session):
     df = session.createDataFrame([(1, "x"), (1, "y")], "id int, text string")
     with pytest.raises(AnnotateError, match="used twice"):
