@@ -21,7 +21,7 @@ from spacy_btl.metrics import Scorer
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, TAGS, install_extensions, set_entities
 from spacy_btl.pipeline.stream import annotate_stream
-from spacy_btl.tags import MISSING, SchemeName, TagScheme, entity_types, gold_tags
+from spacy_btl.tags import MISSING, SchemeName, TagScheme, count_tags, entity_types, has_tokens
 
 # Docs that size the network's layers at `initialize`.
 SAMPLE_SIZE = 10
@@ -173,7 +173,7 @@ class BtlNer(TrainablePipe):
         labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
             `spacy init labels` writes them, which spares the pass; or the entity types alone.
         RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, with
-            those of the other tag scheme, or with more types than the network has outputs for.
+            those of the other tag scheme, or with another number of tags than the network has.
         """
         scheme = self.cfg["scheme"]
         if isinstance(labels, Mapping):
@@ -181,7 +181,7 @@ class BtlNer(TrainablePipe):
             sample = list(islice(filter(has_tokens, get_examples()), SAMPLE_SIZE))
         else:
             self._refuse_streamed_corpus(nlp)
-            counts, sample = count_tags(get_examples(), scheme)
+            counts, sample = count_tags(get_examples(), scheme, sample_size=SAMPLE_SIZE)
         found = labels if isinstance(labels, Sequence) else self._entity_types(counts)
         tags = TagScheme(tuple(dict.fromkeys([*self.labels, *found])), scheme)
         if not tags.types:
@@ -288,23 +288,3 @@ class BtlNer(TrainablePipe):
                 stacklevel=2,
             )
         self.unseen_tokens += unseen
-
-
-def count_tags(
-    examples: Iterable[Example], scheme: SchemeName
-) -> tuple[Counter[str], list[Example]]:
-    """Count the gold tags of a corpus in one pass.
-
-    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples with any.
-    """
-    counts: Counter[str] = Counter()
-    sample: list[Example] = []
-    for example in examples:
-        counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
-        if len(sample) < SAMPLE_SIZE and has_tokens(example):
-            sample.append(example)
-    return counts, sample
-
-
-def has_tokens(example: Example) -> bool:
-    return len(example.predicted) > 0
