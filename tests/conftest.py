@@ -153,6 +153,15 @@ def corpus_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def held_out_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sentences, each once: another file, to fit maps on."""
+    path = tmp_path_factory.mktemp("held_out") / "sentences.spacy"
+    docs = [example.reference for example in make_examples(spacy.blank("en"))]
+    DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def calibrated_path(trained_path, corpus_path, tmp_path_factory):
     """transformer > ner > knn_calibrator > doc_cleaner, on disk."""
     path = tmp_path_factory.mktemp("calibrated") / "model"

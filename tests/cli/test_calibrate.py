@@ -76,10 +76,12 @@ def test_options_out_of_range_are_refused(option, value):
     assert option != "--votes" or "'uniform', 'distance'" in output
 
 
-def test_held_out_documents_make_confidence_honest(trained_path, corpus_path, tmp_path):
+def test_held_out_documents_make_confidence_honest(
+    trained_path, corpus_path, held_out_path, tmp_path
+):
     out = tmp_path / "out"
     status, output = run(
-        trained_path, corpus_path, out, "--n-neighbors", "5", "--held-out", corpus_path
+        trained_path, corpus_path, out, "--n-neighbors", "5", "--held-out", held_out_path
     )
     assert status == 0, output
     maps = spacy.load(out).get_pipe("knn_calibrator").maps

@@ -42,7 +42,7 @@ FACTS = {
 
 
 @pytest.fixture(scope="module")
-def model(calibrated_path, corpus_path, tmp_path_factory) -> Path:
+def model(calibrated_path, corpus_path, held_out_path, tmp_path_factory) -> Path:
     """With maps, and with a path of this machine in it."""
     nlp = spacy.load(calibrated_path)
     path = tmp_path_factory.mktemp("model") / "pipeline"
@@ -51,7 +51,7 @@ def model(calibrated_path, corpus_path, tmp_path_factory) -> Path:
         corpus_path,
         path,
         settings={"n_neighbors": 3, "mix": 0.25, "tau": {"Sign": 0.5}},
-        held_out=corpus_path,
+        held_out=held_out_path,
     )
     nlp = spacy.load(path)
     nlp.config["paths"]["train"] = str(corpus_path)
