@@ -288,10 +288,9 @@ def test_the_same_figures_give_the_same_bytes(full, tmp_path):
     assert page(tmp_path, make_metrics(), make_errors()).source == full.source
 
 
-@pytest.mark.parametrize("library", ["matplotlib", "jinja2"])
-def test_without_the_extra_it_says_what_to_install(library, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(BtlError, match=rf"{library}.*pip install 'spacy-btl\[report\]'"):
+def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BtlError, match=r"matplotlib.*pip install 'spacy-btl\[report\]'"):
         write_report(make_metrics(), tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
 
