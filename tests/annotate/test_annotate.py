@@ -143,6 +143,12 @@ def test_an_output_of_somebody_else_is_not_overwritten(calibrated_path, notes, t
     assert {path.name for path in tmp_path.iterdir()} == {notes.name, output.name}
 
 
+def test_a_pipeline_that_is_in_no_folder_is_refused(notes, tmp_path):
+    with pytest.raises(BtlError, match="in no folder"):
+        annotate_file("blank:en", notes, tmp_path / "out.jsonl", SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {notes.name}
+
+
 def test_an_output_inside_of_the_input_is_refused(calibrated_path, tmp_path):
     folder = write_notes(tmp_path / "notes", [("a", "fever")])
     with pytest.raises(BtlError, match="inside of the input"):
