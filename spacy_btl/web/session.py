@@ -118,8 +118,7 @@ def chosen_entities(
     """
     if pipeline.calibrator is not None and note.probabilities is not None:
         (decoded,) = pipeline.calibrator.decode([note.doc], [note.probabilities], tau=tau)
-        labels = pipeline.calibrator.tag_scheme.types
-        set_entities(note.doc, *decoded, labels=labels)
+        set_entities(note.doc, *decoded, labels=pipeline.calibrator.tag_scheme.types)
     ents = [ent for ent in note.doc.ents if not labels or ent.label_ in labels]
     return [ent for ent in ents if (confidence := sure(ent)) is None or confidence >= least]
 
