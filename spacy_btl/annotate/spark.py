@@ -198,7 +198,7 @@ def _read_csv(spark: "SparkSession", path: Path) -> "DataFrame":
     late with an error that quotes the note."""
     from pyspark.sql import functions as F  # noqa: N812  (its usual name)
 
-    layout = {"header": True, "multiLine": True, "quote": '"', "escape": '"'}
+    layout: dict[str, Any] = {"header": True, "multiLine": True, "quote": '"', "escape": '"'}
     columns = spark.read.csv(str(path), **layout).columns
     schema = ", ".join(f"`{name}` string" for name in [*columns, BROKEN])
     df = spark.read.csv(
@@ -206,7 +206,7 @@ def _read_csv(spark: "SparkSession", path: Path) -> "DataFrame":
     )
     # Spark counts no broken records by themselves.
     counts = df.agg(*(F.count(F.col(f"`{name}`")).alias(name) for name in (columns[0], BROKEN)))
-    broken = counts.first()[BROKEN]
+    broken = counts.collect()[0][BROKEN]
     if broken:
         raise AnnotateError(
             f"{path}: {broken:,} of its records do not have {len(columns)} columns. The local "
