@@ -87,7 +87,7 @@ def compare_counts(
             "high": float(interval.high),
             "p": p[name],
         }
-        for name, interval in bootstrap(n_docs, resampled, seed=seed).items()
+        for name, interval in bootstrap(n_docs, resampled, seed=seed, least=-1.0).items()
     }
 
 

@@ -40,8 +40,17 @@ def test_documents_are_drawn_with_replacement():
         assert seen[times] / samples.size == pytest.approx(share, abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["uar", "token_macro_f", "entity_micro_f", "token_ece"])
-def test_intervals_are_scipys(name):
+METHODS = {
+    "uar": "percentile",
+    "token_macro_f": "percentile",
+    "entity_micro_f": "percentile",
+    "token_ece": "basic",
+    "entity_ece": "basic",
+}
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS.items())
+def test_intervals_are_scipys(name, method):
     def statistic(docs):
         sums = {key: values[docs].sum(axis=0) for key, values in COUNTS.items()}
         return figures(sums)[name]
@@ -50,7 +59,7 @@ def test_intervals_are_scipys(name):
         (np.arange(30),),
         lambda docs: statistic(docs.astype(int)),
         vectorized=False,
-        method="percentile",
+        method=method,
         n_resamples=2000,
         rng=np.random.default_rng(7),
     )
@@ -59,6 +68,31 @@ def test_intervals_are_scipys(name):
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.1 * width)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.1 * width)
+
+
+def test_calibration_errors_hold_what_is_measured_and_are_not_below_0():
+    """Percentiles of the samples lie above it where calibration is good."""
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.2, 1, (40, 20))
+    right = rng.random((40, 20)) < confidence
+    numbers = np.minimum((confidence * 15).astype(int), 14)
+    bins = np.stack(
+        [
+            [np.bincount(numbers[d], values[d], minlength=15) for d in range(40)]
+            for values in (np.ones_like(confidence), confidence, right)
+        ],
+        axis=1,
+    )
+
+    def statistic(weights):
+        n, stated, found = np.moveaxis(np.tensordot(weights, bins, axes=1), 1, 0)
+        return {"entity_ece": np.abs(stated - found).sum(-1) / n.sum(-1)}
+
+    value, low, high = bootstrap(40, statistic, seed=0)["entity_ece"]
+    assert 0 <= low < value
+    assert value <= high < value + 0.01
+    samples = statistic(rng.multinomial(40, np.full(40, 1 / 40), size=200).astype(float))
+    assert np.quantile(samples["entity_ece"], 0.025) > value
 
 
 def test_every_figure_has_one():
