@@ -1,7 +1,7 @@
 """Divide a `.spacy` corpus by document into train, dev and test, once or in folds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
 
+PARTS = ("train", "dev", "test")
 Parts = dict[str, list[Doc]]
 
 
@@ -29,7 +30,8 @@ def split_corpus(
 ) -> list[Parts]:
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
-    A doc without a `note_id` in its user data gets one, "doc-000001" and so on.
+    The parts that an earlier split wrote there are removed. A doc without a `note_id` in its user
+    data gets one, "doc-000001" and so on.
 
     dev (float): The share of the documents that goes to dev; in folds, of the training documents.
     test (float): The share that goes to test. Without a meaning in folds.
@@ -47,9 +49,13 @@ def split_corpus(
     else:
         splits = _split_folds(docs, folds, dev, seed)
         folders = [out_dir / f"fold-{i}" for i in range(folds)]
+    earlier = _written(out_dir)
     for folder, parts in zip(folders, splits, strict=True):
         for name, part in parts.items():
             write_docs(folder / f"{name}.spacy", part)
+    _remove(
+        set(earlier) - {folder / f"{name}.spacy" for folder in folders for name in PARTS}, corpus
+    )
     ids = [
         {name: [doc.user_data["note_id"] for doc in part] for name, part in parts.items()}
         for parts in splits
@@ -57,6 +63,28 @@ def split_corpus(
     record = {"seed": seed, "parts": ids[0]} if folds is None else {"seed": seed, "folds": ids}
     write_file(out_dir / "split.json", json.dumps(record, indent=2).encode("utf-8"))
     return splits
+
+
+def _written(out_dir: Path) -> list[Path]:
+    """The parts that an earlier split wrote into a folder."""
+    try:
+        record = json.loads((out_dir / "split.json").read_text("utf-8"))
+    except (OSError, ValueError):  # none, or none of ours
+        return []
+    if isinstance(record, dict) and "folds" in record:
+        folders = [out_dir / f"fold-{i}" for i in range(len(record["folds"]))]
+    else:
+        folders = [out_dir] if isinstance(record, dict) and "parts" in record else []
+    return [folder / f"{name}.spacy" for folder in folders for name in PARTS]
+
+
+def _remove(files: Iterable[Path], corpus: Path) -> None:
+    """Remove files, the corpus excepted, and folders of folds that are empty then."""
+    for file in files:
+        if file.is_file() and not file.samefile(corpus):
+            file.unlink()
+            if file.parent.name.startswith("fold-") and not any(file.parent.iterdir()):
+                file.parent.rmdir()
 
 
 def _check_shares(dev: float, test: float, folds: int | None) -> None:
@@ -88,7 +116,7 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
 
 def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:
     parts = stratify(type_table(docs), [1 - dev - test, dev, test], seed=seed)
-    return {name: _pick(docs, parts == i) for i, name in enumerate(("train", "dev", "test"))}
+    return {name: _pick(docs, parts == i) for i, name in enumerate(PARTS)}
 
 
 def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list[Parts]:

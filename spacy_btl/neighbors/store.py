@@ -51,11 +51,13 @@ class Store(LabelledRows):
     prior (float64 [C]): Training frequency of each tag; all positive, sum 1.
     labels (Tuple[str, ...]): The entity types, in the order of their tags.
     scheme (str): The tag scheme, "IO" or "BIO".
+    network (str): A digest of the network whose logits they are; empty where it is not known.
     """
 
     prior: NDArray[np.float64]
     labels: tuple[str, ...]
     scheme: SchemeName
+    network: str = ""
 
     @cached_property
     def transitions(self) -> Transitions:
@@ -70,6 +72,7 @@ class Store(LabelledRows):
             "version": VERSION,
             "labels": json.dumps(self.labels),
             "scheme": self.scheme,
+            "network": self.network,
         }
         return save_checked(arrays, metadata)
 
@@ -91,7 +94,12 @@ class Store(LabelledRows):
             raise _unusable(where, str(error)) from None
         except Exception as error:  # safetensors, json and numpy each have their own
             raise _unusable(where, "it is damaged") from error
-        return cls(**arrays, labels=tuple(labels), scheme=cast(SchemeName, metadata["scheme"]))
+        return cls(
+            **arrays,
+            labels=tuple(labels),
+            scheme=cast(SchemeName, metadata["scheme"]),
+            network=metadata.get("network", ""),
+        )
 
 
 def empty_rows(n_tags: int) -> LabelledRows:

@@ -48,7 +48,6 @@ class CrossFit:
     config (Path): The training config. It reads its training documents from `paths.train`.
     overrides (Dict[str, Any]): Dotted names of the config and their values.
     folds (int): How many networks; at least 2.
-    seed (int): Decides the folds. That of the training is the config's.
     gpu (int): As for `spacy train`; -1 is the CPU.
     threads (Optional[int]): CPU threads of the training.
     """
@@ -56,7 +55,6 @@ class CrossFit:
     config: Path
     overrides: dict[str, Any]
     folds: int = 3
-    seed: int = 0
     gpu: int = -1
     threads: int | None = None
 
@@ -96,7 +94,7 @@ def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[Hel
         raise CalibratorError(f"{how.folds} folds: there must be at least 2.")
     docs = [doc for doc in read_docs(corpus, Vocab()) if len(doc)]  # as spaCy reads a corpus
     config = _config(how, ner, work)
-    folds = stratify(type_table(docs), [1 / how.folds] * how.folds, seed=how.seed)
+    folds = stratify(type_table(docs), [1 / how.folds] * how.folds, seed=0)
     made_of = [config.to_str(), ner.labels, hashlib.sha256(corpus.read_bytes()).hexdigest()]
     _start_or_go_on(work, json.dumps([*made_of, folds.tolist()]))
     for fold in range(how.folds):

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from copy import deepcopy
+from dataclasses import replace
 from numbers import Real
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ from spacy_btl.pipeline.labelled_logits import (
     check_size,
     find_ner,
     make_store,
+    network_digest,
     pipes_from,
 )
 from spacy_btl.pipeline.stored import StoredPipe
@@ -59,6 +61,7 @@ class FittedPipe(StoredPipe):
         self.transitions = transitions
         self.search = search
         self._warned: set[str] = set()
+        self._of_this_network: bool | None = None
         self._check_settings()
         install_extensions()
 
@@ -99,7 +102,8 @@ class FittedPipe(StoredPipe):
         """
         if not (rows.tags != O_TAG).any():
             raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
-        store = make_store(self._ner_pipe(), rows)
+        ner = self._ner_pipe()
+        store = replace(make_store(ner, rows), network=network_digest(ner))
         check_size(store, self.n_neighbors, reader=self.name)
         self._use(store)
         self.maps = None
@@ -195,7 +199,17 @@ class FittedPipe(StoredPipe):
         if self.nlp is not None:
             check_labels(store, self._ner_pipe(), reader=self.name)
 
+    def _is_of_this_network(self, store: Store) -> bool:
+        """Whether the `ner` pipe has the weights it had at fitting, as far as is known. Looked up
+        once for a store: a pipeline is trained and saved, and then loaded for use."""
+        if self.nlp is None or not store.network:
+            return True
+        if self._of_this_network is None:
+            self._of_this_network = store.network == network_digest(self._ner_pipe())
+        return self._of_this_network
+
     def _use(self, store: Store) -> None:
         super()._use(store)
+        self._of_this_network = None
         if len(store.tags):
             self.search.fit(store.logits)

@@ -35,6 +35,11 @@ STALE_WARNING = (
     "has other settings than those that its maps were fitted for, so its confidence is not to be "
     "relied on. Fit them again with `python -m spacy btl calibrate --held-out` or fit_map()."
 )
+OTHER_NETWORK_WARNING = (
+    "was fitted to the logits of another network than the `ner` pipe has now (was it trained "
+    "again?), so its entities and their confidence are not to be relied on. Fit it again with "
+    "`python -m spacy btl calibrate`."
+)
 
 
 @Language.factory(
@@ -117,6 +122,8 @@ class KnnCalibrator(FittedPipe):
         if self.maps is not None and self.maps.settings != self.settings:
             self._warn_once(STALE_WARNING)
         self._check_labels(store)
+        if not self._is_of_this_network(store):
+            self._warn_once(OTHER_NETWORK_WARNING)
         if not docs:
             return []
         scheme = self.tag_scheme

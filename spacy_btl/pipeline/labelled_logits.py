@@ -1,5 +1,6 @@
 """Logits for a calibrator: who makes them, how they are read, and the store of labelled ones."""
 
+import hashlib
 from dataclasses import fields
 
 import numpy as np
@@ -92,6 +93,16 @@ def read_logits(doc: Doc, scheme: TagScheme, *, ner: str, reader: str) -> NDArra
             "the pipe that merges or splits tokens."
         )
     return logits
+
+
+def network_digest(ner: BtlNer) -> str:
+    """A digest of the weights of the pipe's own layers, which training changes unless the pipe is
+    frozen. A shared encoder's are not among them: they are too many to go through."""
+    digest = hashlib.sha256()
+    for layer in ner.model.walk():
+        for name in filter(layer.has_param, layer.param_names):
+            digest.update(layer.ops.to_numpy(layer.get_param(name)).tobytes())
+    return digest.hexdigest()
 
 
 def make_store(ner: BtlNer, rows: LabelledRows) -> Store:

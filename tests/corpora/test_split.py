@@ -161,3 +161,25 @@ def test_stratify_fills_every_part(rows: list[list[bool]], shares: list[float]) 
     parts = stratify(labels, shares, seed=0)
     assert parts.shape == (len(rows),)
     assert set(parts) == set(range(len(shares)))
+
+
+def test_the_parts_of_an_earlier_split_are_removed(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def files() -> set[str]:
+        return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+    split_corpus(corpus, out, folds=3)
+    (out / "fold-2" / "mine.txt").touch()
+    split_corpus(corpus, out, folds=2)
+    of_folds = {f"fold-{i}/{name}.spacy" for i in range(2) for name in PARTS}
+    assert files() == {"split.json", "fold-2/mine.txt", *of_folds}
+    split_corpus(corpus, out)
+    assert files() == {"split.json", "fold-2/mine.txt", *(f"{name}.spacy" for name in PARTS)}
+    assert not (out / "fold-0").exists()
+    # What was divided stays, and so does what no split wrote.
+    split_corpus(out / "train.spacy", out, folds=2)
+    assert files() == {"split.json", "fold-2/mine.txt", "train.spacy", *of_folds}
+    (out / "split.json").write_text('["of something else"]')
+    split_corpus(corpus, out)
+    assert "fold-1/dev.spacy" in files()

@@ -38,6 +38,7 @@ def make_store(scheme: str = "IO") -> Store:
         prior=rng.dirichlet(np.ones(n_tags)),
         labels=("Sign", "Größe", "a b"),
         scheme=scheme,
+        network="0123",
     )
 
 
@@ -76,6 +77,7 @@ def test_comes_back_as_it_was(scheme):
         np.testing.assert_array_equal(after, before)
         assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
     assert (back.labels, back.scheme) == (store.labels, store.scheme)
+    assert back.network == store.network
 
 
 def test_a_store_without_rows_comes_back():

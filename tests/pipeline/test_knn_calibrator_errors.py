@@ -221,6 +221,22 @@ def test_fitted_it_warns_of_nothing(nlp, pipe):
         nlp(TEXT)
 
 
+def test_a_network_that_was_trained_again_is_warned_of(nlp, pipe, tmp_path):
+    pipe.fit(make_examples(nlp))
+    nlp(TEXT)
+    nlp.to_disk(tmp_path / "fitted")
+    nlp.update(make_examples(nlp), sgd=nlp.resume_training())
+    nlp.to_disk(tmp_path / "trained-again")
+    with pytest.warns(UserWarning, match="'knn_calibrator' was fitted to the logits of another"):
+        spacy.load(tmp_path / "trained-again")(TEXT)
+    again = spacy.load(tmp_path / "trained-again")
+    again.get_pipe("knn_calibrator").fit(make_examples(again))
+    for whole in (again, spacy.load(tmp_path / "fitted")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            whole(TEXT)
+
+
 @pytest.mark.parametrize("tau", [float("nan"), None, [0.5], {"Sign": "a"}])
 def test_a_tau_that_is_no_number(nlp, pipe, tau):
     with pytest.raises(CalibratorError, match="needs a tau that is a number"):
