@@ -52,7 +52,7 @@ audit: .venv/installed
 		{ echo "Not passed: a package above is vulnerable, or could not be looked up."; exit 1; }
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .
