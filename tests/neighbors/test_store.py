@@ -103,7 +103,7 @@ DAMAGES = {
             damaged(**{name: None}),
             f"it holds the arrays {sorted({*ARRAYS} - {name})}",
         )
-        for name in ARRAYS
+        for name in sorted(ARRAYS)
     },
     "an array too many": (damaged(more=np.zeros(1)), "it holds the arrays"),
     "rows missing": (damaged(logits=np.zeros((9, 4), "float32")), "'logits' is float32 (9, 4)"),
