@@ -76,6 +76,7 @@ def test_writes_figures_and_a_page_without_text(trained_path, corpus_path, tmp_p
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "report.html"]
 
 
+@pytest.mark.filterwarnings("ignore:The evaluation data holds")
 def test_text_goes_into_the_page_alone_and_only_if_asked(tmp_path, corpus_path):
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "Test", "pattern": "aspirin"}])
@@ -101,6 +102,7 @@ def test_shows_the_differences_to_another_model(calibrated, trained_path, corpus
         assert [*HEADLINE[name].split(), *figures] in rows
 
 
+@pytest.mark.filterwarnings("ignore:The evaluation data holds")
 def test_a_pipeline_of_other_pipes_shows_the_figures_that_it_has(corpus_path, tmp_path):
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "[Test]", "pattern": "crp"}])
