@@ -1,4 +1,4 @@
-"""The errors that spacy-btl raises on purpose.
+"""The errors that spacy-btl raises on purpose, and its warnings.
 
 Their messages say what was wrong, where, and what to do. They never quote the text of a note.
 """
@@ -30,3 +30,7 @@ class AnnotateError(BtlError):
 
 class PageError(BtlError):
     """A note or a file that the page cannot show, or a page that cannot be opened."""
+
+
+class BtlWarning(UserWarning):
+    """Any warning of ours: what was asked for is done, and is not what it should be."""

@@ -1,7 +1,6 @@
 """What several rooms' tests share: a tiny BERT made on the spot, and a small annotated corpus."""
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,15 +36,6 @@ SENTENCES = [
     ("pain in the left arm , no fever", [(0, 4, "Sign"), (26, 31, "Sign")]),
     ("given aspirin daily", []),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _our_warnings_are_errors() -> Iterator[None]:
-    """A warning of the package's fails a test that does not expect it. (The ini file's filter
-    takes the name of one module only.) What a test's own mark ignores is ignored."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", module=r"spacy_btl(\.|$)", append=True)
-        yield
 
 
 @pytest.fixture(scope="session")

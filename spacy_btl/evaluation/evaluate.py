@@ -10,7 +10,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.errors import BtlWarning, CorpusError, PipelineError
 from spacy_btl.evaluation.mistakes import Explain, worst_errors
 from spacy_btl.evaluation.predictions import Predictions, predict
 from spacy_btl.evaluation.significance import compare, require_statsmodels
@@ -103,5 +103,6 @@ def _warn_of_unknown(types: set[str], nlp: Language, model: str) -> None:
         warnings.warn(
             f"The evaluation data holds entity types that '{model}' does not know: {unknown}. "
             "Their mentions count as missed.",
+            BtlWarning,
             stacklevel=2,
         )

@@ -16,7 +16,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.metrics import Scorer
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, TAGS, install_extensions, set_entities
@@ -274,6 +274,7 @@ class BtlNer(TrainablePipe):
             warnings.warn(
                 f"The evaluation data holds the entity type {label!r}, which '{self.name}' does "
                 "not know: its mentions count as missed.",
+                BtlWarning,
                 stacklevel=2,
             )
         return super().score(examples, **kwargs)
@@ -285,6 +286,7 @@ class BtlNer(TrainablePipe):
                 f"'{self.name}': the encoder has no wordpiece for {unseen} of {len(doc)} tokens of "
                 "a note (lone zero-width or combining characters, for example); they are O. "
                 f"Later notes are counted in nlp.get_pipe('{self.name}').unseen_tokens.",
+                BtlWarning,
                 stacklevel=2,
             )
         self.unseen_tokens += unseen

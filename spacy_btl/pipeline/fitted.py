@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_btl.errors import CalibratorError
+from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import LabelledRows, Store, empty_rows
 from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
@@ -137,6 +137,7 @@ class FittedPipe(StoredPipe):
             warnings.warn(
                 "The held-out documents hold entities of types that the pipe "
                 f"'{self.ner}' does not know: {unknown:,}, which count as missed.",
+                BtlWarning,
                 stacklevel=3,
             )
         return held_out

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.errors import CalibratorError
+from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.neighbors.maps import TokenMap
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import Store
@@ -226,8 +226,8 @@ class KnnCalibrator(FittedPipe):
 
     def _warn_once(self, problem: str) -> None:
         if problem not in self._warned:
-            self._warned.add(problem)
-            warnings.warn(f"'{self.name}' {problem}", stacklevel=2)
+            warnings.warn(f"'{self.name}' {problem}", BtlWarning, stacklevel=2)
+            self._warned.add(problem)  # not before: as an error it is raised for each note
 
 
 def _restore(
