@@ -58,6 +58,7 @@ def test_the_neighbours_need_no_second_pass(pipeline):
 
 
 @pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.filterwarnings("ignore:'knn_calibrator' is not fitted")
 def test_without_a_fitted_calibrator_it_says_what_is_missing(trained_path, fitted):
     nlp = spacy.load(trained_path)
     if not fitted:
