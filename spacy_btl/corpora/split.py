@@ -71,10 +71,12 @@ def _written(out_dir: Path) -> list[Path]:
         record = json.loads((out_dir / "split.json").read_text("utf-8"))
     except (OSError, ValueError):  # none, or none of ours
         return []
-    if isinstance(record, dict) and "folds" in record:
-        folders = [out_dir / f"fold-{i}" for i in range(len(record["folds"]))]
-    else:
-        folders = [out_dir] if isinstance(record, dict) and "parts" in record else []
+    folders = []
+    match record:
+        case {"seed": int(), "folds": list(folds)}:
+            folders = [out_dir / f"fold-{i}" for i in range(len(folds))]
+        case {"seed": int(), "parts": dict()}:
+            folders = [out_dir]
     return [folder / f"{name}.spacy" for folder in folders for name in PARTS]
 
 

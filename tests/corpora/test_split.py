@@ -180,6 +180,7 @@ def test_the_parts_of_an_earlier_split_are_removed(corpus: Path, tmp_path: Path)
     # What was divided stays, and so does what no split wrote.
     split_corpus(out / "train.spacy", out, folds=2)
     assert files() == {"split.json", "fold-2/mine.txt", "train.spacy", *of_folds}
-    (out / "split.json").write_text('["of something else"]')
-    split_corpus(corpus, out)
-    assert "fold-1/dev.spacy" in files()
+    for foreign in ('["of something else"]', '{"folds": 5}', "no JSON"):
+        (out / "split.json").write_text(foreign)
+        split_corpus(corpus, out)
+        assert "fold-1/dev.spacy" in files()

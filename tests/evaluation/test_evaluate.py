@@ -166,7 +166,6 @@ def test_text_comes_only_when_asked_for(ruled, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The evaluation data")
-@pytest.mark.filterwarnings("ignore:The evaluation data holds")
 def test_errors_are_explained_by_the_neighbours_that_voted(calibrated, corpus_path, tmp_path):
     nlp = spacy.load(calibrated, exclude=["doc_cleaner"])
     calibrator = nlp.get_pipe("knn_calibrator")
