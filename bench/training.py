@@ -134,7 +134,10 @@ def sequential_over_fused(setup: Setup) -> Ratio:
 
 def ours_over_torch(setup: Setup, encoder: Path, words: int) -> Ratio:
     """Our step, text to optimizer, and a plain torch loop that finds its tensors ready."""
-    same = {f"components.transformer.model.{name}": 0 for name in ("masking", "overlap")}
+    same = {
+        f"components.transformer.model.{name}": value
+        for name, value in (("masking", 0.0), ("overlap", 0), ("random_windows", False))
+    }
     nlp = setup.untrained(encoder, **_replaced(ATL), **same)
     trainer = Trainer(nlp)
     found = batches(setup, nlp, words)

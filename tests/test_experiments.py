@@ -50,8 +50,7 @@ def test_every_document_is_tested_once_and_never_where_it_was_trained(file):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
-@pytest.mark.parametrize("patch", ["layers", "random_windows"])
-def test_the_patches_fit_the_package(patch):
-    command = ["git", "apply", "--check", f"experiments/{patch}.patch"]
+def test_the_patch_fits_the_package():
+    command = ["git", "apply", "--check", "experiments/layers.patch"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -48,6 +48,7 @@ def windowed_transformer(
     mixed_precision: bool = False,
     predict_bfloat16: bool = False,
     masking: float = 0.0,
+    random_windows: bool = False,
     tokenizer_config: dict[str, Any] | None = None,
     transformer_config: dict[str, Any] | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
@@ -65,6 +66,8 @@ def windowed_transformer(
         faster, and predictions then depend on the processor a little.
     masking (float): The share of wordpieces that training hides behind the tokenizer's mask token,
         drawn anew for each batch, so that types are learned from their context too.
+    random_windows (bool): Whether training cuts a long note elsewhere each time, so that a token is
+        read at another place beside other neighbours.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
     transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
@@ -82,7 +85,7 @@ def windowed_transformer(
     )
     wrapper = encoder.layers[0]
     wrapper.shims[:] = [CheckedShim(wrapper.shims[0]._hfmodel, **precision)]
-    _read_by_windows(encoder, window, overlap)
+    _read_by_windows(encoder, WordpieceWindows(encoder, window, overlap, random_windows))
     encoder.attrs["replace_listener"] = _replace_listener
     encoder.attrs["replace_listener_cfg"] = _replace_listener_cfg
     encoder.layers[0] = _bounded(
@@ -108,7 +111,8 @@ def windowed_tok2vec(
 def _replace_listener(encoder: TransformerModel) -> Model:
     """For `nlp.replace_listeners`: the layers of a copied encoder, which is a stock one again."""
     windows = encoder.attrs["get_spans"]
-    _read_by_windows(encoder, windows.window, windows.overlap)
+    windows = WordpieceWindows(encoder, windows.window, windows.overlap, windows.random)
+    _read_by_windows(encoder, windows)
     return chain(encoder, split_trf_batch())
 
 
@@ -122,8 +126,8 @@ def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> 
     }
 
 
-def _read_by_windows(encoder: TransformerModel, window: int, overlap: int) -> None:
-    encoder.attrs["get_spans"] = WordpieceWindows(encoder, window, overlap)
+def _read_by_windows(encoder: TransformerModel, windows: WordpieceWindows) -> None:
+    encoder.attrs["get_spans"] = windows
     encoder._func = _read
 
 
@@ -132,7 +136,7 @@ def _read(
 ) -> tuple[FullTransformerBatch, Callable[[FullTransformerBatch], list[Doc]]]:
     """The stock forward pass, save that an overlong token is cut by the tokenizer. The stock one
     pads every window to that token's length first, in gigabytes."""
-    spans = encoder.attrs["get_spans"](docs)
+    spans = encoder.attrs["get_spans"](docs, is_train)
     windows = [window for doc_windows in spans for window in doc_windows]
     tokenizer = encoder.tokenizer
     with TOKENIZING:

@@ -22,6 +22,9 @@ SENTENCE_ENDS = (".", "!", "?")
 # A sentence or a line may end a window that holds at least this share of what it could.
 FULL_ENOUGH = 0.5
 
+# The shortest first window of training with random windows, as a share of what it could hold.
+SHORTEST_FIRST = 0.25
+
 # What transformers logs, once, about a text longer than the encoder's limit.
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
@@ -53,6 +56,7 @@ def window_borders(
     budget: int,
     overlap: int,
     ends: NDArray[np.bool_] | None = None,
+    first: int | None = None,
 ) -> Iterable[tuple[int, int]]:
     """Cover T tokens with windows of at most `budget` wordpieces.
 
@@ -62,16 +66,18 @@ def window_borders(
     overlap (int): Wordpieces that neighbours share, about.
     ends (Optional[bool [T]]): Where a window may end without sharing anything: it then ends at the
         last such token that leaves it full enough, and at its budget where there is none.
+    first (Optional[int]): The budget of the first window, if it is smaller.
     YIELDS (Tuple[int, int]): First token of a window, and the one after its last.
     """
     before = np.concatenate([[0], np.cumsum(counts)])
     n_tokens = len(counts)
     start = end = 0
     while end < n_tokens:
-        fitting = int(np.searchsorted(before, before[start] + budget, side="right")) - 1
+        size = budget if first is None or end else first
+        fitting = int(np.searchsorted(before, before[start] + size, side="right")) - 1
         end = max(fitting, end + 1)
         if ends is not None and end < n_tokens:
-            full = int(np.searchsorted(before, before[start] + FULL_ENOUGH * budget))
+            full = int(np.searchsorted(before, before[start] + FULL_ENOUGH * size))
             natural = np.flatnonzero(ends[full:end])
             end = full + int(natural[-1]) + 1 if len(natural) else end
         yield start, end
@@ -89,9 +95,11 @@ class WordpieceWindows:
     overlap (int): Wordpieces that neighbouring windows share, so that the tokens at a border are
         read with context on both sides (spacy-transformers averages the two readings). With 0,
         windows end where a sentence or a line does, and nothing is read twice.
+    random (bool): Whether training draws how much the first window of a note holds, if the note has
+        several, so that all of them begin elsewhere each time.
     """
 
-    def __init__(self, encoder, window: int, overlap: int):
+    def __init__(self, encoder, window: int, overlap: int, random: bool = False):
         if not 0 <= overlap < window / 2:
             raise PipelineError(
                 f"The encoder's overlap ({overlap}) must be at least 0 and less than half of its "
@@ -100,16 +108,23 @@ class WordpieceWindows:
         self.encoder = encoder
         self.window = window
         self.overlap = overlap
+        self.random = random
 
-    def __call__(self, docs: Iterable[Doc]) -> list[list[Span]]:
+    def __call__(self, docs: Iterable[Doc], is_train: bool = False) -> list[list[Span]]:
         tokenizer = self.encoder.tokenizer
         budget = self._budget(tokenizer)
-        return [self._windows(doc, tokenizer, budget) for doc in docs]
+        return [self._windows(doc, tokenizer, budget, is_train) for doc in docs]
 
-    def _windows(self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int) -> list[Span]:
+    def _windows(
+        self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int, is_train: bool
+    ) -> list[Span]:
         counts = wordpiece_counts(doc, tokenizer)
         ends = None if self.overlap else natural_ends(doc)
-        borders = window_borders(counts, budget, self.overlap, ends)
+        first = None
+        if self.random and is_train and counts.sum() > budget:
+            shortest = max(1, int(SHORTEST_FIRST * budget))
+            first = int(np.random.randint(shortest, budget + 1))  # seeded by `training.seed`
+        borders = window_borders(counts, budget, self.overlap, ends, first)
         return [doc[start:end] for start, end in borders]
 
     def _budget(self, tokenizer: PreTrainedTokenizerFast) -> int:

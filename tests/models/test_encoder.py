@@ -247,6 +247,24 @@ def test_training_hides_a_share_of_the_wordpieces(tiny_bert):
     np.testing.assert_array_equal(read_in_training(encoder, docs), masked)
 
 
+def test_random_windows_cut_long_notes_elsewhere_in_each_batch(tiny_bert):
+    encoder, plain = make_encoder(tiny_bert, random_windows=True), make_encoder(tiny_bert)
+    note, short = long_note(2000), long_note(10)
+    np.random.seed(0)
+    first, again = (borders(encoder.begin_update([note, short])[0]) for _ in range(2))
+    assert first[0] != again[0]
+    assert first[0][-1][1] == again[0][-1][1] == len(note)
+    assert first[1] == again[1] == [(0, len(short))]
+    np.random.seed(0)
+    assert borders(encoder.begin_update([note, short])[0]) == first
+    assert borders(encoder.predict([note])) == borders(plain.predict([note]))
+    assert borders(plain.begin_update([note])[0]) == borders(plain.predict([note]))
+
+
+def borders(batch):
+    return [[(span.start, span.end) for span in spans] for spans in batch.spans]
+
+
 def test_nothing_is_hidden_at_prediction(tiny_bert):
     docs = [long_note(200)]
     encoder, plain = make_encoder(tiny_bert, masking=0.9), make_encoder(tiny_bert)

@@ -42,6 +42,18 @@ def test_a_window_keeps_to_the_budget_save_for_one_overlong_token(counts, budget
         assert counts[start:end].sum() <= budget or end - start == 1
 
 
+@given(COUNTS, BUDGETS, OVERLAPS, st.integers(1, 30))
+def test_a_shorter_first_window_changes_where_the_others_begin_and_nothing_else(
+    counts, budget, overlap, first
+):
+    made = list(window_borders(counts, budget, overlap, first=min(first, budget)))
+    assert ([0] + [end for _, end in made])[-1] == len(counts)
+    for i, (start, end) in enumerate(made):
+        assert counts[start:end].sum() <= (budget if i else min(first, budget)) or end - start == 1
+    for (start, end), (next_start, next_end) in pairwise(made):
+        assert start <= next_start <= end < next_end
+
+
 @given(COUNTS, BUDGETS, OVERLAPS)
 def test_neighbours_overlap_as_asked_as_far_as_there_is_room(counts, budget, overlap):
     made = windows(counts, budget, overlap)
