@@ -20,8 +20,8 @@ FAR = 0.5
 def average(models: Sequence[str], output: Path) -> None:
     """Save a pipeline whose weights are the means of those of several.
 
-    Networks that were fine-tuned from one encoder lie in one basin of the loss, and the mean of
-    their weights mostly does better than each: the uniform "model soup" of Wortsman et al. 2022
+    Networks that were fine-tuned from one encoder lie in one basin of the loss, so the mean of
+    their weights is a network that works: the uniform "model soup" of Wortsman et al. 2022
     (arXiv 2203.05482). They may differ in loss, masking, learning rate, or order of documents.
 
     models (Sequence[str]): Two or more package names or folders. Everything but the weights is as
