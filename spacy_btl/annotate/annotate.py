@@ -74,7 +74,7 @@ def annotate_file(
     batch_size = options.batch_size or nlp.batch_size
     job = Job(output, kind, _what(nlp, summary, options, batch_size))
     if job.finished:
-        return job.total()
+        return _checked(job.total(), job, options)
     with job:
         total = Counts()
         stamp = Stamp(*model_name(nlp), job.started, summary.integer_ids, options.with_text)
@@ -85,12 +85,22 @@ def annotate_file(
                 if options.strict:
                     stop_at_failure(annotated)
                 counts = job.write(part, annotated, stamp, total.entities.total())
-            total.add(counts)
+            total.add(_checked(counts, job, options))
             on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Give the command again.")
         job.finish(total)
     return job.total()
+
+
+def _checked(counts: Counts, job: Job, options: Options) -> Counts:
+    """Counts, if they may be: what an earlier run did was perhaps not strict."""
+    if options.strict and counts.failed:
+        raise AnnotateError(
+            f"{counts.failed} notes failed in an earlier run, which was not strict. Delete "
+            f"{job.output if job.output.exists() else job.parts}, and give the command again."
+        )
+    return counts
 
 
 def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _read_csv(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
         rows = csv.reader(file, strict=True)
         try:
             header = next(rows, [])
-            _check_columns(path, header, text_column, id_column)
+            _check_header(path, header, text_column, id_column)
             text, note_id = header.index(text_column), header.index(id_column)
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
@@ -221,6 +221,16 @@ def _check_columns(where: object, columns: Any, text_column: str, id_column: str
         if name not in columns:
             known = ", ".join(map(str, columns)) or "nothing"
             raise AnnotateError(f"{where}: no column '{name}', but {known}. Name it by {option}.")
+
+
+def _check_header(path: Path, header: list[str], text_column: str, id_column: str) -> None:
+    """Does not list it as `_check_columns` would: without a header it is a note."""
+    for name, option in ((text_column, "--text-column"), (id_column, "--id-column")):
+        if name not in header:
+            raise AnnotateError(
+                f"{path}: no column '{name}' among the {len(header)} of the first line, which must "
+                f"be a header. Name it by {option}."
+            )
 
 
 def make_note(note_id: Any, text: Any, where: str) -> Note:

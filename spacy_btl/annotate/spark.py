@@ -160,7 +160,10 @@ def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:
     kinds = dict(df.dtypes)
     for name in (text_col, id_col):
         if name not in kinds:
-            raise AnnotateError(f"The notes have no column '{name}', but {', '.join(kinds)}.")
+            raise AnnotateError(  # not what they have: of a CSV without a header it is a note
+                f"The notes have no column '{name}' among their {len(kinds)}. Name it by text_col "
+                "and id_col, or --text-column and --id-column; a CSV needs a header."
+            )
     integers = kinds[id_col] in ("tinyint", "smallint", "int", "bigint")
     if kinds[text_col] != "string" or not (integers or kinds[id_col] == "string"):
         raise AnnotateError(

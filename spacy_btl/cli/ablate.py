@@ -24,6 +24,7 @@ def ablate_cli(
     A cell that is done is kept, and not done again: stop the command when you like, and give it
     again. Cells of several machines are merged by copying their folders into one cache.
     """
+    from spacy_btl.errors import FileError
     from spacy_btl.evaluation.experiment import plan, read_experiment
     from spacy_btl.evaluation.results import summarize
     from spacy_btl.evaluation.runner import run_cells
@@ -35,5 +36,13 @@ def ablate_cli(
     cells = plan(spec, cache)
     if not summary_only:
         run_cells(cells, cache, workers=workers, gpu=gpu_id)
-    files = write_results(summarize(spec, cells, cache), output / experiment.stem)
+    summary = summarize(spec, cells, cache)
+    if not summary["results"]:
+        raise FileError(
+            f"{cache}: no cell of {experiment} is done here. What makes a cell are its config, its "
+            "documents, the files of its encoder and the version of spacy-btl: is all of it there?"
+        )
+    if summary["missing"]:
+        msg.warn(f"{len(summary['missing'])} of {len(cells)} cells are not done")
+    files = write_results(summary, output / experiment.stem)
     msg.good(f"Wrote {', '.join(map(str, files))}")

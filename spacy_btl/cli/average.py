@@ -17,8 +17,9 @@ def average_cli(
 ) -> None:
     """Average the weights of several trained pipelines.
 
-    They must have begun from one encoder. The result is as fast as one of them, and of
-    networks with other losses it has much of what each is good at. Average pipelines that are not calibrated yet; then calibrate the result.
+    They must have begun from one encoder. The result is as fast as one of them; of
+    networks with unlike losses it has much of what each is good at. Average pipelines that are not
+    calibrated yet; then calibrate the result.
     """
     from spacy_btl.pipeline.average import average
 

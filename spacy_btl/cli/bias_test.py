@@ -51,12 +51,14 @@ def bias_test_cli(
     from spacy_btl.evaluation.bias import LOSSES, BiasTest, run_bias_test
     from spacy_btl.evaluation.bias_summary import plot_bias, summarize
     from spacy_btl.evaluation.random_labels import read_shares
+    from spacy_btl.evaluation.report import require_extra
     from spacy_btl.files import write_file
     from spacy_btl.pipeline.files import base_name
 
+    require_extra()  # not after minutes of training
     setup_gpu(gpu_id, silent=True)
     docs = read_docs(corpus, Vocab())
-    for drawn in shares:  # not after minutes of training
+    for drawn in shares:
         read_shares(drawn, docs, per.value)
     test = BiasTest(corpus, per.value, config, steps)
     runs = []

@@ -78,6 +78,8 @@ def calibrate_cli(
     }
     crossfit = _crossfit(ctx, config, folds, gpu_id) if fit_on == FitOnOption.crossfit else None
     if crossfit is None:
+        if ctx.args and not (ctx.args[0].startswith("--") and "." in ctx.args[0]):
+            raise typer.BadParameter(f"There is no option or argument {ctx.args[0]}.")
         given = [name for name in CROSSFIT_ONLY if _is_given(ctx, name)]
         unused = [*ctx.args[:1], *(f"--{name.replace('_', '-')}" for name in given)]
         if unused:

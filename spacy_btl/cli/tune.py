@@ -25,7 +25,9 @@ FIGURES = {
 @exits_on_error
 def tune_cli(
     model: str = typer.Argument(..., help="A calibrated pipeline: a package name or a folder"),
-    dev: Path = typer.Argument(..., help="The .spacy file of documents that the network did not train on"),
+    dev: Path = typer.Argument(
+        ..., help="The .spacy file of documents that the network did not train on"
+    ),
     output: Path = typer.Argument(..., help="The folder to save the tuned pipeline in"),
     tolerance: float = typer.Option(
         0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"

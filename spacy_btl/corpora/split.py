@@ -38,7 +38,8 @@ def split_corpus(
     folds (Optional[int]): If given, every document is in the test part of one of so many folds.
     seed (int): Not negative. The same seed gives the same split.
     RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
-    RAISES: CorpusError, for a corpus that cannot be read or divided so, or two docs of one id.
+    RAISES: CorpusError, for a corpus that cannot be read or divided so, or that a part would
+        replace, or two docs of one id.
     """
     _check_shares(dev, test, folds)
     docs = read_docs(corpus, Vocab())
@@ -49,13 +50,14 @@ def split_corpus(
     else:
         splits = _split_folds(docs, folds, dev, seed)
         folders = [out_dir / f"fold-{i}" for i in range(folds)]
+    files = {folder / f"{name}.spacy" for folder in folders for name in PARTS}
+    if any(file.exists() and file.samefile(corpus) for file in files):
+        raise CorpusError(f"{corpus} itself would be replaced: give another folder.")
     earlier = _written(out_dir)
     for folder, parts in zip(folders, splits, strict=True):
         for name, part in parts.items():
             write_docs(folder / f"{name}.spacy", part)
-    _remove(
-        set(earlier) - {folder / f"{name}.spacy" for folder in folders for name in PARTS}, corpus
-    )
+    _remove(set(earlier) - files, corpus)
     ids = [
         {name: [doc.user_data["note_id"] for doc in part] for name, part in parts.items()}
         for parts in splits

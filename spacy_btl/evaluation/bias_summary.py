@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from spacy_btl.errors import PipelineError
-
 MARKERS = ("x", "o", "+", "s")
 COLORS = ("#b5442e", "#b5442e", "#2f6690", "#2f6690")
 PANEL = (250, 300)  # pixels
@@ -59,14 +57,11 @@ def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
     A panel for each way to draw, a row for each loss. The same figures give the same bytes.
 
     RETURNS (bytes): An SVG file.
-    RAISES: PipelineError, without matplotlib.
     """
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import PercentFormatter
-    except ImportError:
-        raise PipelineError("The plot needs matplotlib: pip install 'spacy-btl[report]'.") from None
+    from matplotlib import style
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
     panels, losses, readings = (
         list(dict.fromkeys(row[key] for row in summary)) for key in ("drawn", "loss", "reading")
     )

@@ -17,6 +17,7 @@ from spacy_btl.corpora.split import split_corpus, type_table
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import FileError
 from spacy_btl.files import read_yaml
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 PARTS = ("train", "dev", "test")
 # Parts of the training documents that the smaller training sets are made of, each in the next.
@@ -142,6 +143,10 @@ def read_experiment(path: Path) -> Experiment:
 
 def _check_names(experiment: Experiment, path: Path) -> None:
     for name, how in experiment.decodings.items():
+        try:
+            KnnCalibrator(None, **{"search": None, **how.calibrator})
+        except (TypeError, ValueError) as error:
+            raise FileError(f"{path}: the calibrator of '{name}' cannot be made: {error}") from None
         if how.fit_on == "dev" and (how.map_on_dev or how.tune):
             raise FileError(f"{path}: '{name}' is fitted on dev, which can then fit no maps.")
     for name, arm in experiment.arms.items():
@@ -251,14 +256,15 @@ def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Con
     overrides = {**experiment.overrides, **overrides, "system.seed": seed}
     try:
         config = util.load_config(experiment.config, overrides=overrides)
+        resolved = config.interpolate()
     except (OSError, ValueError) as error:
         raise FileError(f"{experiment.config}: cannot be used as the config: {error}") from None
-    if config["training"]["max_steps"] < 1:
+    if (resolved.get("training", {}).get("max_steps") or 0) < 1:
         raise FileError(
             f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
             "are trained for equally long."
         )
-    missing = {"transformer", "ner"} - set(config["nlp"]["pipeline"])
+    missing = {"transformer", "ner"} - set(resolved.get("nlp", {}).get("pipeline", []))
     if missing:
         raise FileError(
             f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
@@ -269,7 +275,7 @@ def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Con
 
 def _encoder_hash(config: Config) -> str:
     """The files of a local encoder; nothing for one that has a name only."""
-    folder = Path(config["paths"].get("encoder") or "")
+    folder = Path(config.interpolate().get("paths", {}).get("encoder") or "")
     files = sorted(folder.glob("*")) if folder.name and folder.is_dir() else []
     return _hash([_file_hash(file) for file in files if file.is_file()])
 

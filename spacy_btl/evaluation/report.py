@@ -29,8 +29,7 @@ def require_extra() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise BtlError(
-            f"The HTML report needs {error.name}, which is not installed: "
-            "pip install 'spacy-btl[report]'"
+            f"Plots need {error.name}, which is not installed: pip install 'spacy-btl[report]'"
         ) from error
 
 

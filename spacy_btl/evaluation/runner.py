@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from spacy_btl.errors import BtlError
+from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.evaluation.cells import is_done, run_cell, untrained
 from spacy_btl.evaluation.experiment import Cell, Network
 from spacy_btl.evaluation.networks import drop_network, train_network
@@ -55,7 +55,7 @@ def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int 
                     progress.console.print(f"failed: {cell.name}: {error}", markup=False)
                 else:
                     _drop_networks([cell], open_cells, cache)
-                    progress.console.print(f"done: {cell.name}")
+                    progress.console.print(f"done: {cell.name}", markup=False)
                     progress.advance(task)
             if failed:
                 raise failed[0]
@@ -72,8 +72,7 @@ def _finished(
     running: dict[Future[Any], Cell | Network] = {}
     while open_cells or running:
         while len(running) < workers and (job := _next(open_cells, running.values(), cache)):
-            run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
-            running[pool.submit(run, job, cache, gpu=gpu, threads=threads)] = job
+            running[pool.submit(_run, job, cache, gpu, threads)] = job
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             job, error = running.pop(future), None
             try:
@@ -86,6 +85,18 @@ def _finished(
             for cell in [cell for cell in open_cells if job.key in _keys(cell)]:
                 open_cells.remove(cell)
                 yield cell, error
+
+
+def _run(job: Cell | Network, cache: Path, gpu: int, threads: int) -> None:
+    """In a worker. Any error becomes one of ours: another could end the pool, and all trainings,
+    since not every one can be sent to another process."""
+    run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
+    try:
+        run(job, cache, gpu=gpu, threads=threads)
+    except BtlError:
+        raise
+    except Exception as error:
+        raise PipelineError(f"{type(error).__name__}: {error}") from None
 
 
 def _next(

@@ -13,16 +13,10 @@ from thinc.api import Config, Model
 
 from spacy_btl.errors import BtlError, PipelineError
 
-# What a pipeline's folder holds beside the folders of its pipes; spaCy's packages copy the last.
-OWN_FILES = (
-    "config.cfg",
-    "meta.json",
-    "tokenizer",
-    "vocab",
-    "README.md",
-    "LICENSE",
-    "LICENSES_SOURCES",
-)
+# What says what a pipeline is; spaCy's packages copy the last three.
+DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
+# What a pipeline's folder holds beside the folders of its pipes.
+OWN_FILES = ("config.cfg", "tokenizer", "vocab", *DESCRIPTIONS)
 
 
 def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
@@ -81,10 +75,12 @@ def model_name(nlp: Language) -> tuple[str, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of the names and bytes of all files of a pipeline's folder."""
+    """Of the names and bytes of all files of a pipeline's folder that its predictions depend on.
+    A package, or a card, changes others."""
     digest = blake2b(digest_size=16)
+    passed_over = {folder / name for name in DESCRIPTIONS}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if "__pycache__" not in path.parts:
+        if "__pycache__" not in path.parts and path not in passed_over:
             digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size} ".encode())
             with path.open("rb") as file:
                 digest.update(file_digest(file, "blake2b").digest())

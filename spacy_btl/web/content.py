@@ -4,6 +4,7 @@ import html
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,12 @@ def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
         raise PageError(
             f"{path}: {reason}. Give the metrics.json that `python -m spacy btl evaluate` wrote."
         ) from None
-    if metrics.get("model_files") != fingerprint(pipeline.nlp.path):
+    if metrics.get("model_files") != _loaded(pipeline.nlp.path):
         raise PageError(f"{path}: it measured another pipeline, or this one before it was changed.")
     return table
+
+
+@cache
+def _loaded(folder: Path) -> str:
+    """The fingerprint of a pipeline, taken once: every click draws the page anew."""
+    return fingerprint(folder)

@@ -206,6 +206,8 @@ def test_strict_stops_at_the_first_and_goes_on_without(poisoned_path, poisoned_n
         annotate_file(poisoned_path, poisoned_notes, output, strict)
     assert not output.exists()
     assert annotate_file(poisoned_path, poisoned_notes, output, SMALL).failed == 3
+    with pytest.raises(BtlError, match=r"3 notes failed in an earlier run.*out\.jsonl"):
+        annotate_file(poisoned_path, poisoned_notes, output, strict)
 
 
 def test_a_full_disk_costs_nothing_that_is_done(calibrated_path, notes, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The whole command on a tiny BERT: its results, and what a kill costs."""
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
-from spacy_btl.evaluation import cells
+from spacy_btl.errors import PipelineError
+from spacy_btl.evaluation import cells, runner
 from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
 from spacy_btl.evaluation.experiment import Decoding, counts_name, plan, read_experiment
 from spacy_btl.evaluation.predictions import predict
@@ -278,6 +280,17 @@ def test_the_summary_names_what_is_missing(finished, tmp_path):
     summary = srsly.read_json(folder / "results" / "more.json")
     assert len(summary["missing"]) == 4
     assert all(row["seeds"] == [0] for row in summary["results"])
+    assert "4 of 8 cells are not done" in result.output
+
+
+def test_where_no_cell_is_done_earlier_results_stay(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    before = (tmp_path / "results" / "experiment.json").read_bytes()
+    result = RUNNER.invoke(btl, [*arguments(file, tmp_path), "--summary-only"])
+    assert result.exit_code == 1
+    assert "no cell of" in " ".join(result.output.split())
+    assert (tmp_path / "results" / "experiment.json").read_bytes() == before
 
 
 def test_a_training_that_fails_is_named(finished, tmp_path):
@@ -328,6 +341,20 @@ def test_a_cell_that_fails_costs_no_other(finished, tmp_path):
     summary = srsly.read_json(tmp_path / "results" / "more.json")
     assert "smoothed" in {row["decoding"] for row in summary["results"]}
     assert [name for name in summary["missing"] if "ATL" in name] == summary["missing"] != []
+
+
+def test_an_error_that_is_not_ours_can_be_sent_back(finished, tmp_path, monkeypatch):
+    """From a worker to the command: one that cannot would end all trainings."""
+    file, folder, _, _ = finished
+    (cell, *_) = plan(read_experiment(file), folder / "cells")
+
+    def fail(*_, **__):
+        spacy.blank("en").add_pipe("knn_calibrator", config={"colour": "red"})
+
+    monkeypatch.setattr(runner, "run_cell", fail)
+    with pytest.raises(PipelineError, match="ConfigValidationError") as error:
+        runner._run(cell, tmp_path, -1, 1)
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
 def test_results_of_files_with_dots_in_their_names_stay_apart(tmp_path):

@@ -129,7 +129,8 @@ def test_cross_fitting_trains_the_networks_of_the_folds(
     ("options", "message"),
     [
         (["--training.max_steps", "3"], "--training.max_steps goes with --fit-on crossfit only"),
-        (["--nonsense"], "--nonsense goes with --fit-on crossfit only"),
+        (["--transition", "0.2"], "There is no option or argument --transition"),
+        (["superfluous"], "There is no option or argument superfluous"),
         (["--folds", "3"], "--folds goes with --fit-on crossfit only"),
         (["--gpu-id", "0"], "--gpu-id goes with --fit-on crossfit only"),
         (["--config", "a.cfg"], "--config goes with --fit-on crossfit only"),

@@ -138,6 +138,8 @@ def test_what_cannot_be_split_is_an_error(corpus: Path, tmp_path: Path) -> None:
     for folds in (None, 2, 3):
         with pytest.raises(CorpusError, match="Too few documents"):
             split_corpus(small, out, folds=folds)
+    with pytest.raises(CorpusError, match="itself would be replaced: give another folder"):
+        split_corpus(corpus.rename(tmp_path / "train.spacy"), tmp_path)
     docs = read_docs(small, Vocab())
     docs[1].user_data["note_id"] = docs[0].user_data["note_id"]
     write_docs(small, docs)

@@ -1,9 +1,7 @@
 import re
-import sys
 
 import pytest
 
-from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.bias_summary import plot_bias, summarize
 
 
@@ -41,9 +39,3 @@ def test_the_plot_is_a_picture_that_comes_out_the_same_again():
     assert re.search(rb"<svg", picture)
     for text in (b"ATL", b"focal", b"90/10", b"softmax", b"in training"):
         assert b"<!-- " + text + b" -->" in picture
-
-
-def test_without_matplotlib_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(PipelineError, match=r"spacy-btl\[report\]"):
-        plot_bias(summarize(RUNS))

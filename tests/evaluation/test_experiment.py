@@ -73,6 +73,9 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
         ({"colour": "red"}, "colour"),
         ({"folds": 1}, "folds"),
         ({"baseline": ["ATL", "magic"]}, "ATL, magic"),
+        ({"decodings": {"arg-max": {"calibrator": {"n_neighbours": 9}}}}, "n_neighbours"),
+        ({"decodings": {"arg-max": {"calibrator": {"mix": 2}}}}, "'arg-max' cannot be made.*mix"),
+        ({"decodings": {"arg-max": {"calibrator": {"tau": "a"}}}}, "'arg-max' cannot be made.*tau"),
         ({"arms": {"ATL": {"decodings": ["magic"]}}}, "magic"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "folds": [5]}}}, "5"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "average": []}}}, "average"),
@@ -94,6 +97,8 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
     ("changes", "message"),
     [
         ({"overrides": {"training.max_steps": 0}}, "max_steps"),
+        ({"overrides": {"training.max_steps": None}}, "max_steps"),
+        ({"overrides": {"paths.encoder": "${paths.none}"}}, "cannot be used as the config"),
         ({"overrides": {"nlp.pipeline": ["ner"]}}, "has no transformer"),
         ({"config": "none.cfg"}, r"none\.cfg"),
         (

@@ -200,6 +200,9 @@ def test_the_fingerprint_is_of_names_and_bytes(trained_path, tmp_path):
     before = fingerprint(trained_path)
     copy = shutil.copytree(trained_path, tmp_path / "copy")
     assert fingerprint(copy) == before
+    for name in ("meta.json", "README.md"):  # as a package has them
+        (copy / name).write_text("{}")
+    assert fingerprint(copy) == before
     (copy / "vocab" / "strings.json").rename(copy / "vocab" / "other.json")
     renamed = fingerprint(copy)
     with (copy / "config.cfg").open("a") as file:
