@@ -5,8 +5,7 @@ touching mentions of one type become one span; "BIO" has two tags per type and k
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -137,31 +136,9 @@ def _from_biluo(biluo: str | None, scheme: SchemeName) -> str | None:
     return ("B-" if prefix in ("B", "U") else "I-") + label
 
 
-def count_tags(
-    examples: Iterable[Example], scheme: SchemeName, *, sample_size: int
-) -> tuple[Counter[str], list[Example]]:
-    """Count the gold tags of a corpus in one pass.
-
-    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples with any.
-    """
-    counts: Counter[str] = Counter()
-    sample: list[Example] = []
-    for example in examples:
-        counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
-        if len(sample) < sample_size and has_tokens(example):
-            sample.append(example)
-    return counts, sample
-
-
 def has_tokens(example: Example) -> bool:
     """Whether there is anything to predict."""
     return len(example.predicted) > 0
-
-
-def entity_types(tags: Iterable[str], scheme: SchemeName) -> list[str]:
-    """The entity types behind tag names, sorted."""
-    labels = {tag for tag in tags if tag != "O"}
-    return sorted(labels if scheme == "IO" else {tag[2:] for tag in labels})
 
 
 def token_types(doc: Doc) -> list[str]:

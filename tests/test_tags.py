@@ -10,7 +10,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.tags import MISSING, TagScheme, entity_types, gold_tags, strip_space, token_types
+from spacy_btl.pipeline.labels import entity_types
+from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test", "Value")

@@ -3,7 +3,7 @@
 It differs from the stock `TransformerModel` in three ways: windows are counted in wordpieces and
 overlap, so only a token longer than all that the encoder reads is cut; at prediction a forward pass
 has a bounded size, so a long note needs no more memory than a batch of short ones; mixed precision
-serves the CPU too.
+serves the CPU too. Of the encoder's output only the last hidden state is kept.
 """
 
 from collections.abc import Callable, Iterator

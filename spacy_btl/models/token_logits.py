@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import blake2b
 
 import numpy as np
 from spacy import registry
@@ -35,6 +36,19 @@ def token_logits(
     return model
 
 
+def head_digest(model: Model) -> str:
+    """A digest of the weights behind the `tok2vec` of a model, which tells whether it was trained
+    since (unless it was frozen). An encoder's are too many to go through for each batch."""
+    encoder = model.get_ref("tok2vec").walk() if "tok2vec" in model.ref_names else ()
+    passed_over = {layer.id for layer in encoder}
+    digest = blake2b(digest_size=16)
+    for layer in model.walk():
+        for name in layer.param_names if layer.id not in passed_over else ():
+            if layer.has_param(name):
+                digest.update(layer.ops.to_numpy(layer.get_param(name)).tobytes())
+    return digest.hexdigest()
+
+
 def _init_weights(ops: Ops, shape: tuple[int, int], scale: float) -> Floats2d:
     return glorot_uniform_init(ops, shape) / scale
 
@@ -46,7 +60,7 @@ def over_seen_tokens(layer: Model[Floats2d, Floats2d], scale: float) -> Model[Ve
         _forward,
         init=_init,
         layers=[layer],
-        dims={"nO": None},
+        dims={"nO": layer.get_dim("nO") if layer.has_dim("nO") else None},
         attrs={"scale": scale},
     )
 

@@ -94,7 +94,7 @@ def all_compete(
 ) -> tuple[float, Floats2d]:
     """Softmax over all C tags: a token's copies collapse into one soft target, its tag and `O`."""
     xp = get_array_module(logits)
-    as_tag, as_outside = shares_of_targets(shares, own)
+    as_tag, as_outside = (shares * own).sum(axis=1), (shares * ~own).sum(axis=1)
     rows = xp.arange(len(tags))
     log_p = log_softmax(logits)
     gradient = (as_tag + as_outside)[:, None] * xp.exp(log_p)
@@ -112,7 +112,7 @@ def pairs_compete(
     be slow to sum over.
     """
     xp = get_array_module(logits)
-    as_tag, _ = shares_of_targets(shares, own)
+    as_tag = (shares * own).sum(axis=1)
     rows = xp.arange(len(tags))
     margins = logits - logits[:, :1]  # a softmax does not change, and `O` has 0
     top = xp.zeros_like(shares)
@@ -127,8 +127,3 @@ def pairs_compete(
     gradient[rows, tags] -= as_tag  # 0 for a token of `O`
     gradient[:, 0] = -gradient[:, 1:].sum(axis=1)  # a softmax's gradient sums to 0
     return loss, gradient
-
-
-def shares_of_targets(shares: Floats2d, own: Bools2d) -> tuple[Floats1d, Floats1d]:
-    """float32 [N] each: the share of a token in the copy of its own type, and in the others."""
-    return (shares * own).sum(axis=1), (shares * ~own).sum(axis=1)

@@ -1,15 +1,19 @@
 """What our pipes write on a doc: raw logits, probabilities, entities and their confidence."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from spacy.tokens import Doc, Span
 
+from spacy_btl.errors import BtlWarning
+
 LOGITS = "token_logits"
 PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
-# In `doc.user_data`: the tags that the columns of the logits stand for.
-TAGS = "btl_tags"
+# In `doc.user_data`: the "tags" that the columns of the logits stand for, and a digest of the
+# "network" whose they are.
+WRITER = "btl_ner"
 
 
 def install_extensions() -> None:
@@ -20,6 +24,13 @@ def install_extensions() -> None:
             Doc.set_extension(name, default=None)
     if not Span.has_extension("confidence"):
         Span.set_extension("confidence", getter=confidence)
+    elif Span.get_extension("confidence")[2] is not confidence:
+        warnings.warn(
+            "`ent._.confidence` is another package's, which registered it before. Read ours by "
+            "`spacy_btl.pipeline.annotations.confidence(ent)`.",
+            BtlWarning,
+            stacklevel=2,
+        )
 
 
 def confidence(span: Span) -> float | None:

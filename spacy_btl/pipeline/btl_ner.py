@@ -1,9 +1,7 @@
 """`btl_ner`: named entities by one tag per token, trained with a loss of your choice."""
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,13 +16,18 @@ from thinc.types import Floats2d
 
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.metrics import Scorer
+from spacy_btl.models.token_logits import head_digest
 from spacy_btl.objectives.loss import TokenLoss
-from spacy_btl.pipeline.annotations import LOGITS, TAGS, install_extensions, set_entities
+from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
+from spacy_btl.pipeline.labels import find_tags
 from spacy_btl.pipeline.stream import annotate_stream
-from spacy_btl.tags import MISSING, SchemeName, TagScheme, count_tags, entity_types, has_tokens
+from spacy_btl.tags import MISSING, SchemeName, TagScheme
 
-# Docs that size the network's layers at `initialize`.
-SAMPLE_SIZE = 10
+STREAMED = (
+    "With a streamed corpus (max_epochs = -1) spaCy shows the pipe '{name}' only 100 examples, too "
+    "few to count the tags. Run `python -m spacy init labels` on the corpus without streaming, and "
+    "read its file in [initialize.components.{name}.labels] with spacy.read_labels.v1."
+)
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -173,22 +176,15 @@ class BtlNer(TrainablePipe):
         labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
             `spacy init labels` writes them, which spares the pass; or the entity types alone.
         RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, with
-            those of the other tag scheme, or with another number of tags than the network has.
+            those of the other tag scheme, or with another number of tags than the network has; for
+            a type that is called "O".
         """
-        scheme = self.cfg["scheme"]
-        if isinstance(labels, Mapping):
-            counts = Counter(labels)
-            sample = list(islice(filter(has_tokens, get_examples()), SAMPLE_SIZE))
-        else:
-            self._refuse_streamed_corpus(nlp)
-            counts, sample = count_tags(get_examples(), scheme, sample_size=SAMPLE_SIZE)
-        found = labels if isinstance(labels, Sequence) else self._entity_types(counts)
-        tags = TagScheme(tuple(dict.fromkeys([*self.labels, *found])), scheme)
-        if not tags.types:
-            raise PipelineError(
-                f"The pipe '{self.name}' found no entity type in the training corpus. Check that "
-                "its docs have `doc.ents` (`python -m spacy btl stats CORPUS` shows them)."
-            )
+        streamed = nlp is not None and nlp.config["training"]["max_epochs"] == -1
+        if streamed and not isinstance(labels, Mapping):
+            raise PipelineError(STREAMED.format(name=self.name))
+        tags, counts, sample = find_tags(
+            get_examples, labels, known=self.labels, scheme=self.cfg["scheme"], name=self.name
+        )
         n_tags = self.model.get_dim("nO") if self.model.has_dim("nO") else len(tags)
         if n_tags != len(tags):
             raise PipelineError(
@@ -200,43 +196,31 @@ class BtlNer(TrainablePipe):
         docs = [example.predicted for example in sample]
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
 
-    def _entity_types(self, counts: Counter[str]) -> list[str]:
-        scheme = self.cfg["scheme"]
-        tags = set(counts) - {"O"}
-        if tags and (scheme == "BIO") != all(tag[:2] in ("B-", "I-") for tag in tags):
-            raise PipelineError(
-                f"The labels given to the pipe '{self.name}' are not those of the tag scheme "
-                f"{scheme}. Run `python -m spacy init labels` with this config again."
-            )
-        return entity_types(counts, scheme)
-
-    def _refuse_streamed_corpus(self, nlp: Language | None) -> None:
-        if nlp is not None and nlp.config["training"]["max_epochs"] == -1:
-            raise PipelineError(
-                f"With a streamed corpus (max_epochs = -1) spaCy shows the pipe '{self.name}' only "
-                "100 examples, too few to count the tags. Run `python -m spacy init labels` on the "
-                "corpus without streaming, and read its file in "
-                f"[initialize.components.{self.name}.labels] with spacy.read_labels.v1."
-            )
-
     def predict(self, docs: Iterable[Doc]) -> list[NDArray[np.float32]]:
         """Compute raw logits.
 
         RETURNS (List[float32 [T, C]]): One array per doc, each its own memory.
+        RAISES: PipelineError, for a doc whose tokens are not those that the encoder read.
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
             return [np.zeros((0, len(self.tag_scheme)), dtype="float32") for _ in docs]
         ops = self.model.ops
-        return [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
+        per_doc = [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
+        if [len(logits) for logits in per_doc] != [len(doc) for doc in docs]:
+            raise PipelineError(
+                f"A doc reached '{self.name}' with other tokens than the encoder read: put the "
+                f"pipe that merges or splits them before the encoder, or behind '{self.name}'."
+            )
+        return per_doc
 
     def set_annotations(self, docs: Iterable[Doc], logits: list[NDArray[np.float32]]) -> None:
         """Write logits and entities."""
-        scheme = self.tag_scheme
+        scheme, network = self.tag_scheme, head_digest(self.model)
         for doc, doc_logits in zip(docs, logits, strict=True):
             doc._.set(LOGITS, doc_logits)
             self._count_unseen(doc, doc_logits)
-            doc.user_data[TAGS] = list(scheme.tags)
+            doc.user_data[WRITER] = {"tags": list(scheme.tags), "network": network}
             spans = scheme.decode(doc, doc_logits.argmax(axis=1))
             set_entities(doc, spans, labels=scheme.types)
 

@@ -29,7 +29,8 @@ def calibrate(
     held_out: Path | None = None,
     crossfit: CrossFit | None = None,
 ) -> Language:
-    """Append a `knn_calibrator` fitted on a corpus, and a `doc_cleaner`; save the pipeline.
+    """Put a `knn_calibrator`, fitted on a corpus, behind the `btl_ner`, and a `doc_cleaner` at the
+    end; save the pipeline. Pipes that read entities stay behind the calibrator, which decides them.
 
     model (str): A package name or a folder. Its calibrator, if it has one, is replaced; its
         `doc_cleaner` moves to the end and drops the logits too.
@@ -65,11 +66,11 @@ def calibrate(
         if factory in (CALIBRATOR, CLEANER):
             nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
-    calibrator = nlp.add_pipe(CALIBRATOR, config=settings)
+    ner = find_ner(nlp, settings.get("ner", "ner"), reader=CALIBRATOR)
+    calibrator = nlp.add_pipe(CALIBRATOR, config=settings, after=ner.name)
     if crossfit is None:
         calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
     else:
-        ner = find_ner(nlp, calibrator.ner, reader=CALIBRATOR)
         fit_crossfit(calibrator, ner, corpus, crossfit, _work(output))
     if held_out is not None:
         calibrator.fit_map(Corpus(held_out).make_examples(nlp, held_out_docs))

@@ -13,6 +13,7 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_btl.errors import BtlWarning, CalibratorError
+from spacy_btl.models.token_logits import head_digest
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import LabelledRows, Store, empty_rows
 from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
@@ -26,7 +27,6 @@ from spacy_btl.pipeline.labelled_logits import (
     check_size,
     find_ner,
     make_store,
-    network_digest,
     pipes_from,
 )
 from spacy_btl.pipeline.stored import StoredPipe
@@ -61,7 +61,6 @@ class FittedPipe(StoredPipe):
         self.transitions = transitions
         self.search = search
         self._warned: set[str] = set()
-        self._of_this_network: bool | None = None
         self._check_settings()
         install_extensions()
 
@@ -103,7 +102,7 @@ class FittedPipe(StoredPipe):
         if not (rows.tags != O_TAG).any():
             raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
         ner = self._ner_pipe()
-        store = replace(make_store(ner, rows), network=network_digest(ner))
+        store = replace(make_store(ner, rows), network=head_digest(ner.model))
         check_size(store, self.n_neighbors, reader=self.name)
         self._use(store)
         self.maps = None
@@ -200,17 +199,7 @@ class FittedPipe(StoredPipe):
         if self.nlp is not None:
             check_labels(store, self._ner_pipe(), reader=self.name)
 
-    def _is_of_this_network(self, store: Store) -> bool:
-        """Whether the `ner` pipe has the weights it had at fitting, as far as is known. Looked up
-        once for a store: a pipeline is trained and saved, and then loaded for use."""
-        if self.nlp is None or not store.network:
-            return True
-        if self._of_this_network is None:
-            self._of_this_network = store.network == network_digest(self._ner_pipe())
-        return self._of_this_network
-
     def _use(self, store: Store) -> None:
         super()._use(store)
-        self._of_this_network = None
         if len(store.tags):
             self.search.fit(store.logits)

@@ -24,7 +24,7 @@ from spacy_btl.pipeline.confidence import Maps, with_unseen
 from spacy_btl.pipeline.decoding import Tau, decode
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.fitted import FittedPipe
-from spacy_btl.pipeline.labelled_logits import check_size, read_logits, run_before
+from spacy_btl.pipeline.labelled_logits import check_size, network_of, read_logits, run_before
 from spacy_btl.pipeline.stream import annotate_stream
 
 UNFITTED_WARNING = (
@@ -36,9 +36,9 @@ STALE_WARNING = (
     "relied on. Fit them again with `python -m spacy btl calibrate --held-out` or fit_map()."
 )
 OTHER_NETWORK_WARNING = (
-    "was fitted to the logits of another network than the `ner` pipe has now (was it trained "
-    "again?), so its entities and their confidence are not to be relied on. Fit it again with "
-    "`python -m spacy btl calibrate`."
+    "was fitted to the logits of another network than it reads (was the `ner` pipe trained again, "
+    "or the calibrator taken from another pipeline?), so its entities and their confidence are not "
+    "to be relied on. Save the pipeline and fit it with `python -m spacy btl calibrate`."
 )
 
 
@@ -122,12 +122,12 @@ class KnnCalibrator(FittedPipe):
         if self.maps is not None and self.maps.settings != self.settings:
             self._warn_once(STALE_WARNING)
         self._check_labels(store)
-        if not self._is_of_this_network(store):
-            self._warn_once(OTHER_NETWORK_WARNING)
         if not docs:
             return []
         scheme = self.tag_scheme
         per_doc = [read_logits(doc, scheme, ner=self.ner, reader=self.name) for doc in docs]
+        if store.network and any(network_of(doc) not in ("", store.network) for doc in docs):
+            self._warn_once(OTHER_NETWORK_WARNING)
         logits = np.concatenate(per_doc)
         seen = np.any(logits != 0, axis=1)
         p = with_unseen(self._probabilities(logits[seen]), seen)
@@ -214,15 +214,17 @@ class KnnCalibrator(FittedPipe):
         return annotate_stream(self, stream, batch_size)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KnnCalibrator":
-        restore, state = self.__reduce__()
-        copied = memo[id(self)] = restore(*deepcopy(state, memo))
+        copied = memo[id(self)] = _restore(*deepcopy(self._state(self._store), memo))
         copied.nlp = deepcopy(self.nlp, memo)  # of a copied pipeline the copy
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # For `nlp.pipe(n_process=2)`: a worker needs the store, not the pipeline around the pipe.
+        return _restore, self._state(self.store)
+
+    def _state(self, store: Store | None) -> tuple[Any, ...]:
         settings = {"search": self.search, "name": self.name, "ner": self.ner, **self.settings}
-        return _restore, (settings, self.store, self.maps, self.get_error_handler())
+        return settings, store, self.maps, self.get_error_handler()
 
     def _warn_once(self, problem: str) -> None:
         if problem not in self._warned:

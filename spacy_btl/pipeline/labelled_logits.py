@@ -1,6 +1,5 @@
 """Logits for a calibrator: who makes them, how they are read, and the store of labelled ones."""
 
-import hashlib
 from dataclasses import fields
 
 import numpy as np
@@ -10,7 +9,7 @@ from spacy.tokens import Doc
 
 from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.store import LabelledRows, Store
-from spacy_btl.pipeline.annotations import LOGITS, TAGS
+from spacy_btl.pipeline.annotations import LOGITS, WRITER
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import TagScheme
 
@@ -81,7 +80,7 @@ def read_logits(doc: Doc, scheme: TagScheme, *, ner: str, reader: str) -> NDArra
             f"A doc reached '{reader}' without token logits. It must run after the btl_ner pipe "
             f"'{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
         )
-    tags = doc.user_data.get(TAGS, scheme.tags)
+    tags = doc.user_data.get(WRITER, {}).get("tags", scheme.tags)
     if logits.shape[1] != len(scheme) or tuple(tags) != scheme.tags:
         raise CalibratorError(
             f"A doc reached '{reader}' with the logits of other tags than it knows. It must "
@@ -95,14 +94,9 @@ def read_logits(doc: Doc, scheme: TagScheme, *, ner: str, reader: str) -> NDArra
     return logits
 
 
-def network_digest(ner: BtlNer) -> str:
-    """A digest of the weights of the pipe's own layers, which training changes unless the pipe is
-    frozen. A shared encoder's are not among them: they are too many to go through."""
-    digest = hashlib.sha256()
-    for layer in ner.model.walk():
-        for name in filter(layer.has_param, layer.param_names):
-            digest.update(layer.ops.to_numpy(layer.get_param(name)).tobytes())
-    return digest.hexdigest()
+def network_of(doc: Doc) -> str:
+    """The digest of the network that the logits on a doc are of; empty where it is not known."""
+    return doc.user_data.get(WRITER, {}).get("network", "")
 
 
 def make_store(ner: BtlNer, rows: LabelledRows) -> Store:

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
@@ -48,6 +50,19 @@ def test_it_finds_nearly_all_that_an_exact_search_finds(rows, queries, truth):
     np.testing.assert_allclose(distances, found, rtol=1e-5)
     assert (np.diff(distances, axis=1) >= 0).all()
     assert all(len(set(row)) == K for row in numbers)
+
+
+def test_a_worker_gets_the_clusters_and_makes_no_others(rows, queries, monkeypatch):
+    search = fitted(rows)
+    found = search.query(queries, K)
+    sent = pickle.loads(pickle.dumps(search))
+    monkeypatch.setattr(Pages, "from_rows", None)
+    sent.fit(rows.copy())
+    for ours, theirs in zip(sent.query(queries, K), found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    sent.fit(rows[::-1].copy())
+    with pytest.raises(TypeError):
+        sent.query(queries, K)
 
 
 def test_it_searches_a_small_part_of_the_rows(rows):

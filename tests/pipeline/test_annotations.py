@@ -5,7 +5,9 @@ import pickle
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens.underscore import Underscore
 
+from spacy_btl.errors import BtlWarning
 from spacy_btl.pipeline.annotations import install_extensions, set_entities
 
 VOCAB = spacy.blank("en").vocab
@@ -90,6 +92,13 @@ def test_confidence_moves_with_the_offsets(doc):
     assert confidences(part) == EXPECTED[1:]
     assert Span(part, 1, 2, "Sign")._.confidence is None  # where "fever" was
     assert confidences(Doc.from_docs([doc, doc])) == EXPECTED * 2
+
+
+def test_a_confidence_of_another_package_is_told(monkeypatch):
+    install_extensions()
+    monkeypatch.setitem(Underscore.span_extensions, "confidence", (None, None, None, None))
+    with pytest.warns(BtlWarning, match="another package's"):
+        install_extensions()
 
 
 def test_confidence_outlives_merged_tokens(doc):

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import spacy
+from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_model_from_config
 
@@ -246,6 +247,18 @@ def test_a_note_of_a_million_characters(trained):
     assert len(doc.text) == 1_000_000
     assert doc._.token_logits.any(axis=1).all()
     assert len(doc.ents) > 10_000
+
+
+def test_tokens_that_are_merged_behind_the_encoder_are_refused(reloaded):
+    def merge(doc):
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    Language.component("test_merge_early", func=merge)
+    reloaded.add_pipe("test_merge_early", before="ner")
+    with pytest.raises(PipelineError, match="other tokens than the encoder read"):
+        reloaded(SENTENCES[0][0])
 
 
 def test_another_corpus_with_more_types_needs_a_new_pipe(trained_path):

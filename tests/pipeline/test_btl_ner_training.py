@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import spacy
 import srsly
 from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.pipeline.btl_ner import SAMPLE_SIZE
+from spacy_btl.pipeline.labels import SAMPLE_SIZE
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, step, train
 from tests.pipeline.test_btl_ner import MARKER, blank, entities, example, head_of, initialized
 
@@ -93,6 +94,30 @@ def test_a_streamed_corpus_needs_the_frequencies(labels):
 def test_labels_of_the_other_scheme_are_refused(scheme, labels):
     with pytest.raises(PipelineError, match=f"tag scheme {scheme}"):
         initialized(blank(scheme=scheme), labels=labels)
+
+
+def test_a_type_may_begin_as_a_tag_does():
+    nlp = blank()
+    ner = initialized(nlp, [example(nlp, "pain", [(0, 4, "B-cell")])]).get_pipe("ner")
+    assert ner.labels == ("B-cell",)
+    again = initialized(blank(), [example(nlp, "pain", [])], labels=ner.label_data).get_pipe("ner")
+    assert again.labels == ("B-cell",)
+
+
+@pytest.mark.parametrize("labels", [None, ["O", "Sign"]])
+def test_a_type_that_is_called_o_is_refused(labels):
+    nlp = blank()
+    corpus = [example(nlp, "severe pain", [(0, 6, "O"), (7, 11, "Sign")])]
+    with pytest.raises(PipelineError, match="'O'"):
+        initialized(nlp, corpus, labels=labels)
+
+
+def test_a_network_of_another_size_is_refused():
+    nlp = spacy.blank("en")
+    model = {"@architectures": "spacy_btl.TokenLogits.v1", "nO": 7}
+    nlp.add_pipe("btl_ner", name="ner", config={"model": model})
+    with pytest.raises(PipelineError, match="has 7 outputs, and the training corpus 5 tags"):
+        initialized(nlp)
 
 
 def test_a_corpus_without_types_is_refused():

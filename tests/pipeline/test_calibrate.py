@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import spacy
-from spacy.tokens import DocBin
+from spacy.language import Language
+from spacy.tokens import DocBin, Span
 
 from spacy_btl.errors import BtlError, CalibratorError, CorpusError, PipelineError
 from spacy_btl.pipeline.calibrate import calibrate
@@ -80,12 +81,22 @@ def test_a_calibrator_of_another_name_is_replaced_too(trained_path, corpus_path,
     assert "_.trf_data" in nlp.get_pipe_config("doc_cleaner")["attrs"]
 
 
-def test_pipes_that_come_later_stay(trained_path, corpus_path, output):
+@Language.component("tests_link", assigns=["token.ent_kb_id"])
+def link(doc):
+    doc.set_ents([Span(doc, e.start, e.end, e.label_, kb_id="Q1") for e in doc.ents])
+    return doc
+
+
+def test_pipes_that_read_entities_stay_behind_the_calibrator(trained_path, corpus_path, output):
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("tests_link")
+    nlp.add_pipe("merge_entities")
     nlp.to_disk(output)
     nlp = calibrate(str(output), corpus_path, output, settings=SETTINGS)
-    assert nlp.pipe_names[2:] == ["sentencizer", "knn_calibrator", "doc_cleaner"]
+    assert nlp.pipe_names[2:] == ["knn_calibrator", "tests_link", "merge_entities", "doc_cleaner"]
+    doc = nlp(SENTENCES[0][0])
+    assert [ent.kb_id_ for ent in doc.ents] == ["Q1"] * len(doc.ents) != []
+    assert all(len(ent) == 1 and ent._.confidence is not None for ent in doc.ents)
 
 
 def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, output):

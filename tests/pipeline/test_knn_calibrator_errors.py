@@ -237,6 +237,32 @@ def test_a_network_that_was_trained_again_is_warned_of(nlp, pipe, tmp_path):
             whole(TEXT)
 
 
+def test_a_calibrator_from_another_pipeline_is_warned_of(nlp, pipe, trained_path):
+    """Taken along without its `ner`, and fitted there: by the pipeline that it is from."""
+    pipe.fit(make_examples(nlp))
+    other = spacy.load(trained_path)
+    other.update(make_examples(other), sgd=other.resume_training())
+    other.add_pipe("knn_calibrator", source=nlp)
+    other.get_pipe("knn_calibrator").fit(make_examples(other))
+    with pytest.warns(UserWarning, match="taken from another pipeline"):
+        other(TEXT)
+
+
+def test_replaced_listeners_are_no_other_network(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tok2vec")
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96}
+    model = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
+    nlp.add_pipe("btl_ner", name="ner", config={"model": model})
+    nlp.initialize(lambda: make_examples(nlp))
+    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3}).fit(make_examples(nlp))
+    nlp.replace_listeners("tok2vec", "ner", ["model.tok2vec"])
+    nlp.to_disk(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        spacy.load(tmp_path)(TEXT)
+
+
 @pytest.mark.parametrize("tau", [float("nan"), None, [0.5], {"Sign": "a"}])
 def test_a_tau_that_is_no_number(nlp, pipe, tau):
     with pytest.raises(CalibratorError, match="needs a tau that is a number"):

@@ -225,6 +225,16 @@ def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
     assert len(pipe.store.tags) == 2 * len(calibrated.get_pipe("knn_calibrator").store.tags)
 
 
+def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):
+    """With mix = 0 it reads the network's tags, those of the copy."""
+    nlp = spacy.load(trained_path)
+    nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    pipe = copy.deepcopy(nlp).get_pipe("knn_calibrator")
+    assert pipe.store is not None
+    pipe.mix = 1.0
+    assert pipe.store is None
+
+
 def test_what_is_excluded_is_neither_saved_nor_missed(calibrated, tmp_path):
     pipe = calibrated.get_pipe("knn_calibrator")
     pipe.to_disk(tmp_path, exclude=["maps"])
