@@ -1,7 +1,7 @@
 """Divide a `.spacy` corpus by document into train, dev and test, once or in folds."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ def split_corpus(
     test: float = 0.2,
     folds: int | None = None,
     seed: int = 0,
+    patients: Mapping[str, str] | None = None,
 ) -> list[Parts]:
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
@@ -37,18 +38,21 @@ def split_corpus(
     test (float): The share that goes to test. Without a meaning in folds.
     folds (Optional[int]): If given, every document is in the test part of one of so many folds.
     seed (int): Not negative. The same seed gives the same split.
+    patients (Optional[Mapping[str, str]]): The patient of each note, by its id. The notes of one
+        then stay in one part, and shares are of patients.
     RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
     RAISES: CorpusError, for a corpus that cannot be read or divided so, or that a part would
-        replace, or two docs of one id.
+        replace, two docs of one id, or one whose patient is not given.
     """
     _check_shares(dev, test, folds)
     docs = read_docs(corpus, Vocab())
     _name_docs(docs, corpus)
+    groups = _groups(docs, patients, corpus)
     if folds is None:
-        splits = [_split(docs, dev, test, seed)]
+        splits = [_split(docs, groups, dev, test, seed)]
         folders = [out_dir]
     else:
-        splits = _split_folds(docs, folds, dev, seed)
+        splits = _split_folds(docs, groups, folds, dev, seed)
         folders = [out_dir / f"fold-{i}" for i in range(folds)]
     files = {folder / f"{name}.spacy" for folder in folders for name in PARTS}
     if any(file.exists() and file.samefile(corpus) for file in files):
@@ -118,17 +122,48 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
         seen[note_id] = number
 
 
-def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:
-    parts = stratify(type_table(docs), [1 - dev - test, dev, test], seed=seed)
+def _groups(
+    docs: Sequence[Doc], patients: Mapping[str, str] | None, corpus: Path
+) -> NDArray[np.int64]:
+    """A number for each doc [D], the same for those of one patient; in the order of the corpus."""
+    if patients is None:
+        return np.arange(len(docs))
+    owners = [patients.get(str(doc.user_data["note_id"])) for doc in docs]
+    if None in owners:
+        raise CorpusError(
+            f"{corpus}: the patient of {owners.count(None)} of {len(docs)} notes is not given, the "
+            f"first that of document {1 + owners.index(None)}."
+        )
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    return np.array([numbers[owner] for owner in owners])
+
+
+def _divide(
+    docs: Sequence[Doc], groups: NDArray[np.int64], shares: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """The part of each doc, the same for a group."""
+    table = type_table(docs)
+    _, groups = np.unique(groups, return_inverse=True)
+    merged = np.zeros((groups.max() + 1, table.shape[1]), dtype=bool)
+    np.logical_or.at(merged, groups, table)
+    return stratify(merged, shares, seed=seed)[groups]
+
+
+def _split(
+    docs: Sequence[Doc], groups: NDArray[np.int64], dev: float, test: float, seed: int
+) -> Parts:
+    parts = _divide(docs, groups, [1 - dev - test, dev, test], seed)
     return {name: _pick(docs, parts == i) for i, name in enumerate(PARTS)}
 
 
-def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list[Parts]:
-    tests = stratify(type_table(docs), [1 / folds] * folds, seed=seed)
+def _split_folds(
+    docs: Sequence[Doc], groups: NDArray[np.int64], folds: int, dev: float, seed: int
+) -> list[Parts]:
+    tests = _divide(docs, groups, [1 / folds] * folds, seed)
     splits = []
     for fold in range(folds):
         rest = _pick(docs, tests != fold)
-        parts = stratify(type_table(rest), [1 - dev, dev], seed=seed)
+        parts = _divide(rest, groups[tests != fold], [1 - dev, dev], seed)
         splits.append(
             {
                 "train": _pick(rest, parts == 0),

@@ -1,0 +1,40 @@
+"""Which notes are of one patient: they belong in one part of a split."""
+
+import csv
+from pathlib import Path
+
+from spacy_btl.errors import CorpusError
+
+COLUMNS = ("note_id", "patient_id")
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Read a CSV file with the columns note_id and patient_id, among others or not.
+
+    RETURNS (Dict[str, str]): The patient of each note.
+    RAISES: CorpusError, for a file that is none of that, or a note of two patients.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _read(csv.DictReader(file, strict=True), path)
+    except UnicodeDecodeError:
+        raise CorpusError(f"{path}: not UTF-8.") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _read(rows: csv.DictReader, path: Path) -> dict[str, str]:
+    patients: dict[str, str] = {}
+    try:
+        if not set(COLUMNS) <= set(rows.fieldnames or ()):
+            raise CorpusError(f"{path}: its first line must name {' and '.join(COLUMNS)}.")
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            note, patient = (row[column] for column in COLUMNS)
+            if not note or not patient:
+                raise CorpusError(f"{where}: a note_id or a patient_id is missing.")
+            if patients.setdefault(note, patient) != patient:
+                raise CorpusError(f"{where}: a note of another patient already.")
+    except csv.Error:
+        raise CorpusError(f"{path}, line {rows.line_num}: broken CSV.") from None
+    return patients
