@@ -90,6 +90,13 @@ def points(result: Result) -> str:
     return " / ".join(f"{100 * row['difference']:+.1f}" for row in rows)
 
 
+def apart(result: Result, other: Result) -> str:
+    """UAR / token macro F1 / entity micro F1 in points from those of a result of another
+    experiment."""
+    gains = (result["metrics"][name]["mean"] - other["metrics"][name]["mean"] for name in TESTED)
+    return " / ".join(f"{100 * gain:+.1f}" for gain in gains)
+
+
 def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
     """A table of points, of those of the arms that have run in one of the experiments."""
     lines = [f"| training | {' | '.join(SCREENED)} |", f"| --- |{' ---: |' * len(SCREENED)}"]
@@ -118,7 +125,7 @@ def page() -> str:
     environment.filters |= {"percent": percent, "difference": difference}
     environment.globals |= {
         function.__name__: function
-        for function in (arms_of, find, folds, points, rarest, screened, table, value)
+        for function in (apart, arms_of, find, folds, points, rarest, screened, table, value)
     }
     data = {path.stem: json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
     bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
