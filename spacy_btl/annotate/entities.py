@@ -9,6 +9,7 @@ from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.pipeline.annotations import confidence
 
 MANY = 20  # notes that do not all fail by chance
 DIGITS = 6  # of a confidence: what is beyond them depends on the batch
@@ -109,6 +110,6 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
 def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
     """The entities of a note, from spans of its doc."""
     for ent in spans:
-        value = ent._.confidence if ent.has_extension("confidence") else None
-        confidence = None if value is None else round(float(value), DIGITS)
-        yield Entity(note_id, ent.start_char, ent.end_char, ent.text, ent.label_, confidence)
+        value = confidence(ent)
+        rounded = None if value is None else round(float(value), DIGITS)
+        yield Entity(note_id, ent.start_char, ent.end_char, ent.text, ent.label_, rounded)

@@ -1,4 +1,4 @@
-"""`python -m spacy btl calibrate`: append a fitted `knn_calibrator` to a trained pipeline."""
+"""`python -m spacy btl calibrate`: add a fitted `knn_calibrator` to a trained pipeline."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -59,12 +59,13 @@ def calibrate_cli(
     folds: int = typer.Option(3, min=2, help="With crossfit: how many networks to train"),
     gpu_id: int = typer.Option(-1, help="With crossfit: the GPU; -1 is the CPU"),
 ) -> None:
-    """Append a knn_calibrator, fitted on a corpus.
+    """Put a knn_calibrator, fitted on a corpus, behind the btl_ner of a pipeline.
 
     The pipeline that is saved ends with a doc_cleaner that drops the logits, and keeps no path of
     this machine. With --held-out, or --fit-on crossfit, its probabilities and confidences are
     mapped to how often they are right. Cross-fitting takes overrides of the config as spacy train
-    does (--paths.dev dev.spacy), and goes on where it was cut.
+    does (--paths.dev dev.spacy), and goes on where it was cut. It divides by document: where
+    patients have several notes, use --held-out.
     """
     from spacy_btl.pipeline.calibrate import calibrate
 

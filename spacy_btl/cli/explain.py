@@ -63,7 +63,7 @@ def _calibrator(nlp: "Language", model: str) -> "KnnCalibrator":
     if calibrator is None:
         raise PipelineError(
             f"'{model}' has no fitted knn_calibrator, whose neighbours explain its entities: "
-            f"{nlp.pipe_names}. Append one with `python -m spacy btl calibrate`."
+            f"{nlp.pipe_names}. Add one with `python -m spacy btl calibrate`."
         )
     return calibrator
 
@@ -78,14 +78,17 @@ def _read(note: typer.FileBinaryRead) -> str:
 
 
 def _annotate(nlp: "Language", text: str) -> "Doc":
-    """Run all pipes but a doc_cleaner: the logits then need not be computed once more."""
-    cleaners = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "doc_cleaner"]
-    return nlp(text, disable=cleaners)
+    """Run the pipes that leave logits and tokens: they then need not be computed once more."""
+    from spacy_btl.pipeline.labelled_logits import hiding_pipes
+
+    return nlp(text, disable=hiding_pipes(nlp))
 
 
 def _heading(ent: "Span") -> str:
-    confidence = ent._.confidence
-    figure = "" if confidence is None else f", confidence {confidence:.2f}"
+    from spacy_btl.pipeline.annotations import confidence
+
+    sure = confidence(ent)
+    figure = "" if sure is None else f", confidence {sure:.2f}"
     return f"{' '.join(ent.text.split())}: {ent.label_} ({ent.start_char}-{ent.end_char}){figure}"
 
 

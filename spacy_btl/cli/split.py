@@ -21,7 +21,7 @@ def split_cli(
     folds: int | None = typer.Option(None, help="Make this many folds, each the test set once"),
     seed: int = typer.Option(0, min=0, help="Decides the split"),
     patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: keeps a patient's notes in one part"
+        None, help="A CSV file of note_id and patient_id: parts are of whole patients, shares too"
     ),
 ) -> None:
     """Divide a corpus into train, dev and test.

@@ -26,7 +26,7 @@ FIGURES = {
 def tune_cli(
     model: str = typer.Argument(..., help="A calibrated pipeline: a package name or a folder"),
     dev: Path = typer.Argument(
-        ..., help="The .spacy file of documents that the network did not train on"
+        ..., help="The .spacy file of documents that neither network nor calibrator was fitted to"
     ),
     output: Path = typer.Argument(..., help="The folder to save the tuned pipeline in"),
     tolerance: float = typer.Option(

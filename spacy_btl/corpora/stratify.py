@@ -27,7 +27,9 @@ def stratify(labels: NDArray[np.bool_], shares: Sequence[float], *, seed: int) -
     RAISES: CorpusError, if there are fewer documents than parts.
     """
     if len(labels) < len(shares):
-        raise CorpusError(f"Too few documents ({len(labels)}) to divide into {len(shares)} parts.")
+        raise CorpusError(
+            f"Too few documents, or patients ({len(labels)}), to divide into {len(shares)} parts."
+        )
     return min(_attempts(labels, np.asarray(shares), seed), key=lambda attempt: attempt[0])[1]
 
 

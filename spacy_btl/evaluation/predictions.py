@@ -17,9 +17,10 @@ from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
+from spacy_btl.pipeline.annotations import confidence as confidence_of
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
-from spacy_btl.pipeline.labelled_logits import find_ner
+from spacy_btl.pipeline.labelled_logits import find_ner, hiding_pipes
 from spacy_btl.tags import gold_tags, token_types
 
 # Docs that are held with all that the encoder left on them.
@@ -76,11 +77,10 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     the last `btl_ner` pipe and its prior, else None.
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
-    cleaners = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "doc_cleaner"]
     rows = []
     calibrator = find_calibrator(nlp)
     ner = _find_ner(nlp, calibrator)
-    with nlp.select_pipes(disable=cleaners):
+    with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             rows.append(_read(Example(doc, reference), ner))
     return _assemble(rows, ner, _prior(ner, calibrator))
@@ -142,7 +142,7 @@ def _predicted_entities(
         start, end = int(tokens[0]), int(tokens[-1]) + 1
         if all(token.ent_iob for token in example.reference[start:end]):
             entities.append((start, end, ent.label_))
-            value = ent._.confidence if ent.has_extension("confidence") else None
+            value = confidence_of(ent)
             confidence.append(np.nan if value is None else value)
     return entities, confidence
 

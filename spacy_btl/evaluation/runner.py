@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from traceback import extract_tb
 from typing import Any
 
 from rich.progress import (
@@ -89,14 +90,17 @@ def _finished(
 
 def _run(job: Cell | Network, cache: Path, gpu: int, threads: int) -> None:
     """In a worker. Any error becomes one of ours: another could end the pool, and all trainings,
-    since not every one can be sent to another process."""
+    since not every one can be sent to another process. Its text may quote a note's."""
     run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
     try:
         run(job, cache, gpu=gpu, threads=threads)
     except BtlError:
         raise
     except Exception as error:
-        raise PipelineError(f"{type(error).__name__}: {error}") from None
+        place = extract_tb(error.__traceback__)[-1]
+        raise PipelineError(
+            f"{type(error).__name__} in {place.filename}, line {place.lineno}."
+        ) from None
 
 
 def _next(

@@ -24,7 +24,7 @@ from spacy_btl.pipeline.confidence import Maps, with_unseen
 from spacy_btl.pipeline.decoding import Tau, decode
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.fitted import FittedPipe
-from spacy_btl.pipeline.labelled_logits import check_size, network_of, read_logits, run_before
+from spacy_btl.pipeline.labelled_logits import check_size, network_of, read_logits, with_logits
 from spacy_btl.pipeline.stream import annotate_stream
 
 UNFITTED_WARNING = (
@@ -179,17 +179,15 @@ class KnnCalibrator(FittedPipe):
     def explain(self, span: Span) -> list[TokenExplanation]:
         """The neighbours that vote on each token of a span, white space left out.
 
-        Where the doc has no logits (the doc_cleaner of a packaged pipeline drops them) its tokens
-        go through the pipes before this one again, in a new doc; the doc stays as it is.
+        Where the doc has lost the logits (to the doc_cleaner of a packaged pipeline) its tokens go
+        through the pipes before this one again, in a new doc; the doc stays as it is.
 
         span (Span): A span of a doc that the pipeline processed.
         RETURNS (List[TokenExplanation]): One per token; `top_neighbors` sums them up.
         RAISES: CalibratorError, while nothing votes: unfitted, or with mix = 0.
         """
         store = self.voters()
-        doc = span.doc
-        if doc._.get(LOGITS) is None or len(doc._.get(LOGITS)) != len(doc):  # retokenized since
-            doc = run_before(self._pipeline(), doc, self.name)
+        doc = with_logits(self._pipeline(), span.doc, store, self.name)
         logits = read_logits(doc, self.tag_scheme, ner=self.ner, reader=self.name)
         return explain_span(
             span, logits, store, search=self.search, k=self.n_neighbors, votes=self.votes

@@ -99,6 +99,29 @@ def network_of(doc: Doc) -> str:
     return doc.user_data.get(WRITER, {}).get("network", "")
 
 
+def with_logits(nlp: Language, doc: Doc, store: Store, name: str) -> Doc:
+    """The doc, if it still has the logits of its tokens, of the network that a store is of; or its
+    tokens in a new doc, after the pipes before the one of that name. A `doc_cleaner` may have
+    dropped the logits since, another `btl_ner` put its own in their place."""
+    logits = doc._.get(LOGITS)
+    is_of_store = not store.network or network_of(doc) in ("", store.network)
+    if logits is not None and len(logits) == len(doc) and is_of_store:
+        return doc
+    return run_before(nlp, doc, name)
+
+
+def hiding_pipes(nlp: Language) -> list[str]:
+    """The pipes that take from a doc what ours left there: a `doc_cleaner` the logits, and one that
+    merges or splits tokens, behind ours, the tokens that logits and probabilities are of."""
+    hiding, behind_ours = [], False
+    for name in nlp.pipe_names:
+        meta = nlp.get_pipe_meta(name)
+        behind_ours |= meta.factory in ("btl_ner", "knn_calibrator")
+        if meta.factory == "doc_cleaner" or (behind_ours and meta.retokenizes):
+            hiding.append(name)
+    return hiding
+
+
 def make_store(ner: BtlNer, rows: LabelledRows) -> Store:
     """A store of labelled rows with the training frequencies of the `ner` pipe's tags, or those of
     the rows where they are not known: of a network that was trained elsewhere."""

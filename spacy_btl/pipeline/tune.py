@@ -154,7 +154,7 @@ def _calibrator(nlp: Language, model: str) -> KnnCalibrator:
     calibrator = find_calibrator(nlp)
     if calibrator is None or not len(calibrator.fitted_store().tags):
         raise CalibratorError(
-            f"'{model}' has no fitted knn_calibrator among its pipes {nlp.pipe_names}: append one "
+            f"'{model}' has no fitted knn_calibrator among its pipes {nlp.pipe_names}: add one "
             "with `python -m spacy btl calibrate` first."
         )
     return calibrator

@@ -16,9 +16,10 @@ from spacy_btl.annotate.formats import BRAT, Stamp, rows
 from spacy_btl.annotate.notes import Note
 from spacy_btl.colors import color_of
 from spacy_btl.errors import PageError
+from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
 from spacy_btl.pipeline.files import fingerprint, model_name
-from spacy_btl.web.session import OpenNote, OpenPipeline, sure
+from spacy_btl.web.session import OpenNote, OpenPipeline
 
 SHOWN = 8  # neighbours of an entity
 # Dark letters on a pastel, whatever the page around them is. The title is what a pointer sees.
@@ -36,7 +37,7 @@ def marked(text: str, ents: Sequence[Span]) -> str:
     """The text as HTML, by displaCy: entities in the colour of their type, with confidence."""
     found: list[dict[str, Any]] = []
     for ent in ents:
-        value = sure(ent)
+        value = confidence(ent)
         figure = "" if value is None else f" {value:.2f}"
         label = html.escape(ent.label_)  # displaCy escapes the text and not the labels
         about = f"{label}, characters {ent.start_char} to {ent.end_char}"
@@ -70,7 +71,7 @@ def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
         {
             "text": " ".join(ent.text.split()),
             "type": ent.label_,
-            "confidence": sure(ent),
+            "confidence": confidence(ent),
             "start": ent.start_char,
             "end": ent.end_char,
         }

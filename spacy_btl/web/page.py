@@ -10,6 +10,7 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.errors import BtlError, PageError
+from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.explanation import read_fitted_corpus
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
@@ -22,7 +23,6 @@ from spacy_btl.web.session import (
     open_pipeline,
     read_file,
     read_note,
-    sure,
 )
 
 EXAMPLE = """\
@@ -206,7 +206,7 @@ def _explain(
 
 
 def _name(ent: Span) -> str:
-    value = sure(ent)
+    value = confidence(ent)
     figure = "" if value is None else f", {value:.2f}"
     return f"{' '.join(ent.text.split())}: {ent.label_}{figure} ({ent.start_char}-{ent.end_char})"
 

@@ -15,14 +15,15 @@ from spacy_btl.annotate.entities import docs_of, unreadable
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import PageError
 from spacy_btl.neighbors.votes import Probabilities
-from spacy_btl.pipeline.annotations import set_entities
+from spacy_btl.pipeline.annotations import confidence, set_entities
 from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.pipeline.labelled_logits import hiding_pipes, with_logits
 
 NO_CALIBRATOR = (
     "This pipeline has no fitted `knn_calibrator`: entities are those of its own pipes, without "
-    "confidence, tau or neighbours. Append one with `python -m spacy btl calibrate`."
+    "confidence, tau or neighbours. Add one with `python -m spacy btl calibrate`."
 )
 
 
@@ -63,10 +64,9 @@ def open_pipeline(model: str) -> OpenPipeline:
 
 
 def opened(nlp: Language) -> OpenPipeline:
-    """Make a pipeline ready: its `doc_cleaner` is disabled, since it drops the logits."""
-    for name in nlp.pipe_names:
-        if nlp.get_pipe_meta(name).factory == "doc_cleaner":
-            nlp.disable_pipe(name)
+    """Make a pipeline ready: pipes that would take logits and tokens from its docs are disabled."""
+    for name in hiding_pipes(nlp):
+        nlp.disable_pipe(name)
     calibrator = find_calibrator(nlp)
     missing = NO_CALIBRATOR if calibrator is None else ""
     finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
@@ -89,8 +89,12 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
             raise PageError(f"This note cannot be annotated: {doc}.")
         if doc.has_extension("trf_data"):
             doc._.trf_data = None  # nine tenths of its memory, and never read again
-        calibrator = pipeline.calibrator
-        probabilities = None if calibrator is None else calibrator.predict([doc])[0]
+        calibrator, probabilities = pipeline.calibrator, None
+        if calibrator is not None:
+            store = calibrator.fitted_store()
+            (probabilities,) = calibrator.predict(
+                [with_logits(pipeline.nlp, doc, store, calibrator.name)]
+            )
     return OpenNote(name, doc, probabilities)
 
 
@@ -120,12 +124,7 @@ def chosen_entities(
         (decoded,) = pipeline.calibrator.decode([note.doc], [note.probabilities], tau=tau)
         set_entities(note.doc, *decoded, labels=pipeline.calibrator.tag_scheme.types)
     ents = [ent for ent in note.doc.ents if not labels or ent.label_ in labels]
-    return [ent for ent in ents if (confidence := sure(ent)) is None or confidence >= least]
-
-
-def sure(ent: Span) -> float | None:
-    """`ent._.confidence`; None where no pipe of ours is there to give one."""
-    return ent._.confidence if ent.has_extension("confidence") else None
+    return [ent for ent in ents if (sure := confidence(ent)) is None or sure >= least]
 
 
 def caveat(calibrator: KnnCalibrator, tau: Tau) -> str:

@@ -1,6 +1,7 @@
 """`python -m spacy btl bias-test`, as its user sees it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_prints_and_writes_what_was_found(corpus_path, tmp_path, monkeypatch):
     row = next(line for line in output.splitlines() if line.split()[:2] == ["ATL,", "complement"])
     assert len(row) <= 100
     assert (tmp_path / "new" / "bias.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_missing_library_is_told_before_any_training(corpus_path, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("spacy_btl.evaluation.bias.run_bias_test", None)
+    status, output = run(corpus_path, "--output", tmp_path)
+    assert status == 1
+    assert "spacy-btl[report]" in output
 
 
 def test_errors_are_told_in_a_line(corpus_path, tmp_path):

@@ -7,6 +7,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 
+from spacy_btl.annotate.entities import entities_of
 from spacy_btl.errors import BtlWarning
 from spacy_btl.pipeline.annotations import install_extensions, set_entities
 
@@ -94,11 +95,12 @@ def test_confidence_moves_with_the_offsets(doc):
     assert confidences(Doc.from_docs([doc, doc])) == EXPECTED * 2
 
 
-def test_a_confidence_of_another_package_is_told(monkeypatch):
+def test_a_confidence_of_another_package_is_told_and_not_written(doc, monkeypatch):
     install_extensions()
     monkeypatch.setitem(Underscore.span_extensions, "confidence", (None, None, None, None))
     with pytest.warns(BtlWarning, match="another package's"):
         install_extensions()
+    assert [entity.confidence for entity in entities_of(1, doc.ents)] == [0.9, 0.8, None]
 
 
 def test_confidence_outlives_merged_tokens(doc):

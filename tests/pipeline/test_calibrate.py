@@ -3,12 +3,14 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import DocBin, Span
 
 from spacy_btl.errors import BtlError, CalibratorError, CorpusError, PipelineError
+from spacy_btl.evaluation.predictions import predict
 from spacy_btl.pipeline.calibrate import calibrate
 from tests.conftest import SENTENCES, make_examples
 
@@ -97,6 +99,14 @@ def test_pipes_that_read_entities_stay_behind_the_calibrator(trained_path, corpu
     doc = nlp(SENTENCES[0][0])
     assert [ent.kb_id_ for ent in doc.ents] == ["Q1"] * len(doc.ents) != []
     assert all(len(ent) == 1 and ent._.confidence is not None for ent in doc.ents)
+    found = predict(nlp, make_examples(nlp))  # as if nothing were merged
+    without = predict(calibrate_plainly(trained_path, corpus_path, output), make_examples(nlp))
+    np.testing.assert_array_equal(found.confidence, without.confidence)
+    np.testing.assert_array_equal(found.probabilities, without.probabilities)
+
+
+def calibrate_plainly(trained_path, corpus_path, output):
+    return calibrate(str(trained_path), corpus_path, output, settings=SETTINGS)
 
 
 def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, output):

@@ -25,6 +25,7 @@ from spacy_btl.pipeline.explanation import (
     read_fitted_corpus,
     top_neighbors,
 )
+from spacy_btl.web.session import opened, read_note
 from tests.conftest import SENTENCES, make_examples
 
 NOTE = "the left arm had severe pain , aspirin 84 mg daily"
@@ -161,6 +162,19 @@ def test_tokens_of_a_users_own_are_kept_without_logits(packaged):
         expected = pipe.explain(nlp(glued())[1:4])
     assert [explanation.token for explanation in expected] == [1, 2, 3]
     assert places([pipe.explain(nlp(glued())[1:4])]) == places([expected])
+
+
+def test_another_ner_behind_it_takes_no_logits_from_it(nlp, trained_path, tmp_path):
+    """Of the same types: only the network tells."""
+    expected = places([nlp.get_pipe("knn_calibrator").explain(nlp(NOTE)[:])])
+    other = spacy.load(trained_path)
+    other.update(make_examples(other), sgd=other.resume_training())
+    other.replace_listeners("transformer", "ner", ["model.tok2vec"])
+    nlp.add_pipe("ner", source=other, name="other")
+    doc = nlp(NOTE)
+    assert places([nlp.get_pipe("knn_calibrator").explain(doc[:])]) == expected
+    note = read_note(opened(nlp), NOTE)
+    np.testing.assert_allclose(note.probabilities, doc._.token_probabilities, rtol=1e-6)
 
 
 def nearest_word(explanation: TokenExplanation) -> str:
