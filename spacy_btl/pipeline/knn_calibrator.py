@@ -24,7 +24,13 @@ from spacy_btl.pipeline.confidence import Maps, with_unseen
 from spacy_btl.pipeline.decoding import Tau, decode
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.fitted import FittedPipe
-from spacy_btl.pipeline.labelled_logits import check_size, network_of, read_logits, with_logits
+from spacy_btl.pipeline.labelled_logits import (
+    check_size,
+    has_logits_of,
+    network_of,
+    read_logits,
+    run_before,
+)
 from spacy_btl.pipeline.stream import annotate_stream
 
 UNFITTED_WARNING = (
@@ -187,7 +193,9 @@ class KnnCalibrator(FittedPipe):
         RAISES: CalibratorError, while nothing votes: unfitted, or with mix = 0.
         """
         store = self.voters()
-        doc = with_logits(self._pipeline(), span.doc, store, self.name)
+        doc = span.doc
+        if not has_logits_of(doc, store):
+            doc = run_before(self._pipeline(), doc, self.name)
         logits = read_logits(doc, self.tag_scheme, ner=self.ner, reader=self.name)
         return explain_span(
             span, logits, store, search=self.search, k=self.n_neighbors, votes=self.votes

@@ -99,15 +99,12 @@ def network_of(doc: Doc) -> str:
     return doc.user_data.get(WRITER, {}).get("network", "")
 
 
-def with_logits(nlp: Language, doc: Doc, store: Store, name: str) -> Doc:
-    """The doc, if it still has the logits of its tokens, of the network that a store is of; or its
-    tokens in a new doc, after the pipes before the one of that name. A `doc_cleaner` may have
-    dropped the logits since, another `btl_ner` put its own in their place."""
+def has_logits_of(doc: Doc, store: Store) -> bool:
+    """Whether a doc still has the logits of its tokens, of the network that a store is of. Since
+    then a `doc_cleaner` may have dropped them, or another `btl_ner` put its own in their place."""
     logits = doc._.get(LOGITS)
     is_of_store = not store.network or network_of(doc) in ("", store.network)
-    if logits is not None and len(logits) == len(doc) and is_of_store:
-        return doc
-    return run_before(nlp, doc, name)
+    return logits is not None and len(logits) == len(doc) and is_of_store
 
 
 def hiding_pipes(nlp: Language) -> list[str]:

@@ -19,7 +19,7 @@ from spacy_btl.pipeline.annotations import confidence, set_entities
 from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
-from spacy_btl.pipeline.labelled_logits import hiding_pipes, with_logits
+from spacy_btl.pipeline.labelled_logits import has_logits_of, hiding_pipes, run_before
 
 NO_CALIBRATOR = (
     "This pipeline has no fitted `knn_calibrator`: entities are those of its own pipes, without "
@@ -91,10 +91,9 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
             doc._.trf_data = None  # nine tenths of its memory, and never read again
         calibrator, probabilities = pipeline.calibrator, None
         if calibrator is not None:
-            store = calibrator.fitted_store()
-            (probabilities,) = calibrator.predict(
-                [with_logits(pipeline.nlp, doc, store, calibrator.name)]
-            )
+            kept = has_logits_of(doc, calibrator.fitted_store())
+            read = doc if kept else run_before(pipeline.nlp, doc, calibrator.name)
+            (probabilities,) = calibrator.predict([read])
     return OpenNote(name, doc, probabilities)
 
 
