@@ -26,9 +26,9 @@ over five folds and with the same MiniLM encoder, against usual fine-tuning: mea
 types and `O` {uar}, their mean F1 {token_macro_f}, entity F1 {entity_micro_f}, and the mean
 error of an entity's stated confidence {entity_ece} points (over all folds together; that of [one
 calibrator](docs/results.md#the-recipe-that-ships) is greater). Much of it needs no Binary Token
-Labels. The calibrator alone, on the usual network, has {calibrated}; our training without them has
-{without}; and the calibrator's maps alone make confidence as true. Binary Token Labels are
-a second training, of a network whose weights are averaged with those of the first.
+Labels: the calibrator alone, on the usual network, has {calibrated} of these three, our
+training without them {without}, and the calibrator's maps alone make confidence as true.
+Binary Token Labels are a second training, of a network that is averaged with the first.
 """
 
 # What to call them.
@@ -78,7 +78,7 @@ def table() -> str:
         lines.append(f"| MACCROBAT | {recipe} | {folds} | {figures} |")
     demo = json.loads(DEMO.read_text("utf-8"))
     figures = " | ".join(f"{100 * demo['figures'][name]['value']:.1f}" for name in COLUMNS)
-    lines.append(f"| demo notes | our recipe | 1 split | {figures} |")
+    lines.append(f"| demo notes | our recipe, without random windows | 1 split | {figures} |")
     return "\n".join(lines) + "\n"
 
 
