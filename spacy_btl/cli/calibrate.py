@@ -59,10 +59,10 @@ def calibrate_cli(
     folds: int = typer.Option(3, min=2, help="With crossfit: how many networks to train"),
     gpu_id: int = typer.Option(-1, help="With crossfit: the GPU; -1 is the CPU"),
 ) -> None:
-    """Put a knn_calibrator, fitted on a corpus, behind the btl_ner of a pipeline.
+    """Add a knn_calibrator, fitted on a corpus.
 
-    The pipeline that is saved ends with a doc_cleaner that drops the logits, and keeps no path of
-    this machine. With --held-out, or --fit-on crossfit, its probabilities and confidences are
+    It goes right behind the btl_ner. The pipeline that is saved ends with a doc_cleaner that drops
+    the logits, and keeps no path of this machine. With --held-out, or --fit-on crossfit, its probabilities and confidences are
     mapped to how often they are right. Cross-fitting takes overrides of the config as spacy train
     does (--paths.dev dev.spacy), and goes on where it was cut. It divides by document: where
     patients have several notes, use --held-out.
