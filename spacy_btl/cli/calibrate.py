@@ -62,10 +62,10 @@ def calibrate_cli(
     """Add a knn_calibrator, fitted on a corpus.
 
     It goes right behind the btl_ner. The pipeline that is saved ends with a doc_cleaner that drops
-    the logits, and keeps no path of this machine. With --held-out, or --fit-on crossfit, its probabilities and confidences are
-    mapped to how often they are right. Cross-fitting takes overrides of the config as spacy train
-    does (--paths.dev dev.spacy), and goes on where it was cut. It divides by document: where
-    patients have several notes, use --held-out.
+    the logits, and keeps no path of this machine. With --held-out, or --fit-on crossfit, its
+    probabilities and confidences are mapped to how often they are right. Cross-fitting takes
+    overrides of the config as spacy train does (--paths.dev dev.spacy), and goes on where it was
+    cut. It divides by document: where patients have several notes, use --held-out.
     """
     from spacy_btl.pipeline.calibrate import calibrate
 
