@@ -8,7 +8,7 @@ import spacy
 import torch
 from hypothesis import settings
 from spacy.language import Language
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -100,6 +100,13 @@ def bert_pipeline(
         config["loss"] = loss
     nlp.add_pipe("btl_ner", name="ner", config=config)
     return nlp
+
+
+@Language.component("tests_merge", retokenizes=True)
+def merge_two_tokens(doc: Doc) -> Doc:
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+    return doc
 
 
 def make_examples(nlp: Language, repeat: int = 1) -> list[Example]:

@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pytest
 import spacy
-from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_model_from_config
 
@@ -250,13 +249,7 @@ def test_a_note_of_a_million_characters(trained):
 
 
 def test_tokens_that_are_merged_behind_the_encoder_are_refused(reloaded):
-    def merge(doc):
-        with doc.retokenize() as retokenizer:
-            retokenizer.merge(doc[0:2])
-        return doc
-
-    Language.component("test_merge_early", func=merge)
-    reloaded.add_pipe("test_merge_early", before="ner")
+    reloaded.add_pipe("tests_merge", before="ner")
     with pytest.raises(PipelineError, match="other tokens than the encoder read"):
         reloaded(SENTENCES[0][0])
 

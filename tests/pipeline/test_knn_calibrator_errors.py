@@ -275,13 +275,7 @@ def test_a_tau_that_is_no_number(nlp, pipe, tau):
 def test_tokens_that_were_merged_after_ner(nlp, pipe):
     pipe.fit(make_examples(nlp))
 
-    def merge(doc):
-        with doc.retokenize() as retokenizer:
-            retokenizer.merge(doc[0:2])
-        return doc
-
-    Language.component("test_merge", func=merge)
-    nlp.add_pipe("test_merge", before="knn_calibrator")
+    nlp.add_pipe("tests_merge", before="knn_calibrator")
     with pytest.raises(CalibratorError, match="other tokens than 'ner' read: put 'knn_calibrator'"):
         nlp(TEXT)
     with pytest.raises(CalibratorError, match="other tokens than 'ner' read"):
