@@ -143,8 +143,8 @@ def _divide(
 ) -> NDArray[np.int64]:
     """The part of each doc, the same for a group."""
     table = type_table(docs)
-    _, groups = np.unique(groups, return_inverse=True)
-    merged = np.zeros((groups.max() + 1, table.shape[1]), dtype=bool)
+    numbers, groups = np.unique(groups, return_inverse=True)
+    merged = np.zeros((len(numbers), table.shape[1]), dtype=bool)
     np.logical_or.at(merged, groups, table)
     return stratify(merged, shares, seed=seed)[groups]
 
