@@ -10,7 +10,7 @@ import numpy as np
 import srsly
 
 from spacy_btl.evaluation.cells import COST, is_done
-from spacy_btl.evaluation.counts import Counts, all_classes, load_counts, weighted, widened
+from spacy_btl.evaluation.counts import Counts, all_classes, load_counts, total, weighted, widened
 from spacy_btl.evaluation.experiment import Cell, Experiment, counts_name
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import bootstrap
@@ -31,8 +31,9 @@ def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dic
         `results`: one per arm and decoding, of the seeds that have run on most folds, with its
         `corpus`, `folds`, `seeds`, `documents`,
         `metrics` ({"mean", "low", "high"}, 95% by a bootstrap over documents; the counts of a
-        document are means over the seeds), `types` (the rarest first), `cost` (means over the
-        cells), and its differences from the baseline on the same folds.
+        document are means over the seeds), `per_fold` (the same metrics of each fold alone),
+        `types` (the rarest first), `cost` (means over the cells), and its differences from the
+        baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
@@ -70,6 +71,7 @@ def _result(
         "seeds": sorted({cell.seed for cell in done}),
         "documents": n_docs,
         "metrics": {name: _bounds(interval) for name, interval in metrics.items()},
+        "per_fold": _per_fold(done, decoding, cache, metrics),
         "types": _types(counts, classes),
         "cost": {name: round(fmean(cost[name] for cost in costs), 1) for name in COSTS},
     }
@@ -126,6 +128,18 @@ def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, 
         for per_fold in per_seed
     ]
     return {name: np.mean([counts[name] for counts in stacked], axis=0) for name in names}, classes
+
+
+def _per_fold(
+    done: Sequence[Cell], decoding: str, cache: Path, metrics: Iterable[str]
+) -> dict[str, list[float]]:
+    """Each metric of each fold, in their order: of pooled folds, one that is too sure of itself
+    and one that is not sure enough look calibrated together."""
+    rows = []
+    for fold in sorted({cell.fold for cell in done}):
+        counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, cache)
+        rows.append(figures(total(counts)))
+    return {name: [round(float(row[name]), 5) for row in rows] for name in metrics}
 
 
 def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def test_results_hold_every_arm_and_decoding_with_intervals_costs_and_tests(fini
         assert row["documents"] == 8
         for interval in row["metrics"].values():
             assert interval["low"] <= interval["mean"] <= interval["high"]
+        assert row["per_fold"].keys() == row["metrics"].keys()
+        assert {len(values) for values in row["per_fold"].values()} == {2}
         assert row["cost"]["optimizer_steps"] == row["cost"]["encoder_passes"] == 3
         assert row["cost"]["seconds"] > 0
         assert row["cost"]["peak_memory_mb"] > 50
@@ -127,6 +129,21 @@ def test_screened_arms_are_corrected_by_themselves(finished, tmp_path):
         tests = row["versus_baseline"].values()
         expected = holm([test["p"] for test in tests])
         assert [test["p_holm"] for test in tests] == pytest.approx(expected, abs=1e-4)
+
+
+def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_path):
+    file, folder, _, _ = finished
+    content = srsly.read_yaml(file)
+    expected = []
+    for fold in (0, 1):
+        content["arms"]["BTL"]["folds"] = [fold]
+        srsly.write_yaml(tmp_path / "one.yml", content)
+        experiment = read_experiment(tmp_path / "one.yml")
+        found = summarize(experiment, plan(experiment, folder / "cells"), folder / "cells")
+        expected.append(found["results"][-1]["metrics"])
+    both = srsly.read_json(folder / "results" / "experiment.json")["results"][-1]["per_fold"]
+    for name, values in both.items():
+        assert values == [metrics[name]["mean"] for metrics in expected], name
 
 
 def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
