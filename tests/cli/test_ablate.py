@@ -143,7 +143,7 @@ def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_pat
         expected.append(found["results"][-1]["metrics"])
     both = srsly.read_json(folder / "results" / "experiment.json")["results"][-1]["per_fold"]
     for name, values in both.items():
-        assert values == [metrics[name]["mean"] for metrics in expected], name
+        assert values == pytest.approx([metrics[name]["mean"] for metrics in expected]), name
 
 
 def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
