@@ -65,7 +65,7 @@ def calibrate_cli(
     the logits, and keeps no path of this machine. With --held-out, or --fit-on crossfit, its
     probabilities and confidences are mapped to how often they are right. Cross-fitting takes
     overrides of the config as spacy train does (--paths.dev dev.spacy), and goes on where it was
-    cut. It divides by document: where patients have several notes, use --held-out.
+    cut.
     """
     from spacy_btl.pipeline.calibrate import calibrate
 

@@ -26,6 +26,9 @@ def convert_cli(
     skip_invalid: bool = typer.Option(
         False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping there"
     ),
+    patients: Path | None = typer.Option(
+        None, help="A CSV file of note_id and patient_id: notes of one are never divided"
+    ),
 ) -> None:
     """Convert a brat folder or JSON lines to .spacy.
 
@@ -34,7 +37,14 @@ def convert_cli(
     """
     from spacy_btl.corpora.convert import convert
 
-    account = convert(src, out, lang=lang, min_mentions=min_mentions, skip_invalid=skip_invalid)
+    account = convert(
+        src,
+        out,
+        lang=lang,
+        min_mentions=min_mentions,
+        skip_invalid=skip_invalid,
+        patients=patients,
+    )
     table = Table("", "", show_header=False, box=None)
     table.columns[1].justify = "right"
     for label, count in _rows(account):

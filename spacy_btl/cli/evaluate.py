@@ -31,7 +31,7 @@ def evaluate_cli(
 
     Type by type, the rarest first. An entity counts as found if its boundaries and its type are
     both right. In the token figures every class counts the same, O included. Intervals hold 95%,
-    from a bootstrap over documents.
+    from a bootstrap over documents, or over patients where the corpus says whose they are.
     """
     from spacy_btl.errors import BtlError
     from spacy_btl.evaluation.evaluate import evaluate
@@ -69,7 +69,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             )
     console = Console(markup=False)  # a type in brackets is no markup of rich
     console.print(types)
-    console.print(f"\n {metrics['mentions']:,} mentions in {metrics['documents']:,} documents")
+    of = f" of {metrics['patients']:,} patients" if metrics["patients"] else ""
+    console.print(f"\n {metrics['mentions']:,} mentions in {metrics['documents']:,} documents{of}")
     console.print(summary)
     if metrics["versus"] is not None:
         console.print(f"\n Differences to {metrics['versus']['model']}, in points")

@@ -20,22 +20,16 @@ def split_cli(
     test: float = typer.Option(0.2, help="Share of the documents for test; unused with --folds"),
     folds: int | None = typer.Option(None, help="Make this many folds, each the test set once"),
     seed: int = typer.Option(0, min=0, help="Decides the split"),
-    patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: parts are of whole patients, shares too"
-    ),
 ) -> None:
     """Divide a corpus into train, dev and test.
 
-    Divides by document, once or in folds. The parts have like shares of every entity type, the rare
-    ones too, and split.json names the notes of each part.
+    Divides by document, or by patient where `convert --patients` was told whose the notes are, once
+    or in folds. The parts have like shares of every entity type, the rare ones too, and split.json
+    names the notes of each part.
     """
-    from spacy_btl.corpora.patients import read_patients
     from spacy_btl.corpora.split import missing_types, split_corpus
 
-    of_notes = None if patients is None else read_patients(patients)
-    splits = split_corpus(
-        corpus, out_dir, dev=dev, test=test, folds=folds, seed=seed, patients=of_notes
-    )
+    splits = split_corpus(corpus, out_dir, dev=dev, test=test, folds=folds, seed=seed)
     table = Table("part", "documents", "mentions", "types", box=None)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -1,7 +1,8 @@
 """Notes and their mentions -> one `.spacy` file."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import spacy
@@ -13,6 +14,7 @@ from spacy_btl.corpora.brat import read_brat
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Account, Mention, Note
+from spacy_btl.corpora.patients import PATIENT, read_patients
 from spacy_btl.errors import CorpusError
 from spacy_btl.tags import strip_space
 
@@ -24,6 +26,7 @@ def convert(
     lang: str = "en",
     min_mentions: int = 1,
     skip_invalid: bool = False,
+    patients: Path | None = None,
 ) -> Account:
     """Convert a brat folder or a JSON-lines file to a `.spacy` file.
 
@@ -32,8 +35,12 @@ def convert(
     lang (str): The language whose spaCy tokeniser divides the notes.
     min_mentions (int): Types with fewer mentions in the whole source are dropped.
     skip_invalid (bool): Skip and count what is invalid.
+    patients (Optional[Path]): A CSV file with the columns note_id and patient_id. The patient is
+        kept in the doc's user data, and what divides or draws documents keeps those of one
+        together.
     RETURNS (Account): What became of every note and mention.
-    RAISES: CorpusError, for a source, a language or an output that cannot be used.
+    RAISES: CorpusError, for a source, a language or an output that cannot be used, or a note whose
+        patient is not given.
     """
     if out.suffix != ".spacy":
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")
@@ -45,6 +52,8 @@ def convert(
         raise CorpusError(f"{err.filename or src}: cannot be read ({err.strerror}).") from err
     if not notes:
         raise CorpusError(f"{src}: no note to convert.")
+    if patients is not None:
+        notes = _with_patients(notes, patients)
     counts = Counter(mention.type for note in notes for mention in note.mentions)
     for label, count in counts.items():
         target = account.types_kept if count >= min_mentions else account.types_dropped
@@ -71,6 +80,17 @@ def _read(src: Path, account: Account) -> Iterator[Note]:
     raise CorpusError(f"{src}: neither a brat folder nor a .jsonl file.")
 
 
+def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:
+    patients = read_patients(file)
+    missing = [number for number, note in enumerate(notes, start=1) if note.id not in patients]
+    if missing:
+        raise CorpusError(
+            f"{file}: does not say whose {len(missing)} of {len(notes)} notes are. The first is "
+            f"note {missing[0]}, in the order of their file, or of their names."
+        )
+    return [replace(note, patient=patients[note.id]) for note in notes]
+
+
 def to_doc(note: Note, nlp: Language, *, account: Account) -> Doc:
     """Tokenise a note and set its mentions, those of `account.types_kept` only.
 
@@ -81,6 +101,8 @@ def to_doc(note: Note, nlp: Language, *, account: Account) -> Doc:
     """
     doc = nlp.make_doc(note.text)
     doc.user_data["note_id"] = note.id
+    if note.patient is not None:
+        doc.user_data[PATIENT] = note.patient
     mentions = [mention for mention in note.mentions if mention.type in account.types_kept]
     doc.spans["mentions"] = [span for mention in mentions for span in _fragments(doc, mention)]
     hulls: dict[Span, Mention] = {}

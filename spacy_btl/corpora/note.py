@@ -31,11 +31,12 @@ class Mention:
 
 @dataclass(frozen=True)
 class Note:
-    """A text, its name and its mentions, in the order of the source."""
+    """A text, its name, its mentions, in the order of the source, and whose it is, if known."""
 
     id: str
     text: str
     mentions: tuple[Mention, ...]
+    patient: str | None = None
 
 
 @dataclass

@@ -1,11 +1,32 @@
-"""Which notes are of one patient: they belong in one part of a split."""
+"""Which notes are of one patient.
+
+They resemble one another, so they belong in one part of a split, and are drawn together where
+chance is asked. A doc says whose it is in `doc.user_data["patient_id"]`.
+"""
 
 import csv
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc
 
 from spacy_btl.errors import CorpusError
 
-COLUMNS = ("note_id", "patient_id")
+PATIENT = "patient_id"  # in a doc's user data
+COLUMNS = ("note_id", PATIENT)
+
+
+def patient_numbers(docs: Sequence[Doc]) -> NDArray[np.int64]:
+    """A number for each doc [D], from 0 in their order: the same for the docs of one patient. A doc
+    that does not say whose it is has one of its own."""
+    owners: list[Hashable] = [
+        (doc.user_data[PATIENT],) if doc.user_data.get(PATIENT) is not None else i
+        for i, doc in enumerate(docs)
+    ]
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    return np.array([numbers[owner] for owner in owners], dtype="int64")
 
 
 def read_patients(path: Path) -> dict[str, str]:

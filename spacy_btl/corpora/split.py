@@ -1,7 +1,10 @@
-"""Divide a `.spacy` corpus by document into train, dev and test, once or in folds."""
+"""Divide a `.spacy` corpus into train, dev and test, once or in folds.
+
+By document; those of one patient, where they say whose they are, stay in one part.
+"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
@@ -27,7 +31,6 @@ def split_corpus(
     test: float = 0.2,
     folds: int | None = None,
     seed: int = 0,
-    patients: Mapping[str, str] | None = None,
 ) -> list[Parts]:
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
@@ -35,24 +38,22 @@ def split_corpus(
     data gets one, "doc-000001" and so on.
 
     dev (float): The share of the documents that goes to dev; in folds, of the training documents.
+        Where docs say whose they are, shares are of patients: see `patients.patient_numbers`.
     test (float): The share that goes to test. Without a meaning in folds.
     folds (Optional[int]): If given, every document is in the test part of one of so many folds.
     seed (int): Not negative. The same seed gives the same split.
-    patients (Optional[Mapping[str, str]]): The patient of each note, by its id. The notes of one
-        then stay in one part, and shares are of patients.
     RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
     RAISES: CorpusError, for a corpus that cannot be read or divided so, or that a part would
-        replace, two docs of one id, or one whose patient is not given.
+        replace, or two docs of one id.
     """
     _check_shares(dev, test, folds)
     docs = read_docs(corpus, Vocab())
     _name_docs(docs, corpus)
-    groups = _groups(docs, patients, corpus)
     if folds is None:
-        splits = [_split(docs, groups, dev, test, seed)]
+        splits = [_split(docs, dev, test, seed)]
         folders = [out_dir]
     else:
-        splits = _split_folds(docs, groups, folds, dev, seed)
+        splits = _split_folds(docs, folds, dev, seed)
         folders = [out_dir / f"fold-{i}" for i in range(folds)]
     files = {folder / f"{name}.spacy" for folder in folders for name in PARTS}
     if any(file.exists() and file.samefile(corpus) for file in files):
@@ -122,48 +123,30 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
         seen[note_id] = number
 
 
-def _groups(
-    docs: Sequence[Doc], patients: Mapping[str, str] | None, corpus: Path
-) -> NDArray[np.int64]:
-    """A number for each doc [D], the same for those of one patient; in the order of the corpus."""
-    if patients is None:
-        return np.arange(len(docs))
-    owners = [patients.get(str(doc.user_data["note_id"])) for doc in docs]
-    if None in owners:
-        raise CorpusError(
-            f"{corpus}: the patient of {owners.count(None)} of {len(docs)} notes is not given, the "
-            f"first that of document {1 + owners.index(None)}."
-        )
-    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
-    return np.array([numbers[owner] for owner in owners])
+def divide(docs: Sequence[Doc], shares: Sequence[float], *, seed: int) -> NDArray[np.int64]:
+    """The part of each doc [D], the same for the docs of one patient; the types in like shares.
+
+    shares (Sequence[float]): The parts' shares of the patients, or documents; their sum is 1.
+    seed (int): Not negative. The same seed gives the same parts.
+    RAISES: CorpusError, for fewer patients, or documents, than parts.
+    """
+    table, patients = _type_table(docs), patient_numbers(docs)
+    merged = np.zeros((patients.max(initial=-1) + 1, table.shape[1]), dtype=bool)
+    np.logical_or.at(merged, patients, table)
+    return stratify(merged, shares, seed=seed)[patients]
 
 
-def _divide(
-    docs: Sequence[Doc], groups: NDArray[np.int64], shares: Sequence[float], seed: int
-) -> NDArray[np.int64]:
-    """The part of each doc, the same for a group."""
-    table = type_table(docs)
-    numbers, groups = np.unique(groups, return_inverse=True)
-    merged = np.zeros((len(numbers), table.shape[1]), dtype=bool)
-    np.logical_or.at(merged, groups, table)
-    return stratify(merged, shares, seed=seed)[groups]
-
-
-def _split(
-    docs: Sequence[Doc], groups: NDArray[np.int64], dev: float, test: float, seed: int
-) -> Parts:
-    parts = _divide(docs, groups, [1 - dev - test, dev, test], seed)
+def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:
+    parts = divide(docs, [1 - dev - test, dev, test], seed=seed)
     return {name: _pick(docs, parts == i) for i, name in enumerate(PARTS)}
 
 
-def _split_folds(
-    docs: Sequence[Doc], groups: NDArray[np.int64], folds: int, dev: float, seed: int
-) -> list[Parts]:
-    tests = _divide(docs, groups, [1 / folds] * folds, seed)
+def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list[Parts]:
+    tests = divide(docs, [1 / folds] * folds, seed=seed)
     splits = []
     for fold in range(folds):
         rest = _pick(docs, tests != fold)
-        parts = _divide(rest, groups[tests != fold], [1 - dev, dev], seed)
+        parts = divide(rest, [1 - dev, dev], seed=seed)
         splits.append(
             {
                 "train": _pick(rest, parts == 0),
@@ -174,7 +157,7 @@ def _split_folds(
     return splits
 
 
-def type_table(docs: Sequence[Doc]) -> NDArray[np.bool_]:
+def _type_table(docs: Sequence[Doc]) -> NDArray[np.bool_]:
     """bool [D, C]: which of the types that occur each doc has."""
     present = [{ent.label_ for ent in doc.ents} for doc in docs]
     types = sorted(set().union(*present))

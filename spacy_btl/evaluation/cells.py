@@ -15,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.evaluation.counts import document_counts, save_counts
+from spacy_btl.evaluation.counts import patient_counts, save_counts
 from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, Network, counts_name
 from spacy_btl.evaluation.networks import (
     COST,
@@ -131,7 +131,7 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
-    """Write counts per test document by one decoding of the kept logits."""
+    """Write counts per test document, or patient, by one decoding of the kept logits."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
@@ -149,7 +149,7 @@ def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int
     elif decoding.map_on_dev:
         calibrator.fit_map(_examples(folder, "dev", nlp))
     predictions = predict(nlp, _examples(folder, "test", nlp))
-    counts = document_counts(predictions)
+    counts = patient_counts(predictions)
     save_counts(folder / counts_name(decoding), counts, predictions.classes)
 
 

@@ -1,8 +1,9 @@
-"""What every figure is computed from: a few sums per document.
+"""What every figure is computed from: a few sums per document, or per patient.
 
 A figure is a function of sums over documents. A bootstrap sample is then another weighting of the
 documents (one matrix product for many samples), and exchanging two pipelines' output for a
-document is exchanging two rows: nothing is scored twice.
+document is exchanging two rows: nothing is scored twice. Documents of one patient are one row,
+since chance does not draw them apart.
 """
 
 from collections import defaultdict
@@ -45,6 +46,16 @@ def document_counts(predictions: Predictions) -> Counts:
     if not np.isnan(predictions.confidence).all():
         counts |= _entity_calibration(predictions)
     return counts
+
+
+def patient_counts(predictions: Predictions) -> Counts:
+    """The same sums per patient, which are documents where it is not known whose they are."""
+    patients = predictions.patients
+    summed = {}
+    for name, values in document_counts(predictions).items():
+        summed[name] = np.zeros((patients.max(initial=-1) + 1, *values.shape[1:]))
+        np.add.at(summed[name], patients, values)
+    return summed
 
 
 def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Counts:

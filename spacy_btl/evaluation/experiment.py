@@ -13,8 +13,7 @@ from thinc.api import Config
 
 from spacy_btl.about import __version__
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.corpora.split import split_corpus, type_table
-from spacy_btl.corpora.stratify import stratify
+from spacy_btl.corpora.split import divide, split_corpus
 from spacy_btl.errors import FileError
 from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
@@ -222,7 +221,7 @@ def _divide(experiment: Experiment, corpus: str, cache: Path) -> list[Path]:
 def _cut_training_set(fold: Path, seed: int) -> None:
     docs = read_docs(fold / "train.spacy", Vocab())
     steps = [share - before for share, before in zip(SHARES, (0, *SHARES[:-1]), strict=True)]
-    parts = stratify(type_table(docs), steps, seed=seed)
+    parts = divide(docs, steps, seed=seed)
     for number, share in enumerate(SHARES[:-1]):
         kept = [doc for doc, part in zip(docs, parts, strict=True) if part <= number]
         write_docs(fold / f"train-{share:g}.spacy", kept)
@@ -293,5 +292,5 @@ def _hash(made_of: Any) -> str:
 
 
 def counts_name(decoding: Decoding) -> str:
-    """The file of the counts per test document of a cell by a decoding."""
+    """The file of the counts per test document, or patient, of a cell by a decoding."""
     return f"counts-{_hash(decoding.model_dump(exclude_defaults=True))}.npz"

@@ -1,4 +1,4 @@
-"""Bootstrap over documents: the tokens of a document are not independent."""
+"""Bootstrap over documents, or patients: the tokens of one are not independent."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -37,7 +37,8 @@ def bootstrap(
     By percentiles of the samples; of the calibration errors, which are biased, by percentiles
     mirrored at the figure ("basic", Davison and Hinkley 1997, chapter 5).
 
-    n_docs (int): D. A single document gives intervals of no width.
+    n_docs (int): D, the documents, or the patients whose they are. A single one gives intervals
+        of no width.
     statistic (Statistic): Computes figures from weights of documents; nan where a sample has none
         (a type without support in it), which leaves the sample out.
     seed (int): The same seed, the same intervals.

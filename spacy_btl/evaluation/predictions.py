@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.annotations import confidence as confidence_of
@@ -37,6 +38,7 @@ class Predictions:
 
     classes (Tuple[str, ...]): "O" and the entity types, sorted.
     n_docs (int): D.
+    patients (int64 [D]): The patient of each document, from 0; one of its own where not known.
     token_docs (int32 [N]): The document of each scored token: annotated, and not white space.
     gold (int32 [N]): The class of each token by the annotation.
     predicted (int32 [N]): The class of each token by the pipeline.
@@ -49,6 +51,7 @@ class Predictions:
 
     classes: tuple[str, ...]
     n_docs: int
+    patients: NDArray[np.int64]
     token_docs: NDArray[np.int32]
     gold: NDArray[np.int32]
     predicted: NDArray[np.int32]
@@ -77,13 +80,14 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     the last `btl_ner` pipe and its prior, else None.
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
-    rows = []
+    rows, references = [], []
     calibrator = find_calibrator(nlp)
     ner = _find_ner(nlp, calibrator)
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             rows.append(_read(Example(doc, reference), ner))
-    return _assemble(rows, ner, _prior(ner, calibrator))
+            references.append(reference)
+    return _assemble(rows, patient_numbers(references), ner, _prior(ner, calibrator))
 
 
 def _find_ner(nlp: Language, calibrator: KnnCalibrator | None) -> BtlNer | None:
@@ -148,7 +152,10 @@ def _predicted_entities(
 
 
 def _assemble(
-    rows: Sequence[_Row], ner: BtlNer | None, tag_prior: NDArray[np.float64] | None
+    rows: Sequence[_Row],
+    patients: NDArray[np.int64],
+    ner: BtlNer | None,
+    tag_prior: NDArray[np.float64] | None,
 ) -> Predictions:
     if not rows:
         raise PipelineError("The pipeline returned no document: there is nothing to score.")
@@ -180,6 +187,7 @@ def _assemble(
     return Predictions(
         classes=classes,
         n_docs=len(rows),
+        patients=patients,
         token_docs=np.repeat(np.arange(len(rows), dtype="int32"), [len(row.gold) for row in rows]),
         gold=ids(tag for row in rows for tag in row.gold),
         predicted=ids(tag for row in rows for tag in row.predicted),

@@ -9,7 +9,7 @@ from spacy_btl.evaluation.counts import (
     Counts,
     Weights,
     all_classes,
-    document_counts,
+    patient_counts,
     total,
     weighted,
     widened,
@@ -44,7 +44,7 @@ def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, d
     """
     _refuse_other_gold(ours, theirs)
     classes = all_classes(ours.classes, theirs.classes)
-    a, b = (widened(document_counts(which), which.classes, classes) for which in (ours, theirs))
+    a, b = (widened(patient_counts(which), which.classes, classes) for which in (ours, theirs))
     rows = compare_counts(a, b, seed=seed)
     for row, p_holm in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
         row["p_holm"] = p_holm
@@ -60,7 +60,8 @@ def compare_counts(
     seed (int): The same seed, the same numbers.
     RETURNS (Dict[str, Dict[str, float]]): By figure, `difference` (ours less theirs), the bounds
         `low` and `high` of its 95% interval, by a bootstrap that draws the same documents for both,
-        and `p`, two-sided, by approximate randomization over documents (Noreen 1989, Yeh 2000).
+        and `p`, two-sided, by approximate randomization over documents, or over the patients
+        whose they are (Noreen 1989, Yeh 2000).
     """
     shared = ours.keys() & theirs.keys()
     a, b = ({key: counts[key] for key in shared} for counts in (ours, theirs))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spacy_btl.evaluation.counts import Counts, document_counts, total, weighted
+from spacy_btl.evaluation.counts import Counts, patient_counts, total, weighted
 from spacy_btl.evaluation.curve import tau_curve
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import SAMPLES, Interval, bootstrap
@@ -15,18 +15,19 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
     """Figures with their intervals.
 
     seed (int): Of the bootstrap.
-    RETURNS (Dict[str, Any]): Plain JSON. `documents`, `mentions`, `seed`, `samples`; `figures`,
+    RETURNS (Dict[str, Any]): Plain JSON. `documents`, `patients` (None unless some have several
+        documents: then the bootstrap draws patients), `mentions`, `seed`, `samples`; `figures`,
         each with `value`, `low` and `high`; `types`, the rarest first; `curve` over tau;
         `calibration` of tokens and of entities; `confusion` of tokens. What the pipeline gives no
         numbers for is absent from `figures`, and None elsewhere.
     """
-    counts = document_counts(predictions)
-    intervals = bootstrap(
-        predictions.n_docs, lambda weights: figures(weighted(counts, weights)), seed=seed
-    )
+    counts = patient_counts(predictions)
+    n_patients = len(counts["tokens"])
+    intervals = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=seed)
     sums = total(counts)
     return {
         "documents": predictions.n_docs,
+        "patients": n_patients if n_patients < predictions.n_docs else None,
         "mentions": len(predictions.gold_ents),
         "seed": seed,
         "samples": SAMPLES,
@@ -53,7 +54,7 @@ def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dic
     """A row per type that is annotated or predicted, by support and name. The figures of a type
     without support are 0."""
     intervals = bootstrap(
-        predictions.n_docs, lambda weights: type_figures(weighted(counts, weights)), seed=seed
+        len(counts["tokens"]), lambda weights: type_figures(weighted(counts, weights)), seed=seed
     )
     sums, types = total(counts), predictions.classes[1:]
     _, support, predicted = sums["entities"]

@@ -101,8 +101,8 @@ th, td {{ padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #888
 th:nth-child(-n+3), td:nth-child(-n+3) {{ text-align: left; }}
 </style>
 <h1>{title}</h1>
-<p>Percent, with 95% intervals from a bootstrap over documents. * differs from the baseline,
-p &lt; 0.05 by approximate randomization with Holm's correction.</p>
+<p>Percent, with 95% intervals from a bootstrap over documents, or patients. * differs from the
+baseline, p &lt; 0.05 by approximate randomization with Holm's correction.</p>
 <div><table>
 <thead><tr>{head}</tr></thead>
 <tbody>

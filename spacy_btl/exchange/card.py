@@ -32,7 +32,16 @@ PERFORMANCE = {
     "token_ece": "token_ece",
     "entity_ece": "entity_ece",
 }
-PARTS = {"model_files", "documents", "mentions", "samples", "figures", "types", "calibration"}
+PARTS = {
+    "model_files",
+    "documents",
+    "patients",
+    "mentions",
+    "samples",
+    "figures",
+    "types",
+    "calibration",
+}
 MADE_WITH = ("spacy-btl", "spacy", "spacy-transformers", "transformers", "torch")
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from spacy.cli._util import app
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
+from spacy_btl.corpora.docbin import read_docs
 
 SECRET = "Zyxwvut"  # stands for what must never be printed
 
@@ -55,6 +57,20 @@ def test_prints_an_account(src: Path, tmp_path: Path) -> None:
 def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
     _, output = run(src, tmp_path / "c.spacy", "--skip-invalid", "--min-mentions", "2")
     assert "dropped for having fewer than 2 mentions: Sign (1), [Age] (1)" in output
+
+
+def test_says_whose_notes_it_converts(src: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "corpus.spacy", tmp_path / "patients.csv"
+    file.write_text("note_id,patient_id\nline-000002,p2\nline-000001,p1\n")
+    status, output = run(src, out, "--skip-invalid", "--patients", file)
+    assert status == 0, output
+    docs = read_docs(out, Vocab())
+    assert [doc.user_data["patient_id"] for doc in docs] == ["p1", "p2"]
+    file.write_text("note_id,patient_id\nline-000001,p1\n")
+    status, output = run(src, tmp_path / "other.spacy", "--skip-invalid", "--patients", file)
+    assert status == 1
+    assert "does not say whose 1 of 2 notes are. The first is note 2," in output
+    assert not (tmp_path / "other.spacy").exists()
 
 
 def test_an_error_is_one_line_and_leaves_nothing(src: Path, tmp_path: Path) -> None:

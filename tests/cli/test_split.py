@@ -47,20 +47,6 @@ def test_writes_folds(corpus: Path, tmp_path: Path) -> None:
         assert f" {name} " in output
 
 
-def test_patients_are_read_from_a_file(corpus: Path, tmp_path: Path) -> None:
-    rows = [f"note-{number},p{number // 4}" for number in range(20)]
-    file = tmp_path / "patients.csv"
-    file.write_text("\n".join(["note_id,patient_id", *rows]))
-    status, output = run(corpus, tmp_path / "out", "--patients", file)
-    assert status == 0, output
-    parts = json.loads((tmp_path / "out" / "split.json").read_text())["parts"].values()
-    assert sorted(len(notes) % 4 for notes in parts) == [0, 0, 0]
-    file.write_text("note-1,p1")
-    status, output = run(corpus, tmp_path / "out", "--patients", file)
-    assert status == 1
-    assert "must name note_id and patient_id" in output
-
-
 def test_an_error_is_told(tmp_path: Path) -> None:
     status, output = run(tmp_path / "gone.spacy", tmp_path / "out")
     assert status == 1

@@ -1,9 +1,18 @@
 """Which notes are of one patient, from a CSV file."""
 
 import pytest
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
 
-from spacy_btl.corpora.patients import read_patients
+from spacy_btl.corpora.patients import patient_numbers, read_patients
 from spacy_btl.errors import CorpusError
+
+
+def test_a_doc_that_does_not_say_whose_it_is_has_a_patient_of_its_own():
+    whose = ["b", None, "a", "b", None, 0, "a"]
+    docs = [Doc(Vocab(), user_data={} if one is None else {"patient_id": one}) for one in whose]
+    assert patient_numbers(docs).tolist() == [0, 1, 2, 0, 3, 4, 2]
+    assert patient_numbers([]).tolist() == []
 
 
 def test_reads_the_patient_of_each_note_and_passes_over_other_columns(tmp_path):

@@ -127,27 +127,31 @@ def test_docs_without_a_name_get_one(tmp_path: Path) -> None:
     assert [len(parts[name]) for name in PARTS] == [1, 1, 1]
 
 
+def of_patients(corpus: Path, n_patients: int) -> Path:
+    """The same docs, of so many patients."""
+    docs = read_docs(corpus, Vocab())
+    for number, doc in enumerate(docs):
+        doc.user_data["patient_id"] = f"p{number % n_patients}"
+    path = corpus.with_name(f"{n_patients}-patients.spacy")
+    write_docs(path, docs)
+    return path
+
+
 @pytest.mark.parametrize("folds", [None, 3])
 def test_the_notes_of_a_patient_stay_together(corpus: Path, tmp_path: Path, folds: int | None):
-    patients = {f"note-{i}": f"p{i % 23}" for i in range(100)}
-    splits = split_corpus(corpus, tmp_path / "out", folds=folds, patients=patients)
+    splits = split_corpus(of_patients(corpus, 23), tmp_path / "out", folds=folds)
     for parts in splits:
-        owners = [{patients[note] for note in ids(parts[name])} for name in PARTS]
+        owners = [{doc.user_data["patient_id"] for doc in parts[name]} for name in PARTS]
         assert sum(map(len, owners)) == 23 == len(set.union(*owners))
         assert sum(len(parts[name]) for name in PARTS) == 100
         assert missing_types({name: parts[name] for name in ("train", "test")}) == {}
-    alone = {f"note-{i}": f"p{i}" for i in range(100)}
     one, other = (
-        split_corpus(corpus, tmp_path / "out", folds=folds, patients=of) for of in (alone, None)
+        split_corpus(path, tmp_path / "out", folds=folds)
+        for path in (corpus, of_patients(corpus, 100))
     )
     assert [[ids(parts[name]) for name in PARTS] for parts in one] == [
         [ids(parts[name]) for name in PARTS] for parts in other
     ]
-    del patients["note-5"]
-    with pytest.raises(
-        CorpusError, match=r"the patient of 1 of 100 notes is not given.*document 6"
-    ):
-        split_corpus(corpus, tmp_path / "out", patients=patients)
 
 
 def test_what_cannot_be_split_is_an_error(corpus: Path, tmp_path: Path) -> None:

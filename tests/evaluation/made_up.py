@@ -64,6 +64,7 @@ def random_predictions(
     return Predictions(
         classes=CLASSES,
         n_docs=n_docs,
+        patients=np.arange(n_docs),
         token_docs=docs,
         gold=gold,
         predicted=predicted,
@@ -99,6 +100,7 @@ def one_document(predictions: Predictions, doc: int) -> Predictions:
     return Predictions(
         classes=predictions.classes,
         n_docs=1,
+        patients=np.arange(1),
         token_docs=np.zeros(tokens.sum(), dtype="int32"),
         gold=predictions.gold[tokens],
         predicted=predictions.predicted[tokens],

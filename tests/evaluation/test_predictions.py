@@ -29,6 +29,7 @@ def test_classes_entities_and_documents_by_hand():
     )
     assert predictions.classes == ("O", "Drug", "Sign")
     assert predictions.n_docs == 2
+    assert predictions.patients.tolist() == [0, 1]
     assert predictions.token_docs.tolist() == [0, 0, 0, 1]
     assert predictions.gold.tolist() == [0, 2, 2, 0]
     assert predictions.predicted.tolist() == [1, 0, 2, 0]
@@ -37,6 +38,13 @@ def test_classes_entities_and_documents_by_hand():
     assert np.isnan(predictions.confidence).all()
     assert predictions.probabilities is None
     assert predictions.prior is None
+
+
+def test_whose_a_document_is_comes_from_the_annotation():
+    docs = [Doc(tagger().vocab, ["a"], user_data={"tags": ["O"]}) for _ in range(3)]
+    gold = [Doc(tagger().vocab, ["a"], user_data={"patient_id": p}) for p in "xyx"]
+    predictions = predict(tagger(), [Example(*pair) for pair in zip(docs, gold, strict=True)])
+    assert predictions.patients.tolist() == [0, 1, 0]
 
 
 def annotate(gold, *tags):

@@ -46,6 +46,7 @@ def make_metrics() -> dict[str, Any]:
     return {
         "model": "en_test 1.0",
         "documents": 1234,
+        "patients": None,
         "mentions": 4753,
         "seed": 7,
         "samples": 2000,
@@ -173,6 +174,14 @@ def test_headline_figures_have_their_intervals_and_meanings(plain):
     assert "finds 37.1% of the 4,753 annotated mentions" in plain.words
     for fact in ("1,234", "2,000", "en_test 1.0"):
         assert fact in plain.words
+
+
+def test_it_says_what_the_bootstrap_draws(plain, tmp_path):
+    assert "the documents are drawn again" in plain.words
+    assert "patients" not in plain.words
+    clustered = page(tmp_path, {**make_metrics(), "patients": 321})
+    assert "the patients are drawn again" in clustered.words
+    assert "321" in clustered.words
 
 
 def test_types_come_in_their_order_with_support(plain):

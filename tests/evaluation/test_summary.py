@@ -55,6 +55,30 @@ def test_types_have_figures_of_entities_with_bounds_and_of_tokens_without(metric
             assert row[name] == pytest.approx(values[name][i])
 
 
+def test_documents_of_one_patient_are_drawn_together():
+    """Every document twice, as two of one patient: no figure moves and no interval narrows."""
+    halves = [replace(PREDICTIONS, token_docs=PREDICTIONS.token_docs + n) for n in (0, 20)]
+    doubled = {
+        name: np.concatenate([getattr(half, name) for half in halves])
+        for name in ("token_docs", "gold", "predicted", "probabilities", "confidence")
+    }
+    for name in ("gold_ents", "predicted_ents"):
+        again = getattr(PREDICTIONS, name).copy()
+        again["doc"] += 20
+        doubled[name] = np.concatenate([getattr(PREDICTIONS, name), again])
+    twice = replace(PREDICTIONS, n_docs=40, patients=np.tile(np.arange(20), 2), **doubled)
+    alone = summarize(replace(twice, patients=np.arange(40)), seed=3)
+    once, together = summarize(PREDICTIONS, seed=3), summarize(twice, seed=3)
+    assert (together["documents"], together["patients"]) == (40, 20)
+    assert alone["patients"] is once["patients"] is None
+    for name, row in together["figures"].items():
+        assert row == pytest.approx(once["figures"][name])
+        wide, narrow = (f["figures"][name] for f in (together, alone))
+        assert narrow["high"] - narrow["low"] < wide["high"] - wide["low"]
+    for label, row in together["types"].items():
+        assert row["f"] == pytest.approx(once["types"][label]["f"])
+
+
 def test_types_come_from_the_rarest_to_the_commonest():
     predictions = predictions_of(
         [

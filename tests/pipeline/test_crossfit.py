@@ -111,6 +111,21 @@ def test_every_document_is_read_by_a_network_that_did_not_train_on_it(
         np.testing.assert_allclose(rows.logits[of_doc], expected, atol=1e-4)
 
 
+def test_no_network_reads_a_patient_that_it_trained_on(
+    trained_path, corpus, how, trainings, tmp_path
+):
+    docs = read_docs(corpus, spacy.blank("en").vocab)
+    owners = {}
+    for number, doc in enumerate(docs):
+        doc.user_data["patient_id"] = owners[doc.user_data["note_id"]] = f"p{number % 4}"
+    DocBin(docs=docs, store_user_data=True).to_disk(corpus)
+    run(trained_path, corpus, tmp_path / "out", how)
+    every = {doc.user_data["note_id"] for doc in docs if len(doc)}
+    for notes in trainings.corpora:
+        trained = {owners[note] for note in notes}
+        assert not trained & {owners[note] for note in every - set(notes)}
+
+
 def test_the_networks_have_the_types_of_the_pipeline(
     trained_path, corpus, how, trainings, tmp_path
 ):
