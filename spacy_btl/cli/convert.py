@@ -27,7 +27,7 @@ def convert_cli(
         False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping there"
     ),
     patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: notes of one are never divided"
+        None, help="A CSV file of note_id and patient_id: keeps the notes of a patient together"
     ),
 ) -> None:
     """Convert a brat folder or JSON lines to .spacy.

@@ -25,7 +25,7 @@ def evaluate_cli(
     with_text: bool = typer.Option(
         False, "--with-text", help="Show the worst errors in the report: it then quotes the notes"
     ),
-    seed: int = typer.Option(0, min=0, help="Seed of the resampling of documents"),
+    seed: int = typer.Option(0, min=0, help="Seed of the bootstrap and of the test"),
 ) -> None:
     """Measure a pipeline on held-out documents.
 

@@ -86,7 +86,7 @@ def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:
     if missing:
         raise CorpusError(
             f"{file}: does not say whose {len(missing)} of {len(notes)} notes are. The first is "
-            f"note {missing[0]}, in the order of their file, or of their names."
+            f"note {missing[0]} of those that are not skipped."
         )
     return [replace(note, patient=patients[note.id]) for note in notes]
 

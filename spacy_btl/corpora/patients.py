@@ -5,7 +5,7 @@ chance is asked. A doc says whose it is in `doc.user_data["patient_id"]`.
 """
 
 import csv
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,25 @@ COLUMNS = ("note_id", PATIENT)
 
 def patient_numbers(docs: Sequence[Doc]) -> NDArray[np.int64]:
     """A number for each doc [D], from 0 in their order: the same for the docs of one patient. A doc
-    that does not say whose it is has one of its own."""
-    owners: list[Hashable] = [
-        (doc.user_data[PATIENT],) if doc.user_data.get(PATIENT) is not None else i
-        for i, doc in enumerate(docs)
-    ]
+    that does not say whose it is has one of its own.
+
+    RAISES: CorpusError, for a patient that is neither a string nor a whole number.
+    """
+    owners = [_owner(doc, number) for number, doc in enumerate(docs, start=1)]
     numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
     return np.array([numbers[owner] for owner in owners], dtype="int64")
+
+
+def _owner(doc: Doc, number: int) -> tuple[str, str | int]:
+    patient = doc.user_data.get(PATIENT)
+    if patient is None or patient == "":
+        return "nobody known", number
+    if not isinstance(patient, str | int):
+        raise CorpusError(
+            f"The {PATIENT} of document {number} is neither a string nor a whole number. Leave it "
+            "out where it is not known."
+        )
+    return "patient", patient
 
 
 def read_patients(path: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ def document_counts(predictions: Predictions) -> Counts:
     """Count document by document, over the C classes of the predictions; K = C - 1 are types.
 
     RETURNS (Dict[str, float64 [D, ...]]):
+        documents [D]: 1 each.
         tokens [D, 3, C]: right, gold and predicted tokens of each class.
         entities [D, 3, K]: the same of entities, right if boundaries and type are (strict).
         overlaps [D, K]: right entities, and half of those that only overlap one of their type.
@@ -40,7 +41,11 @@ def document_counts(predictions: Predictions) -> Counts:
         Without probabilities there is nothing of tokens' calibration, without confidence nothing
         of entities'.
     """
-    counts = {"tokens": _token_counts(predictions), **_entity_counts(predictions)}
+    counts = {
+        "documents": np.ones(predictions.n_docs),
+        "tokens": _token_counts(predictions),
+        **_entity_counts(predictions),
+    }
     if predictions.probabilities is not None:
         counts |= _token_calibration(predictions, predictions.probabilities)
     if not np.isnan(predictions.confidence).all():
@@ -93,6 +98,7 @@ def load_counts(path: Path) -> tuple[Counts, tuple[str, ...]]:
         classes = tuple(counts.pop("classes").tolist())
         if counts["tokens"].shape[2] != len(classes):
             raise ValueError("other classes")
+        counts.setdefault("documents", np.ones(len(counts["tokens"])))  # older files
         return counts, classes
     except Exception as error:  # a damaged file can fail in any of zipfile, zlib and numpy
         raise CorpusError(f"{path}: not a file of counts, or a damaged one.") from error

@@ -29,11 +29,11 @@ def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dic
 
     RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done) and
         `results`: one per arm and decoding, of the seeds that have run on most folds, with its
-        `corpus`, `folds`, `seeds`, `documents`,
-        `metrics` ({"mean", "low", "high"}, 95% by a bootstrap over documents; the counts of a
-        document are means over the seeds), `per_fold` (the same metrics of each fold alone),
-        `types` (the rarest first), `cost` (means over the cells), and its differences from the
-        baseline on the same folds.
+        `corpus`, `folds`, `seeds`, `documents`, `patients` (None unless some have several
+        documents: then chance draws patients), `metrics` ({"mean", "low", "high"}, 95% by a
+        bootstrap; the counts of a document are means over the seeds), `per_fold` (the same metrics
+        of each fold alone), `types` (the rarest first), `cost` (means over the cells), and its
+        differences from the baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
@@ -59,8 +59,8 @@ def _result(
     cache: Path,
 ) -> Result:
     counts, classes = _pooled(done, decoding, cache)
-    n_docs = len(counts["tokens"])
-    metrics = bootstrap(n_docs, lambda weights: figures(weighted(counts, weights)), seed=SEED)
+    n_docs, n_patients = int(counts["documents"].sum()), len(counts["documents"])
+    metrics = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=SEED)
     costs = [srsly.read_json(cache / cell.key / COST) for cell in done]
     corpus, arm = done[0].corpus, done[0].arm
     result = {
@@ -70,6 +70,7 @@ def _result(
         "folds": sorted({cell.fold for cell in done}),
         "seeds": sorted({cell.seed for cell in done}),
         "documents": n_docs,
+        "patients": n_patients if n_patients < n_docs else None,
         "metrics": {name: _bounds(interval) for name, interval in metrics.items()},
         "per_fold": _per_fold(done, decoding, cache, metrics),
         "types": _types(counts, classes),

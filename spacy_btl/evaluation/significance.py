@@ -144,7 +144,7 @@ def _refuse_other_gold(ours: Predictions, theirs: Predictions) -> None:
     names = [np.array(predictions.classes) for predictions in (ours, theirs)]
     gold = [
         (
-            predictions.n_docs,
+            predictions.patients.tolist(),
             predictions.token_docs.tolist(),
             labels[predictions.gold].tolist(),
             labels[predictions.gold_ents["label"]].tolist(),

@@ -16,10 +16,10 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
 
     seed (int): Of the bootstrap.
     RETURNS (Dict[str, Any]): Plain JSON. `documents`, `patients` (None unless some have several
-        documents: then the bootstrap draws patients), `mentions`, `seed`, `samples`; `figures`,
-        each with `value`, `low` and `high`; `types`, the rarest first; `curve` over tau;
-        `calibration` of tokens and of entities; `confusion` of tokens. What the pipeline gives no
-        numbers for is absent from `figures`, and None elsewhere.
+        documents: then the bootstrap draws patients, and a document of nobody known as one),
+        `mentions`, `seed`, `samples`; `figures`, each with `value`, `low` and `high`; `types`, the
+        rarest first; `curve` over tau; `calibration` of tokens and of entities; `confusion` of
+        tokens. What the pipeline gives no numbers for is absent from `figures`, and None elsewhere.
     """
     counts = patient_counts(predictions)
     n_patients = len(counts["tokens"])

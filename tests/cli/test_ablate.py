@@ -13,9 +13,11 @@ import pytest
 import spacy
 import srsly
 from spacy.training import Corpus
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
+from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation import cells, runner
 from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
@@ -144,6 +146,25 @@ def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_pat
     both = srsly.read_json(folder / "results" / "experiment.json")["results"][-1]["per_fold"]
     for name, values in both.items():
         assert values == pytest.approx([metrics[name]["mean"] for metrics in expected]), name
+
+
+def test_patients_are_divided_and_drawn_whole(finished, corpus_path, tmp_path):
+    docs = read_docs(corpus_path, Vocab())
+    for number, doc in enumerate(docs):
+        doc.user_data["patient_id"] = f"p{number % 4}"
+    write_docs(tmp_path / "patients.spacy", docs)
+    content = srsly.read_yaml(finished[0])
+    content |= {"corpora": {"patients": str(tmp_path / "patients.spacy")}}
+    content |= {"arms": {"ATL": content["arms"]["ATL"] | {"decodings": ["arg-max"]}}}
+    srsly.write_yaml(tmp_path / "experiment.yml", content)
+    result = RUNNER.invoke(btl, arguments(tmp_path / "experiment.yml", tmp_path))
+    assert result.exit_code == 0, result.output
+    (row,) = srsly.read_json(tmp_path / "results" / "experiment.json")["results"]
+    assert (row["documents"], row["patients"]) == (8, 4)
+    for fold in (tmp_path / "cells" / "corpora").glob("*/fold-*"):
+        parts = [read_docs(path, Vocab()) for path in sorted(fold.glob("*.spacy"))]
+        owners = [{doc.user_data["patient_id"] for doc in part} for part in parts]
+        assert sum(map(len, owners)) == 4
 
 
 def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import spacy
 from spacy.cli._util import app
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
+from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.evaluation.figures import HEADLINE
 from tests.conftest import make_examples
@@ -36,6 +38,16 @@ def calibrated(trained_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("calibrated")
     nlp.to_disk(path)
     return path
+
+
+def test_prints_how_many_patients_there_are(calibrated, corpus_path, tmp_path):
+    docs = read_docs(corpus_path, Vocab())
+    for number, doc in enumerate(docs):
+        doc.user_data["patient_id"] = number // 2
+    write_docs(tmp_path / "corpus.spacy", docs)
+    status, output = run(calibrated, tmp_path / "corpus.spacy")
+    assert status == 0, output
+    assert "14 mentions in 8 documents of 4 patients" in output
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -13,6 +13,16 @@ def test_a_doc_that_does_not_say_whose_it_is_has_a_patient_of_its_own():
     docs = [Doc(Vocab(), user_data={} if one is None else {"patient_id": one}) for one in whose]
     assert patient_numbers(docs).tolist() == [0, 1, 2, 0, 3, 4, 2]
     assert patient_numbers([]).tolist() == []
+    docs[1].user_data["patient_id"] = docs[4].user_data["patient_id"] = ""
+    assert patient_numbers(docs).tolist() == [0, 1, 2, 0, 3, 4, 2]
+
+
+@pytest.mark.parametrize("patient", [float("nan"), 1.0, ["p1"], {}])
+def test_what_is_no_patient_is_told_and_not_quoted(patient):
+    docs = [Doc(Vocab()), Doc(Vocab(), user_data={"patient_id": patient})]
+    with pytest.raises(CorpusError, match="document 2 is neither a string nor a") as error:
+        patient_numbers(docs)
+    assert "p1" not in str(error.value)
 
 
 def test_reads_the_patient_of_each_note_and_passes_over_other_columns(tmp_path):

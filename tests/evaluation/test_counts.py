@@ -40,7 +40,9 @@ def test_every_count_by_hand():
     assert counts["tokens"].tolist() == tokens
     assert counts["entities"].tolist() == [[[0, 0], [0, 0], [0, 1]], [[0, 1], [2, 1], [2, 1]]]
     assert counts["overlaps"].tolist() == [[0, 0], [1, 1]]  # two Signs overlap, half each
-    assert set(counts) == {"tokens", "entities", "overlaps"}  # no probabilities, no confidence
+    expected = {"documents", "tokens", "entities", "overlaps"}
+    assert set(counts) == expected  # no probabilities, no confidence
+    assert counts["documents"].tolist() == [1, 1]
 
 
 def test_an_entity_is_matched_to_one_other_at_most():
@@ -152,6 +154,13 @@ def test_a_file_keeps_all(predictions, tmp_path):
     for name, values in counts.items():
         assert (found[name] == values).all()
     assert list(tmp_path.iterdir()) == [tmp_path / "c.npz"]
+
+
+def test_a_file_that_does_not_count_documents_has_a_row_for_each(tmp_path):
+    counts = {**document_counts(random_predictions())}
+    del counts["documents"]
+    save_counts(tmp_path / "c.npz", counts, random_predictions().classes)
+    assert load_counts(tmp_path / "c.npz")[0]["documents"].tolist() == [1] * 20
 
 
 def test_damaged_files_are_a_clear_error(tmp_path):
