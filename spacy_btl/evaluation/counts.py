@@ -241,5 +241,5 @@ def _loss_sums(
 
 
 def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    # A float32 of 0 is a probability that was rounded: its loss is large, not infinite.
+    # Bounded, so that no single certainty that was wrong decides a mean.
     return np.log(np.maximum(p, np.finfo(np.float32).eps))
