@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import jinja2
@@ -82,19 +83,27 @@ def table(summary: dict[str, Any], decodings: Sequence[str], arms: Sequence[str]
     return markdown_table({**summary, "results": kept})
 
 
-def points(result: Result) -> str:
-    """UAR / token macro F1 / entity micro F1 in points from the baseline, which itself is 0."""
-    if "versus_baseline" not in result:
+def points(summary: dict[str, Any], arm: str, decoding: str) -> str:
+    """UAR / token macro F1 / entity micro F1 in points from the baseline, which itself is 0, with
+    a star where the difference is significant."""
+    if [arm, decoding] == summary["baseline"]:
         return "0"
-    rows = (result["versus_baseline"][name] for name in TESTED)
-    return " / ".join(f"{100 * row['difference']:+.1f}" for row in rows)
+    return " / ".join(
+        f"{100 * row['difference']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
+        for row in map(find(summary, arm, decoding)["versus_baseline"].get, TESTED)
+    )
 
 
-def apart(result: Result, other: Result) -> str:
-    """UAR / token macro F1 / entity micro F1 in points from those of a result of another
-    experiment."""
-    gains = (result["metrics"][name]["mean"] - other["metrics"][name]["mean"] for name in TESTED)
-    return " / ".join(f"{100 * gain:+.1f}" for gain in gains)
+def gain_on(result: Result, other: Result, numbers: Sequence[int]) -> str:
+    """UAR / token macro F1 / entity micro F1 in points from another result, means over folds."""
+    gains = (fold_mean(result, name, numbers) - fold_mean(other, name, numbers) for name in TESTED)
+    return " / ".join(f"{gain:+.1f}" for gain in gains)
+
+
+def fold_mean(result: Result, metric: str, numbers: Sequence[int] | None = None) -> float:
+    """The mean of a metric over some of a result's folds, or all of them, in percent."""
+    per_fold = dict(zip(result["folds"], result["per_fold"][metric], strict=True))
+    return 100 * mean(per_fold[fold] for fold in numbers or result["folds"])
 
 
 def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
@@ -103,8 +112,8 @@ def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
     for arm in arms:
         summary = next((summary for summary in summaries if arm in arms_of(summary)), None)
         if summary is not None:
-            found = {r["decoding"]: points(r) for r in summary["results"] if r["arm"] == arm}
-            cells = (found.get(decoding, "") for decoding in SCREENED)
+            known = {r["decoding"] for r in summary["results"] if r["arm"] == arm}
+            cells = (points(summary, arm, d) if d in known else "" for d in SCREENED)
             lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -125,7 +134,18 @@ def page() -> str:
     environment.filters |= {"percent": percent, "difference": difference}
     environment.globals |= {
         function.__name__: function
-        for function in (apart, arms_of, find, folds, points, rarest, screened, table, value)
+        for function in (
+            arms_of,
+            find,
+            fold_mean,
+            folds,
+            gain_on,
+            points,
+            rarest,
+            screened,
+            table,
+            value,
+        )
     }
     data = {path.stem: json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
     bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
