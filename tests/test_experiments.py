@@ -8,8 +8,10 @@ import srsly
 from spacy import registry
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Corpus
+from thinc.api import Model
 
-from spacy_btl.evaluation.experiment import plan, read_experiment
+from spacy_btl.evaluation.experiment import read_experiment
+from spacy_btl.evaluation.plan import plan
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 ROOT = Path(__file__).parent.parent
@@ -29,8 +31,10 @@ def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
         for config in [network.config for network in cell.networks]:
             config["paths"].update(train=str(cell.documents["train"]), dev=str(corpus_path))
             config = config.interpolate()
-            made = registry.resolve({"loss": config["components"]["ner"]["loss"]})
-            assert callable(made["loss"])
+            ner = config["components"]["ner"]
+            made = registry.resolve({key: ner[key] for key in ("loss", "model") if key in ner})
+            assert isinstance(made["model"], Model)
+            assert ner["factory"] != "btl_ner" or callable(made["loss"])
             assert isinstance(registry.resolve(config["corpora"])["train"], Corpus)
             training = registry.resolve(config["training"], schema=ConfigSchemaTraining)
             assert callable(training["batcher"])

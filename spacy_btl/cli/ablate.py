@@ -25,7 +25,8 @@ def ablate_cli(
     again. Cells of several machines are merged by copying their folders into one cache.
     """
     from spacy_btl.errors import FileError
-    from spacy_btl.evaluation.experiment import plan, read_experiment
+    from spacy_btl.evaluation.experiment import read_experiment
+    from spacy_btl.evaluation.plan import plan
     from spacy_btl.evaluation.results import summarize
     from spacy_btl.evaluation.runner import run_cells
     from spacy_btl.evaluation.significance import require_statsmodels

@@ -36,6 +36,13 @@ LOSSES: dict[str, dict[str, Any]] = {
     "BTL pair, complement": {"@losses": _BTL, "competition": "pair"},
     "BTL pair, sqrt_odds": {"@losses": _BTL, "competition": "pair", "class_weights": "sqrt_odds"},
     "BTL all, outside": {"@losses": _BTL, "competition": "all"},
+    # The form of the configs that ship.
+    "BTL all, ignore, sqrt_odds": {
+        "@losses": _BTL,
+        "competition": "all",
+        "non_target": "ignore",
+        "class_weights": "sqrt_odds",
+    },
     "focal": {"@losses": "spacy_btl.FocalLoss.v1"},
     "dice": {"@losses": "spacy_btl.DiceLoss.v1"},
     "logit-adjusted": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"},

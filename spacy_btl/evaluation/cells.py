@@ -16,7 +16,7 @@ from spacy.training import Example
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.counts import patient_counts, save_counts
-from spacy_btl.evaluation.experiment import PARTS, Cell, Decoding, Network, counts_name
+from spacy_btl.evaluation.experiment import Decoding
 from spacy_btl.evaluation.networks import (
     COST,
     PIPELINE,
@@ -25,9 +25,11 @@ from spacy_btl.evaluation.networks import (
     read_cost,
     train_network,
 )
+from spacy_btl.evaluation.plan import PARTS, Cell, Network, counts_name
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.average import average
+from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.tune import tune_calibrator
@@ -131,11 +133,21 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
-    """Write counts per test document, or patient, by one decoding of the kept logits."""
+    """Write counts per test document, or patient, by one decoding of what is kept."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
+    nlp.disable_pipe("ner")  # its logits are on the docs, or its entities
+    if isinstance(nlp.get_pipe("ner"), BtlNer):
+        _add_calibrator(nlp, cell, folder, decoding, gpu, threads)
+    predictions = predict(nlp, _examples(folder, "test", nlp))
+    counts = patient_counts(predictions)
+    save_counts(folder / counts_name(decoding), counts, predictions.classes)
+
+
+def _add_calibrator(
+    nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None
+) -> None:
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
-    nlp.disable_pipe("ner")  # its logits are on the docs
     if decoding.fit_on == "crossfit":
         cell.networks[0].config.to_disk(folder / "train.cfg")
         how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=threads)
@@ -148,9 +160,6 @@ def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int
         tune_calibrator(calibrator, _examples(folder, "dev", nlp))
     elif decoding.map_on_dev:
         calibrator.fit_map(_examples(folder, "dev", nlp))
-    predictions = predict(nlp, _examples(folder, "test", nlp))
-    counts = patient_counts(predictions)
-    save_counts(folder / counts_name(decoding), counts, predictions.classes)
 
 
 def _examples(folder: Path, part: str, nlp: Language) -> list[Example]:

@@ -10,7 +10,7 @@ from typing import Any
 import srsly
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.experiment import Network
+from spacy_btl.evaluation.plan import Network
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.training import spacy_train
 

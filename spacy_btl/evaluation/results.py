@@ -11,9 +11,10 @@ import srsly
 
 from spacy_btl.evaluation.cells import COST, is_done
 from spacy_btl.evaluation.counts import Counts, all_classes, load_counts, total, weighted, widened
-from spacy_btl.evaluation.experiment import Cell, Experiment, counts_name
+from spacy_btl.evaluation.experiment import Experiment
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import bootstrap
+from spacy_btl.evaluation.plan import Cell, counts_name
 from spacy_btl.evaluation.significance import compare_counts, holm
 
 # What every arm is tested in against the baseline.

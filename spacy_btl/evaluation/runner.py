@@ -20,8 +20,8 @@ from rich.progress import (
 
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.evaluation.cells import is_done, run_cell, untrained
-from spacy_btl.evaluation.experiment import Cell, Network
 from spacy_btl.evaluation.networks import drop_network, train_network
+from spacy_btl.evaluation.plan import Cell, Network
 from spacy_btl.pipeline.training import RUNNING
 
 

@@ -21,7 +21,9 @@ from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation import cells, runner
 from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
-from spacy_btl.evaluation.experiment import Decoding, counts_name, plan, read_experiment
+from spacy_btl.evaluation.experiment import Decoding, read_experiment
+from spacy_btl.evaluation.networks import PIPELINE, network_folder, train_network
+from spacy_btl.evaluation.plan import counts_name, plan
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
@@ -32,6 +34,28 @@ from spacy_btl.pipeline.crossfit import CrossFit
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()
+STOCK_NER = {
+    "overrides": {
+        "components.ner": {
+            "factory": "ner",
+            "model": {
+                "@architectures": "spacy.TransitionBasedParser.v2",
+                "state_type": "ner",
+                "extra_state_tokens": False,
+                "hidden_width": 16,
+                "maxout_pieces": 2,
+                "use_upper": False,
+                "nO": None,
+                "tok2vec": {
+                    "@architectures": "spacy-transformers.TransformerListener.v1",
+                    "grad_factor": 1.0,
+                    "pooling": {"@layers": "reduce_mean.v1"},
+                },
+            },
+        }
+    },
+    "decodings": ["arg-max"],
+}
 
 
 def arguments(file, folder):
@@ -291,6 +315,31 @@ def test_a_network_is_trained_once_for_the_arms_that_share_it(finished, tmp_path
     ]
     assert seconds[0] + seconds[1] == pytest.approx(seconds[2])
     assert not list((tmp_path / "cells" / "networks").iterdir())  # they are large
+
+
+def test_an_arm_may_have_spacys_own_ner(finished, tmp_path):
+    """Its entities count as spaCy's scorer counts them, beside those of a btl_ner."""
+    file, _, _, _ = finished
+    content = srsly.read_yaml(file)
+    enough = {"training.max_steps": 30, "training.optimizer.learn_rate": 0.01}
+    content["overrides"] |= enough
+    arms = {"stock": STOCK_NER, "BTL": content["arms"]["BTL"]}
+    content["arms"] = {name: {**arm, "folds": [0]} for name, arm in arms.items()}
+    content["baseline"] = ["stock", "arg-max"]
+    srsly.write_yaml(tmp_path / "experiment.yml", content)
+    planned = plan(read_experiment(tmp_path / "experiment.yml"), tmp_path / "cells")
+    cell = planned[0]
+    train_network(cell.networks[0], tmp_path / "cells")
+    nlp = spacy.load(network_folder(cell.networks[0], tmp_path / "cells") / PIPELINE)
+    expected = nlp.evaluate(Corpus(cell.documents["test"])(nlp))["ents_f"]
+    assert expected > 0
+    result = RUNNER.invoke(btl, arguments(tmp_path / "experiment.yml", tmp_path))
+    assert result.exit_code == 0, result.output
+    stock, ours = srsly.read_json(tmp_path / "results" / "experiment.json")["results"]
+    assert stock["per_fold"]["entity_micro_f"][0] == pytest.approx(expected, abs=1e-4)
+    assert "token_ece" not in stock["metrics"]
+    assert "token_ece" in ours["metrics"]
+    assert set(ours["versus_baseline"]) == {"uar", "token_macro_f", "entity_micro_f"}
 
 
 def head(nlp):

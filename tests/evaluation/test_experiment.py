@@ -6,7 +6,8 @@ import srsly
 from spacy.tokens import DocBin
 
 from spacy_btl.errors import FileError
-from spacy_btl.evaluation.experiment import plan, read_experiment
+from spacy_btl.evaluation.experiment import read_experiment
+from spacy_btl.evaluation.plan import plan
 
 
 def test_cells_are_arms_by_folds_by_seeds(experiment_file, tmp_path):
@@ -104,6 +105,14 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
         (
             {"arms": {name: {"decodings": ["arg-max"]} for name in ("ATL", "again")}},
             "same training",
+        ),
+        (
+            {
+                "overrides": {"components.ner": {"factory": "ner"}},
+                "arms": {"stock": {"decodings": ["arg-max", "kNN"]}},
+                "baseline": ["stock", "arg-max"],
+            },
+            "'kNN' cannot read 'stock'",
         ),
     ],
 )
