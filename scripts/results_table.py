@@ -33,8 +33,9 @@ documents). Of the ten rarest types the mean recall is {rare_recall}, and the me
 the usual network, has {calibrated} of the first three figures, our training without them
 {without}, and the calibrator's maps alone make confidence as true. Binary Token Labels are a
 second training, of a network that is averaged with the first. spaCy's own `ner` over the same
-encoder, with as many steps and on [one fold](docs/results.md#spacys-own-ner) only, has {stock}
-where ours has {ours_there}: entities of the common types as good, and few of the rare.
+encoder, with as many steps as one of these networks and on [one
+fold](docs/results.md#spacys-own-ner) only, has {stock} where ours has {ours_there}: entities of
+the common types as good, and few of the rare.
 """
 
 # What to call them.

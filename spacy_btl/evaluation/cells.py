@@ -1,5 +1,5 @@
-"""Running the cells of an experiment: keep the logits of a network, or of the average of several,
-and decode them. What is done stays done."""
+"""Running the cells of an experiment: keep what a network says, or the average of several, logits
+or entities, and decode it. What is done stays done."""
 
 import json
 import shutil
@@ -115,7 +115,7 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
 
 def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) -> None:
     """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
-    which is large; and beside it the documents with its logits."""
+    which is large; and beside it the documents with its logits and entities."""
     if gpu >= 0:
         util.require_gpu(gpu)
     if len(pipelines) == 1:

@@ -130,7 +130,10 @@ def _cell(
     arm = experiment.arms[name]
     configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in arm.average]
     decodings = {key: experiment.decodings[key] for key in arm.decodings}
-    if not all(_has_logits(config) for config in configs):
+    with_logits = {_has_logits(config) for config in configs}
+    if len(with_logits) > 1:
+        raise FileError(f"'{name}' averages a btl_ner with another pipe, which cannot be done.")
+    if with_logits == {False}:
         settings = sorted(key for key, how in decodings.items() if how != Decoding())
         if settings:
             raise FileError(
@@ -177,7 +180,8 @@ def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Con
 
 
 def _has_logits(config: Config) -> bool:
-    return config["components"]["ner"].get("factory") == "btl_ner"
+    ner = config.get("components", {}).get("ner", {})
+    return ner.get("factory", "btl_ner") == "btl_ner"  # one with a source is taken for ours
 
 
 def _encoder_hash(config: Config) -> str:

@@ -114,6 +114,18 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
             },
             "'kNN' cannot read 'stock'",
         ),
+        (
+            {
+                "arms": {
+                    "mixed": {
+                        "average": [{}, {"components.ner": {"factory": "ner"}}],
+                        "decodings": ["arg-max"],
+                    }
+                },
+                "baseline": ["mixed", "arg-max"],
+            },
+            "'mixed' averages a btl_ner with another pipe",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(experiment_file, tmp_path, changes, message):
