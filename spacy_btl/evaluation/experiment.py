@@ -18,8 +18,8 @@ class _Strict(BaseModel):
 
 
 class Decoding(_Strict):
-    """How entities are read from the logits of a trained network. The default takes those of a `ner`
-    without logits as they are.
+    """How entities are read from the logits of a trained network. The default takes those of a
+    `ner` without logits as they are.
 
     calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {mix: 0}, the default, is arg-max.
     fit_on (str): The documents of its store: "train" or "dev"; or "crossfit", the training
