@@ -34,8 +34,8 @@ the usual network, has {calibrated} of the first three figures, our training wit
 {without}, and the calibrator's maps alone make confidence as true. Binary Token Labels are a
 second training, of a network that is averaged with the first. spaCy's own `ner` over the same
 encoder, with as many steps as one of these networks and on [one
-fold](docs/results.md#spacys-own-ner) only, has {stock} where ours has {ours_there}: entities of
-the common types as good, and few of the rare.
+fold](docs/results.md#spacys-own-ner) only, has {stock} where ours has {ours_there}: no worse an
+entity F1, and few of the rare types.
 """
 
 # What to call them.
