@@ -23,6 +23,7 @@ from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     calibrate,
     card,
     convert,
+    ensemble,
     evaluate,
     exchange,
     explain,

@@ -31,6 +31,7 @@ from spacy_btl.files import write_file
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
+from spacy_btl.pipeline.ensemble import ensemble
 from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.tune import tune_calibrator
 
@@ -115,13 +116,15 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
 
 def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) -> None:
     """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
-    which is large; and beside it the documents with its logits and entities."""
+    which is large (an ensemble's are in its `ner`); and beside it the documents with its logits and
+    entities."""
     if gpu >= 0:
         util.require_gpu(gpu)
     if len(pipelines) == 1:
         shutil.copytree(pipelines[0], folder / "pipeline")
     else:
-        average([str(pipeline) for pipeline in pipelines], folder / "pipeline")
+        combine = ensemble if cell.ensemble else average
+        combine([str(pipeline) for pipeline in pipelines], folder / "pipeline")
     nlp = load_pipeline(str(folder / "pipeline"))
     nlp.add_pipe("doc_cleaner")
     for part in PARTS:
@@ -129,7 +132,7 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
         docs = nlp.pipe([nlp.make_doc(doc.text) for doc in references], batch_size=16)
         write_docs(folder / _logits(part), docs)
         shutil.copyfile(cell.documents[part], folder / f"{part}.spacy")
-    shutil.rmtree(folder / "pipeline" / "transformer")
+    shutil.rmtree(folder / "pipeline" / "transformer", ignore_errors=cell.ensemble)
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:

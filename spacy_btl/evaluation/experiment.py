@@ -42,6 +42,7 @@ class Arm(_Strict):
     overrides (Dict[str, Any]): Dotted names of the config and their values.
     average (List[Dict[str, Any]]): Further overrides, of one network each: all of them are trained,
         and their weights averaged. By default it is one network without further ones.
+    ensemble (List[Dict[str, Any]]): In place of `average`: their logits are averaged.
     decodings (List[str]): The names of its decodings.
     folds (Optional[List[int]]): The folds that it runs on; all of them by default.
     train_share (float): 0.25, 0.5 or 1: the share of the training documents that it sees.
@@ -49,6 +50,7 @@ class Arm(_Strict):
 
     overrides: dict[str, Any] = {}
     average: list[dict[str, Any]] = Field(default=[{}], min_length=1)
+    ensemble: list[dict[str, Any]] = []
     decodings: list[str]
     folds: list[int] | None = None
     train_share: float = 1.0
@@ -105,7 +107,9 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         if unknown:
             raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
         crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
-        if crossfit and len(arm.average) > 1:
+        if arm.ensemble and "average" in arm.model_fields_set:
+            raise FileError(f"{path}: '{name}' cannot be both an average and an ensemble.")
+        if crossfit and len(arm.ensemble or arm.average) > 1:
             raise FileError(
                 f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot read it: "
                 "cross-fitting trains one network for each of its folds."

@@ -41,6 +41,7 @@ class Cell:
     key (str): The hash of all that makes it: configs, documents, encoder, version of spacy-btl.
     networks (List[Network]): The one that is read; or several, if their average is. Cells may
         share them.
+    ensemble (bool): Whether it is the average of their logits, and not of their weights.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
     """
 
@@ -50,6 +51,7 @@ class Cell:
     seed: int
     key: str
     networks: list[Network]
+    ensemble: bool
     documents: dict[str, Path]
     decodings: dict[str, Decoding]
 
@@ -128,12 +130,15 @@ def _cell(
     experiment: Experiment, corpus: str, name: str, fold: int, seed: int, folder: Path
 ) -> Cell:
     arm = experiment.arms[name]
-    configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in arm.average]
+    each = arm.ensemble or arm.average
+    configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in each]
     decodings = {key: experiment.decodings[key] for key in arm.decodings}
     with_logits = {_has_logits(config) for config in configs}
     if len(with_logits) > 1:
         raise FileError(f"'{name}' averages a btl_ner with another pipe, which cannot be done.")
     if with_logits == {False}:
+        if arm.ensemble:
+            raise FileError(f"'{name}' cannot be an ensemble: its ner has no logits to average.")
         settings = sorted(key for key, how in decodings.items() if how != Decoding())
         if settings:
             raise FileError(
@@ -145,6 +150,7 @@ def _cell(
     hashes = {part: _file_hash(path) for part, path in documents.items()}
     encoders = [_encoder_hash(config) for config in configs]
     made_of = [__version__, json.dumps(configs, sort_keys=True), hashes, encoders]
+    made_of += ["ensemble"] if arm.ensemble else []
     read = {part: path for part, path in documents.items() if part != "test"}
     networks = [
         Network(
@@ -155,7 +161,8 @@ def _cell(
         )
         for config, encoder in zip(configs, encoders, strict=True)
     ]
-    return Cell(corpus, name, fold, seed, _hash(made_of), networks, documents, decodings)
+    ensemble = bool(arm.ensemble)
+    return Cell(corpus, name, fold, seed, _hash(made_of), networks, ensemble, documents, decodings)
 
 
 def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Config:

@@ -56,6 +56,7 @@ def card_text(
         settings=_settings,
     )
     name, ner = _find_ner(nlp)
+    together = nlp.meta.get("ensemble")
     package, version = model_name(nlp)
     counts = _tokens_by_type(ner.tag_scheme, ner.cfg["tag_counts"])
     return environment.get_template("card.md.jinja").render(
@@ -64,7 +65,8 @@ def card_text(
         version=version,
         nlp=nlp,
         scheme=ner.tag_scheme,
-        losses=nlp.meta.get("averaged") or [nlp.get_pipe_config(name)["loss"]],
+        losses=nlp.meta.get("averaged") or together or [nlp.get_pipe_config(name)["loss"]],
+        mean_of="logits" if together else "weights",
         counts=counts,
         encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
         calibrator=_calibrator(nlp),

@@ -38,8 +38,8 @@ def export_hf(model: str, output: Path) -> None:
 
     model (str): A package name or a folder.
     output (Path): A new or empty folder.
-    RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or an output that
-        exists or cannot be written.
+    RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or with an
+        ensemble of several, or an output that exists or cannot be written.
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise PipelineError(f"{output} exists: give a new folder.")
@@ -125,9 +125,15 @@ def _find_encoder(nlp: Language, ner: BtlNer) -> TransformerModel:
     """The pipe's own encoder, or the one that it listens to."""
     models = [ner.model, *(getattr(pipe, "model", None) for _, pipe in nlp.pipeline)]
     for model in models:
-        for layer in model.walk() if isinstance(model, Model) else ():
-            if isinstance(layer, TransformerModel):
-                return layer
+        layers = model.walk() if isinstance(model, Model) else ()
+        found = [layer for layer in layers if isinstance(layer, TransformerModel)]
+        if len(found) > 1:
+            raise PipelineError(
+                f"'{ner.name}' is an ensemble of {len(found)} encoders, and a checkpoint holds one:"
+                " export the networks that it was made of, or their average."
+            )
+        if found:
+            return found[0]
     raise PipelineError(f"'{ner.name}' has no transformer: only such a pipeline can be exported.")
 
 

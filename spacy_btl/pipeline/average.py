@@ -33,12 +33,12 @@ def average(models: Sequence[str], output: Path) -> None:
     refuse_foreign_folder(output)
     if len(models) < 2:
         raise PipelineError("There is nothing to average: give two pipelines or more.")
-    nlp = _load(models[0])
+    nlp = load_uncalibrated(models[0])
     first = weights(nlp)
-    losses = [_loss(nlp)]
+    losses = [loss_of(nlp)]
     sums = [values.astype("float64") for _, values in first]
     for model in models[1:]:
-        other = _load(model)
+        other = load_uncalibrated(model)
         if _kind(other) != _kind(nlp):
             raise PipelineError(
                 f"'{model}' and '{models[0]}' cannot be averaged: they differ in their pipes, "
@@ -50,7 +50,7 @@ def average(models: Sequence[str], output: Path) -> None:
                 f"'{model}' and '{models[0]}' cannot be averaged: their weights are too far apart "
                 "to have been fine-tuned from one encoder."
             )
-        losses.append(_loss(other))
+        losses.append(loss_of(other))
         sums = [total + values for total, (_, values) in zip(sums, theirs, strict=True)]
     for (_, values), total in zip(first, sums, strict=True):
         values[...] = total / len(models)
@@ -78,7 +78,7 @@ def _layers(nlp: Language) -> Iterator[Model]:
     return (layer for model in models if isinstance(model, Model) for layer in model.walk())
 
 
-def _load(model: str) -> Language:
+def load_uncalibrated(model: str) -> Language:
     nlp = load_pipeline(model)
     if CALIBRATOR in nlp.pipe_factories.values():
         raise PipelineError(
@@ -88,7 +88,7 @@ def _load(model: str) -> Language:
     return nlp
 
 
-def _loss(nlp: Language) -> dict[str, Any]:
+def loss_of(nlp: Language) -> dict[str, Any]:
     """The loss of the first `btl_ner` pipe; nothing where there is none."""
     configs = (nlp.get_pipe_config(name) for name in nlp.component_names)
     return next((dict(config["loss"]) for config in configs if "loss" in config), {})

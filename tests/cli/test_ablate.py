@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import spacy
 import srsly
@@ -31,6 +32,7 @@ from spacy_btl.evaluation.tables import write_results
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.crossfit import CrossFit
+from spacy_btl.pipeline.ensemble import ensemble
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()
@@ -298,6 +300,33 @@ def test_an_averaged_arm_is_the_mean_of_its_networks(finished, tmp_path, monkeyp
     assert found == pytest.approx((btl_head + usual_head) / 2)
     assert srsly.read_json(folder / "cost.json")["optimizer_steps"] == 6
     assert not list(folder.rglob("transformer"))
+
+
+def test_an_ensemble_arm_says_the_mean_of_what_its_networks_say(finished, tmp_path, monkeypatch):
+    file, _, _, _ = finished
+    spec = srsly.read_yaml(file)
+    usual = spec["arms"]["ATL"]["overrides"]
+    arm = {"ensemble": [{}, usual], "decodings": ["arg-max"], "folds": [1]}
+    spec |= {"arms": {"both": arm}, "baseline": ["both", "arg-max"]}
+    srsly.write_yaml(tmp_path / "ensemble.yml", spec)
+    kept = []
+
+    def ensemble_and_keep(models, output):
+        kept.extend(spacy.load(model) for model in models)
+        ensemble(models, output)
+
+    monkeypatch.setattr(cells, "ensemble", ensemble_and_keep)
+    (cell,) = plan(read_experiment(tmp_path / "ensemble.yml"), tmp_path / "cells")
+    folder = cells.run_cell(cell, tmp_path / "cells")
+    vocab = spacy.blank("en").vocab
+    for doc in read_docs(folder / "test-logits.spacy", vocab):
+        each = [network(doc.text)._.token_logits for network in kept]
+        assert (each[0] != each[1]).any()
+        np.testing.assert_allclose(doc._.token_logits, np.mean(each, axis=0), atol=1e-5)
+    spec["arms"]["both"] = {**arm, "average": arm["ensemble"], "ensemble": []}
+    srsly.write_yaml(tmp_path / "average.yml", spec)
+    (averaged,) = plan(read_experiment(tmp_path / "average.yml"), tmp_path / "cells")
+    assert averaged.key != cell.key  # of the same networks, and another thing
 
 
 def test_a_network_is_trained_once_for_the_arms_that_share_it(finished, tmp_path):

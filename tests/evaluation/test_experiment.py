@@ -87,6 +87,10 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
             },
             "'ATL' averages networks, so 'cross-fitted'",
         ),
+        (
+            {"arms": {"ATL": {"decodings": ["arg-max"], "average": [{}], "ensemble": [{}, {}]}}},
+            "'ATL' cannot be both",
+        ),
     ],
 )
 def test_a_flawed_file_is_refused(experiment_file, changes, message):
@@ -125,6 +129,15 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
                 "baseline": ["mixed", "arg-max"],
             },
             "'mixed' averages a btl_ner with another pipe",
+        ),
+        (
+            {
+                "overrides": {"components.ner": {"factory": "ner"}},
+                "arms": {"stock": {"ensemble": [{}, {"training.seed": 1}], "decodings": ["raw"]}},
+                "decodings": {"raw": {}},
+                "baseline": ["stock", "raw"],
+            },
+            "'stock' cannot be an ensemble",
         ),
     ],
 )

@@ -90,13 +90,14 @@ def text(carded) -> str:
     return (carded / "README.md").read_text("utf-8")
 
 
-def test_the_card_of_an_average_names_every_loss(model, metrics):
+@pytest.mark.parametrize(("key", "mean"), [("averaged", "weights"), ("ensemble", "logits")])
+def test_the_card_of_several_networks_names_every_loss(model, metrics, key, mean):
     nlp = spacy.load(model)
-    nlp.meta["averaged"] = [{"@losses": "first.v1"}, {"@losses": "second.v1", "gamma": 2.0}]
+    nlp.meta[key] = [{"@losses": "first.v1"}, {"@losses": "second.v1", "gamma": 2.0}]
     text = card_text(nlp, srsly.read_json(metrics), CardFile(**FACTS), versions={"spacy-btl": "1"})
     (row,) = (line for line in text.splitlines() if line.startswith("| Training "))
-    losses = "loss `first.v1` and `second.v1` (`gamma = 2.0`): the mean of 2 networks' weights"
-    assert losses in row
+    losses = "loss `first.v1` and `second.v1` (`gamma = 2.0`): the mean of 2 networks' "
+    assert losses + mean in row
 
 
 def test_meta_is_complete_and_its_performance_is_the_evaluations(carded, metrics):

@@ -12,6 +12,7 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.huggingface import export_hf, import_hf
 from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.pipeline.ensemble import ensemble
 from spacy_btl.tags import TagScheme
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
 
@@ -179,6 +180,9 @@ def test_what_cannot_be_exported_is_refused(trained_path, tmp_path):
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(PipelineError, match="no btl_ner"):
         export_hf(str(tmp_path / "blank"), tmp_path / "out")
+    ensemble([str(trained_path)] * 2, tmp_path / "ensemble")
+    with pytest.raises(PipelineError, match="an ensemble of 2 encoders"):
+        export_hf(str(tmp_path / "ensemble"), tmp_path / "out")
     with pytest.raises(PipelineError, match="exists"):
         export_hf(str(trained_path), tmp_path / "blank")
     assert not (tmp_path / "out").exists()
