@@ -50,8 +50,8 @@ def ensemble(models: Sequence[str], output: Path) -> None:
         in the first; `meta.json` has the loss of each as `ensemble`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one without
-        exactly one `btl_ner` whose model is `spacy_btl.TokenLogits.v1`, or one with other tags than
-        the first.
+        exactly one `btl_ner` whose model is `spacy_btl.TokenLogits.v1`, with layers between the
+        listener and the head, or with other tags than the first.
     """
     refuse_foreign_folder(output)
     if len(models) < 2:
@@ -79,14 +79,20 @@ def _load(model: str) -> _Network:
             "model spacy_btl.TokenLogits.v1."
         )
     name = pipes[0][0]
-    _own_encoder(nlp, name)
+    _own_encoder(nlp, name, model)
     return _Network(model, nlp, name)
 
 
-def _own_encoder(nlp: Language, name: str) -> None:
+def _own_encoder(nlp: Language, name: str, model: str) -> None:
     """Give a pipe a copy of the encoder that it listens to; remove that if nobody is left."""
     for upstream, pipe in list(nlp.components):
         if name in getattr(pipe, "listening_components", ()):
+            tok2vec = nlp.get_pipe_config(name)["model"]["tok2vec"]
+            if "Listener" not in tok2vec.get("@architectures", ""):
+                raise PipelineError(  # spaCy's replace_listeners would write a wrong config
+                    f"'{model}' cannot be part of an ensemble: the tok2vec of its '{name}' has "
+                    f"layers over the listener to '{upstream}'."
+                )
             nlp.replace_listeners(upstream, name, ["model.tok2vec"])
             if not pipe.listening_components:
                 nlp.remove_pipe(upstream)

@@ -141,11 +141,23 @@ def test_the_command_saves_a_pipeline_without_the_first_ones_figures(paths, tmp_
 def test_what_cannot_be_one_is_refused(paths, calibrated_path, tiny_bert, tmp_path):
     train(bert_pipeline(tiny_bert, scheme="BIO"), steps=0).to_disk(tmp_path / "bio")
     spacy.blank("en").to_disk(tmp_path / "blank")
+    layered = bert_pipeline(tiny_bert)
+    config = layered.get_pipe_config("ner")
+    encode = {"width": 32, "window_size": 1, "maxout_pieces": 2, "depth": 1}
+    config["model"]["tok2vec"] = {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "embed": config["model"]["tok2vec"],
+        "encode": {"@architectures": "spacy.MaxoutWindowEncoder.v2", **encode},
+    }
+    del config["factory"]
+    layered.replace_pipe("ner", "btl_ner", config=config)
+    train(layered, steps=0).to_disk(tmp_path / "layered")
     for models, message in (
         (paths[:1], "two pipelines or more"),
         ([paths[0], str(calibrated_path)], "has a calibrator"),
         ([paths[0], str(tmp_path / "bio")], "their tag scheme"),
         ([paths[0], str(tmp_path / "blank")], "exactly one btl_ner"),
+        ([paths[0], str(tmp_path / "layered")], "layers over the listener to 'transformer'"),
         ([paths[0], str(tmp_path / "none")], "Cannot load"),
     ):
         with pytest.raises(PipelineError, match=message):
