@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import spacy
+import torch
+from torch.nn import Linear
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
 from spacy_btl.errors import PipelineError
+from spacy_btl.models import encoder as encoder_module
 from spacy_btl.pipeline.ensemble import ensemble
 from spacy_btl.pipeline.files import encoders
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, step, train
@@ -50,6 +53,18 @@ def test_its_logits_are_the_means_of_its_networks(paths, joined_path):
     assert seen.sum() > 100
     assert joined.pipe_names == ["ner"]
     assert len(list(encoders(joined))) == 2
+
+
+def test_the_settings_of_an_encoder_are_where_the_page_says(joined_path, monkeypatch):
+    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    setting = "components.ner.model.tok2vec.*.network_1.encoder.predict_bfloat16"
+    nlp = spacy.load(joined_path, config={setting: True})
+    seen = []
+    for encoder in encoders(nlp):
+        layers = (part for part in encoder.transformer.modules() if isinstance(part, Linear))
+        next(layers).register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    nlp("no fever")
+    assert seen == [torch.bfloat16, torch.float32]
 
 
 def test_what_no_encoder_saw_is_still_unseen(paths, tmp_path):
