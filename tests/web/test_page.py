@@ -12,14 +12,18 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import spacy
 
 pytest.importorskip("streamlit", reason="the page wants Streamlit: pip install '.[web]'")
 
 from streamlit.testing.v1 import AppTest
 
+from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.web.session import chosen_entities, opened, read_note
 from tests.conftest import SENTENCES
 
 NOTE = SENTENCES[0][0]
+LOW, HIGH = -0.5, 50.0  # the ends of the slider of tau
 PATIENCE = 120  # seconds
 
 
@@ -66,12 +70,23 @@ def test_an_empty_note_has_a_message(calibrated_path):
 
 
 @pytest.fixture
-def address(calibrated_path, tmp_path):
+def model(trained_path, corpus_path, tmp_path) -> Path:
+    """One whose tau finds the rarest type everywhere, so that the slider changes all there is, on
+    any machine and however it trained."""
+    path = tmp_path / "model"
+    calibrate(
+        str(trained_path), corpus_path, path, settings={"n_neighbors": 3, "mix": 0.5, "tau": HIGH}
+    )
+    return path
+
+
+@pytest.fixture
+def address(model, tmp_path):
     """A page served from a home folder of its own, which has to stay empty."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "spacy", "btl", "visualize", str(calibrated_path)]
+    command = [sys.executable, "-m", "spacy", "btl", "visualize", str(model)]
     home = tmp_path / "home"
     home.mkdir()
     log = tmp_path / "log"
@@ -103,11 +118,46 @@ def _wait(url: str, server: subprocess.Popen) -> None:
     pytest.fail("the page was not served")
 
 
-def test_a_note_goes_in_and_entities_come_out_in_a_browser(address):
+def titles(pipeline, note, **settings) -> list[str]:
+    """What a pointer sees on the marks, by the pipeline itself."""
+    ents = chosen_entities(pipeline, note, **settings)
+    return [f"{ent.label_}, characters {ent.start_char} to {ent.end_char}" for ent in ents]
+
+
+def wait_for(page, expected, *, seconds=PATIENCE) -> None:
+    shown = "[...document.querySelectorAll('mark.entity')].map(mark => mark.title)"
+    page.wait_for_function(
+        f"titles => {shown}.join() == titles.join()", arg=expected, timeout=seconds * 1000
+    )
+
+
+def press_until(page, slider, keys, expected) -> None:
+    """Press keys, the last of which moves the slider to its end, until the marks are these. A key
+    that comes while the page is drawn anew is lost, and a slider at its end tells of no key more:
+    so it is moved away first."""
+    from playwright.sync_api import TimeoutError as TooLate
+
+    for _ in range(PATIENCE // 5):
+        for key in keys:
+            slider.press(key)
+        try:
+            wait_for(page, expected, seconds=5)
+        except TooLate:
+            continue
+        return
+    pytest.fail(f"{keys[-1]} did not show {expected}")
+
+
+def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed")
+    pipeline = opened(spacy.load(model))
+    note = read_note(pipeline, NOTE)
+    common, rare = (titles(pipeline, note, tau=tau) for tau in (LOW, HIGH))
+    sure = titles(pipeline, note, tau=HIGH, least=1.0)
+    assert common != rare != sure
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
@@ -120,34 +170,18 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address):
         page.locator("mark.entity").first.wait_for()
         page.get_by_role("textbox").first.fill(NOTE)
         page.get_by_role("button", name="Find entities").click()
-        mark = page.locator("mark.entity", has_text="fever")
-        mark.wait_for()
+        wait_for(page, rare)
 
         with page.expect_download() as download:
             page.get_by_role("button", name="Download JSON").click()
         rows = json.loads(Path(download.value.path()).read_text("utf-8"))
-        assert "fever" in [row["text"] for row in rows]
+        assert [row["text"] for row in rows] == [NOTE[row["start"] : row["end"]] for row in rows]
+        assert len(rows) == len(rare)
 
-        before = page.locator(".entities").inner_html()
-        tau = page.get_by_role("slider").first
-        shown = "document.querySelector('.entities').innerHTML"
-
-        def press_until(slider, key, condition, arg):
-            """A key that comes while the page is drawn anew is lost: press it again."""
-            for _ in range(PATIENCE // 5):
-                slider.press(key)
-                try:
-                    page.wait_for_function(condition, arg=arg, timeout=5000)
-                except sync_api.TimeoutError:
-                    continue
-                return
-            pytest.fail(f"{key} changed nothing")
-
-        # A low tau costs this note an entity of a rare type.
-        press_until(tau, "Home", f"before => {shown} != before", before)
-        press_until(tau, "End", f"before => {shown} == before", before)
-        fewer = "n => document.querySelectorAll('mark.entity').length < n"
-        press_until(page.get_by_role("slider").nth(1), "End", fewer, len(rows))
+        tau, least = (page.get_by_role("slider").nth(i) for i in (0, 1))
+        press_until(page, tau, ("End", "Home"), common)
+        press_until(page, tau, ("Home", "End"), rare)
+        press_until(page, least, ("Home", "End"), sure)
         browser.close()
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert requests
