@@ -23,6 +23,7 @@ from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.pipeline.ensemble import ensemble
 from tests.conftest import SENTENCES, bert_pipeline, train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -98,6 +99,14 @@ def test_the_card_of_several_networks_names_every_loss(model, metrics, key, mean
     (row,) = (line for line in text.splitlines() if line.startswith("| Training "))
     losses = "loss `first.v1` and `second.v1` (`gamma = 2.0`): the mean of 2 networks' "
     assert losses + mean in row
+
+
+def test_the_card_of_an_ensemble_has_a_row_for_each_encoder(trained_path, metrics, tmp_path):
+    ensemble([str(trained_path)] * 2, tmp_path / "model")
+    nlp = spacy.load(tmp_path / "model")
+    text = card_text(nlp, srsly.read_json(metrics), CardFile(**FACTS), versions={"spacy-btl": "1"})
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if "Encoder" in line]
+    assert rows == ["Encoder 1", "Encoder 2"]
 
 
 def test_meta_is_complete_and_its_performance_is_the_evaluations(carded, metrics):
