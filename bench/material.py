@@ -32,7 +32,7 @@ CONFIG = ROOT / "configs" / "btl_minilm.cfg"
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
 MIN_MENTIONS = 40  # of a type, as in project.yml
 STORE_ROWS = 87_096  # tokens of MACCROBAT's training documents
-SETTINGS = {"mix": 0.25, "tau": 0.15, "transitions": 0.2}  # as in project.yml
+SETTINGS = {"mix": 0.25, "tau": 0.15, "transitions": 0.15}  # as in project.yml
 
 
 @dataclass(frozen=True)
