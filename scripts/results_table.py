@@ -43,7 +43,7 @@ entity F1, and few of the rare types.
 # What to call them.
 RECIPES = {
     OURS: "our recipe: BTL and ATL, masked, random windows, averaged; calibrator, tau 0.15",
-    BTL: "of it the network with BTL alone",
+    BTL: "of it the network with BTL alone, one seed",
     ATL: "of it the network without BTL alone",
     WITHOUT: "two such networks without BTL, averaged; transitions 0.2, one seed",
     CALIBRATED: "usual training, calibrator, tau 0.15; transitions 0.2, one seed",
