@@ -28,7 +28,7 @@ CLAIM = """\
 On [MACCROBAT](docs/results.md), 200 case reports and the 33 entity types with 40 mentions or more,
 over five folds and two seeds, with the same MiniLM encoder, against usual fine-tuning: mean recall
 of the types and `O` {uar}, their mean F1 {token_macro_f}, entity F1 {entity_micro_f}, and the mean
-error of an entity's stated confidence {entity_ece} points (over all folds together; that of [one
+error of an entity's stated confidence {entity_ece} points (over all folds and seeds; that of [one
 calibrator](docs/results.md#calibration-of-what-ships) is greater; * p < 0.05 by a test over
 documents). Of the ten rarest types the mean recall is {rare_recall}, and the mean entity F1
 {rare_f}, which was not tested. Much of it needs no Binary Token Labels: the calibrator alone, on
