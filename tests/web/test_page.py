@@ -121,7 +121,11 @@ def _wait(url: str, server: subprocess.Popen) -> None:
 def titles(pipeline, note, **settings) -> list[str]:
     """What a pointer sees on the marks, by the pipeline itself."""
     ents = chosen_entities(pipeline, note, **settings)
-    return [f"{ent.label_}, characters {ent.start_char} to {ent.end_char}" for ent in ents]
+    return [place(ent.label_, ent.start_char, ent.end_char) for ent in ents]
+
+
+def place(label: str, start: int, end: int) -> str:
+    return f"{label}, characters {start} to {end}"
 
 
 def wait_for(page, expected, *, seconds=PATIENCE) -> None:
@@ -157,6 +161,8 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     note = read_note(pipeline, NOTE)
     common, rare = (titles(pipeline, note, tau=tau) for tau in (LOW, HIGH))
     sure = titles(pipeline, note, tau=HIGH, least=1.0)
+    fever = NOTE.index("fever")
+    assert place("Sign", fever, fever + len("fever")) in common
     assert common != rare != sure
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -176,7 +182,7 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
             page.get_by_role("button", name="Download JSON").click()
         rows = json.loads(Path(download.value.path()).read_text("utf-8"))
         assert [row["text"] for row in rows] == [NOTE[row["start"] : row["end"]] for row in rows]
-        assert len(rows) == len(rare)
+        assert [place(row["label"], row["start"], row["end"]) for row in rows] == rare
 
         tau, least = (page.get_by_role("slider").nth(i) for i in (0, 1))
         press_until(page, tau, ("End", "Home"), common)
