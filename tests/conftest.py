@@ -67,10 +67,18 @@ def make_tiny_bert(folder: Path, *, words: Sequence[str] = WORDS, max_wordpieces
     return folder
 
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
 def bert_pipeline(
-    tiny_bert: Path, *, scheme: str = "IO", loss: dict | None = None, encoder: dict | None = None
+    tiny_bert: Path,
+    *,
+    scheme: str = "IO",
+    loss: dict | None = None,
+    encoder: dict | None = None,
+    dropout: bool = True,
 ) -> Language:
-    """transformer > ner, not initialized, with dropout off: a step is then exactly repeatable."""
+    """transformer > ner, not initialized. A test that repeats a step exactly turns dropout off."""
     nlp = spacy.blank("en")
     nlp.add_pipe(
         "transformer",
@@ -80,10 +88,7 @@ def bert_pipeline(
                 "name": str(tiny_bert),
                 "window": 48,
                 "overlap": 8,
-                "transformer_config": {
-                    "hidden_dropout_prob": 0.0,
-                    "attention_probs_dropout_prob": 0.0,
-                },
+                "transformer_config": {} if dropout else NO_DROPOUT,
                 **(encoder or {}),
             }
         },

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spacy import registry
 from spacy.tokens import Doc
 from spacy_transformers.align import get_alignment_via_offset_mapping
-from spacy_transformers.data_classes import FullTransformerBatch, WordpieceBatch
+from spacy_transformers.data_classes import FullTransformerBatch, HFObjects, WordpieceBatch
 from spacy_transformers.layers import split_trf_batch, trfs2arrays
 from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Model, chain, get_torch_default_device
@@ -27,12 +27,17 @@ from transformers import PreTrainedTokenizerFast
 from transformers.file_utils import ModelOutput
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.alignment import trim_offsets
+from spacy_btl.models.checkpoint import load_checkpoint
+from spacy_btl.models.draws import new_generator
 from spacy_btl.models.saved import CheckedShim
+from spacy_btl.models.supported import NO_BFLOAT16, check_encoder, takes
 from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
 
+TYPES = "token_type_ids"
 
 # What a pass costs by itself, in wordpieces of padding.
 PASS_ON_CPU = 128
@@ -69,7 +74,7 @@ def windowed_transformer(
     random_windows (bool): Whether training cuts a long note elsewhere each time, so that a token is
         read at another place beside other neighbours.
     tokenizer_config (Optional[Dict]): For the tokenizer's `from_pretrained`.
-    transformer_config (Optional[Dict]): For the encoder's `from_pretrained`.
+    transformer_config (Optional[Dict]): Keys of the encoder's config, as `hidden_dropout_prob`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
     """
     precision = {
@@ -84,6 +89,7 @@ def windowed_transformer(
         **precision,
     )
     wrapper = encoder.layers[0]
+    encoder.init = _init
     wrapper.shims[:] = [CheckedShim(wrapper.shims[0]._hfmodel, **precision)]
     _read_by_windows(encoder, WordpieceWindows(encoder, window, overlap, random_windows))
     encoder.attrs["replace_listener"] = _replace_listener
@@ -126,6 +132,22 @@ def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> 
     }
 
 
+def _init(encoder: TransformerModel, X: Any = None, Y: Any = None) -> None:
+    """Load the encoder that the config names, and see that it can read."""
+    if encoder.attrs["has_transformer"]:
+        return
+    name, windows = encoder.attrs["name"], encoder.attrs["get_spans"]
+    shim = encoder.layers[0].shims[0]
+    tokenizer, transformer = load_checkpoint(
+        name, encoder._init_tokenizer_config, encoder._init_transformer_config
+    )
+    shim._hfmodel, shim._model = HFObjects(tokenizer, transformer, None), transformer
+    encoder.attrs["has_transformer"] = True
+    windows([])  # whether they fit
+    check_encoder(tokenizer, transformer, name, windows.window)
+    encoder.set_dim("nO", transformer.config.hidden_size)
+
+
 def _read_by_windows(encoder: TransformerModel, windows: WordpieceWindows) -> None:
     encoder.attrs["get_spans"] = windows
     encoder._func = _read
@@ -139,19 +161,26 @@ def _read(
     spans = encoder.attrs["get_spans"](docs, is_train)
     windows = [window for doc_windows in spans for window in doc_windows]
     tokenizer = encoder.tokenizer
+    texts = [window.text for window in windows]
     with TOKENIZING:
         encoding = tokenizer(
-            [window.text for window in windows],
+            texts,
             truncation=True,
+            max_length=encoder.attrs["get_spans"].limit,
             padding="longest",
             return_attention_mask=True,
             return_offsets_mapping=True,
             return_tensors="np",
+            # None: if the tokenizer has them.
+            return_token_type_ids=None if takes(type(encoder.transformer), TYPES) else False,
         )
     encoding["input_texts"] = [tokenizer.convert_ids_to_tokens(ids) for ids in encoding.input_ids]
     encoding["pad_token"] = tokenizer.pad_token
     wordpieces = WordpieceBatch.from_batch_encoding(encoding)
-    align = get_alignment_via_offset_mapping(windows, encoding["offset_mapping"])
+    # Without any wordpiece they are floats, and two-dimensional.
+    mapping = encoding["offset_mapping"].astype("int64").reshape(len(texts), -1, 2)
+    offsets = [trim_offsets(window, text) for window, text in zip(mapping, texts, strict=True)]
+    align = get_alignment_via_offset_mapping(windows, offsets)
     output, backprop_output = encoder.layers[0](wordpieces, is_train)
 
     def backprop(d_batch: FullTransformerBatch) -> list[Doc]:
@@ -207,22 +236,22 @@ def _forward(
     lengths = wordpieces.attention_mask.sum(axis=1).astype("int64")
     # In training the batcher bounds the size. thinc's GradScaler, on a GPU, cannot add up the
     # gradients of several passes: it unscales those that are there already once more.
-    on_cpu = model.shims[0].device.type == "cpu"
-    in_one = is_train and not on_cpu
+    shim = model.shims[0]
+    on_cpu = shim.device.type == "cpu"
     limit = wordpieces.input_ids.size if is_train else max_wordpieces
-    pass_cost = PASS_ON_CPU if on_cpu else PASS_ON_GPU
+    pass_cost = PASS_ON_CPU if on_cpu else np.inf if is_train else PASS_ON_GPU
+    config = shim._model.config
     bfloat16 = training_bfloat16 if is_train else prediction_bfloat16
+    bfloat16 = bfloat16 and on_cpu and config.model_type not in NO_BFLOAT16
+    shape = (*wordpieces.input_ids.shape, config.hidden_size)
+    hidden = torch.zeros(shape, dtype=torch.float32, device=shim.device)
     passes: list[Any] = []
-    hidden: torch.Tensor | None = None
     # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and on_cpu):
-        for rows in [np.arange(len(lengths))] if in_one else _passes(lengths, limit, pass_cost):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        for rows in _passes(lengths, limit, pass_cost):
             width = int(lengths[rows].max())
             output, backprop = pytorch_forward(model, _take(wordpieces, rows, width), is_train)
             part = output.last_hidden_state
-            if hidden is None:
-                shape = (*wordpieces.input_ids.shape, part.shape[-1])
-                hidden = torch.zeros(shape, dtype=torch.float32, device=part.device)
             place = (torch.from_numpy(rows).to(part.device), slice(width))
             hidden[place] = part.detach().float()
             passes.append((place, part.dtype, backprop))
@@ -236,12 +265,14 @@ def _forward(
 
 
 def _passes(
-    lengths: NDArray[np.integer], max_wordpieces: int, pass_cost: int
+    lengths: NDArray[np.integer], max_wordpieces: int, pass_cost: float
 ) -> Iterator[NDArray[np.integer]]:
-    """Rows by length, the longest first; in a pass as many as fit, and no much shorter ones."""
+    """Rows by length, the longest first; in a pass as many as fit, and no much shorter ones. A text
+    without a wordpiece, as there is where no special token is added, is in none."""
     order = np.argsort(-lengths, kind="stable")
+    order = order[lengths[order] > 0]
     while len(order):
-        longest = max(1, int(lengths[order[0]]))
+        longest = int(lengths[order[0]])
         saved = (longest - lengths[order]) * np.arange(len(order), 0, -1)
         shorter = np.flatnonzero(saved >= pass_cost)
         end = min([max(1, max_wordpieces // longest), *shorter[:1], len(order)])
@@ -255,7 +286,7 @@ def _masked(
     if tokenizer.mask_token_id is None:
         raise PipelineError("This encoder's tokenizer has no mask token: set masking to 0.")
     ids = wordpieces.input_ids
-    hidden = np.random.random(ids.shape) < share  # seeded by `training.seed`
+    hidden = new_generator().random(ids.shape) < share
     hidden &= ~np.isin(ids, tokenizer.all_special_ids)
     return replace(wordpieces, input_ids=np.where(hidden, tokenizer.mask_token_id, ids))
 

@@ -1,23 +1,31 @@
-"""The shim around an encoder: checks what is loaded, loads it as it was, and lets averaged weights
-in.
+"""The shim around an encoder: checks what is loaded, loads it as it was, lets averaged weights in,
+and serves threads.
 
 The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
-in weights-only mode, and the tokenizer as files and arguments. spacy-transformers writes these
-files out and passes the arguments on as they are.
+in weights-only mode, and the tokenizer as files, of which `tokenizer.json` is the one that counts.
+spacy-transformers reads and writes the same, but needs the files of slow tokenizers too, and writes
+the config as JSON in which BERT's layer_norm_eps, 1e-12, is 0.
 """
 
+import io
+import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import srsly
 import torch
+from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
-from thinc.api import xp2torch
-from thinc.types import FloatsXd
+from thinc.api import get_torch_default_device, xp2torch
+from thinc.types import ArgsKwargs, FloatsXd
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.checkpoint import load_tokenizer
+from spacy_btl.models.supported import prepare, settle_config
 
 CODE = (".py", ".pyc", ".so", ".pyd")
 
@@ -25,6 +33,14 @@ CODE = (".py", ".pyc", ".so", ".pyd")
 class CheckedShim(HFShim):
     """Refuses saved bytes that would run code or write outside of the tokenizer's own folder, and
     serves `training.optimizer.use_averages`, which otherwise passes an encoder by."""
+
+    def predict(self, inputs: ArgsKwargs) -> Any:
+        """Run the encoder in evaluation mode, which stays on. thinc's own shim switches back to
+        training, and so turns dropout on in whatever another thread is computing; `begin_update`
+        switches by itself."""
+        self._model.eval()
+        with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
+            return self._model(*inputs.args, **inputs.kwargs)
 
     @contextmanager
     def use_params(self, params: dict[tuple[int, str], FloatsXd]) -> Iterator[None]:
@@ -42,6 +58,22 @@ class CheckedShim(HFShim):
             for name, values in before.items():
                 weights[name].data = values
 
+    def to_bytes(self) -> bytes:
+        """Save an encoder, without where it came from."""
+        transformer = self._hfmodel.transformer
+        if transformer is None:  # nothing but settings
+            return super().to_bytes()
+        weights = io.BytesIO()
+        torch.save(self._model.state_dict(), weights)
+        saved = {
+            "config": _config(transformer.config),
+            "state": weights.getvalue(),
+            "tokenizer": {"kwargs": {"use_fast": True}, **_files(self._hfmodel.tokenizer)},
+            "_init_tokenizer_config": {},
+            "_init_transformer_config": {},
+        }
+        return srsly.msgpack_dumps(saved)
+
     def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
         """Load an encoder.
 
@@ -49,10 +81,10 @@ class CheckedShim(HFShim):
         """
         try:
             saved = srsly.msgpack_loads(bytes_data)
+            if not saved["config"]:
+                return super().from_bytes(bytes_data)
             _check_tokenizer(saved["tokenizer"])
-            super().from_bytes(bytes_data)
-            if "layer_norm_eps" in saved["config"]:
-                _set_epsilon(self._model, saved["config"]["layer_norm_eps"])
+            self._load(saved)
             return self
         except PipelineError:
             raise
@@ -62,14 +94,36 @@ class CheckedShim(HFShim):
                 f"of another version of transformers ({type(error).__name__}). Train it again."
             ) from error
 
+    def _load(self, saved: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: data for name, data in saved["tokenizer"].items() if name != "kwargs"}
+            files["config.json"] = json.dumps(saved["config"]).encode()
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            tokenizer = load_tokenizer(folder, {"use_fast": True})
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        settle_config(config, "the saved one")
+        transformer = AutoModel.from_config(config, torch_dtype=torch.float32)
+        device = get_torch_default_device()
+        weights = io.BytesIO(saved["state"])
+        transformer.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+        transformer.to(device)
+        prepare(tokenizer, transformer)
+        self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
 
-def _set_epsilon(encoder: Any, epsilon: float) -> None:
-    """Give the layer norms their epsilon back. spacy-transformers builds the encoder from JSON that
-    srsly writes, where BERT's, 1e-12, is 0."""
-    encoder.config.layer_norm_eps = epsilon
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.eps = epsilon
+
+def _config(config: PretrainedConfig) -> dict[str, Any]:
+    values = config.to_dict()
+    values.pop("_name_or_path", None)  # of this machine
+    if config._attn_implementation == "eager":  # as asked, or for want of another
+        values["attn_implementation"] = "eager"
+    return values
+
+
+def _files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder, legacy_format=False)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def _check_tokenizer(files: dict[str, Any]) -> None:

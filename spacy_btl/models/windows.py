@@ -8,11 +8,14 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.attrs import IDX
+from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.alignment import trim_offsets
+from spacy_btl.models.draws import new_generator
+from spacy_btl.models.supported import NO_LIMIT
 from spacy_btl.tags import LINE_END, white_space
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
@@ -25,21 +28,23 @@ FULL_ENOUGH = 0.5
 # The shortest first window of training with random windows, as a share of what it could hold.
 SHORTEST_FIRST = 0.25
 
-# What transformers logs, once, about a text longer than the encoder's limit.
-TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
-
-
 # A fast tokenizer fails where two threads use it at once.
 TOKENIZING = Lock()
 
 
 def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
-    """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none."""
+    """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none, save
+    for white space that the tokenizer reads: a token of it counts its own wordpieces, and a blank
+    between two tokens counts for the second."""
+    if not len(doc):
+        return np.zeros(0, dtype=np.int64)
     with TOKENIZING:
         encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
-    starts = np.array([start for start, _ in encoding["offset_mapping"]], dtype=np.int64)
-    tokens = np.searchsorted(doc.to_array(IDX).astype("int64"), starts, side="right") - 1
-    return np.bincount(tokens, minlength=len(doc))
+    offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    starts = trim_offsets(offsets, doc.text)[:, 0]
+    token_ends = doc.to_array([IDX, LENGTH]).astype("int64").sum(axis=1)
+    tokens = np.searchsorted(token_ends, starts, side="right")
+    return np.bincount(np.minimum(tokens, len(doc) - 1), minlength=len(doc))
 
 
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
@@ -115,6 +120,12 @@ class WordpieceWindows:
         budget = self._budget(tokenizer)
         return [self._windows(doc, tokenizer, budget, is_train) for doc in docs]
 
+    @property
+    def limit(self) -> int:
+        """How many wordpieces the encoder reads at most. If it reads any number, its window."""
+        limit = self.encoder.tokenizer.model_max_length
+        return limit if limit < NO_LIMIT else self.window
+
     def _windows(
         self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int, is_train: bool
     ) -> list[Span]:
@@ -123,32 +134,15 @@ class WordpieceWindows:
         first = None
         if self.random and is_train and counts.sum() > budget:
             shortest = max(1, int(SHORTEST_FIRST * budget))
-            first = int(np.random.randint(shortest, budget + 1))  # seeded by `training.seed`
+            first = int(new_generator().integers(shortest, budget + 1))
         borders = window_borders(counts, budget, self.overlap, ends, first)
         return [doc[start:end] for start, end in borders]
 
     def _budget(self, tokenizer: PreTrainedTokenizerFast) -> int:
-        if not tokenizer.is_fast:
-            raise PipelineError(
-                "The encoder's tokenizer gives no character offsets. "
-                'Set tokenizer_config = {"use_fast": true}.'
-            )
-        limit = min(tokenizer.model_max_length, _positions(self.encoder.transformer))
+        limit = self.limit
         if self.window > limit:
             raise PipelineError(
                 f"The encoder reads at most {limit} wordpieces, fewer than its window of "
                 f"{self.window}. Set a smaller window."
             )
-        # Tokenizers saved without a limit (BioBERT's) would let one overlong token crash the
-        # encoder.
-        tokenizer.model_max_length = limit
-        tokenizer.deprecation_warnings[TOO_LONG] = True  # notes are long, and windows fit
         return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()
-
-
-def _positions(transformer: PreTrainedModel) -> int:
-    """How many wordpieces it has a position for. RoBERTa's first positions are never used."""
-    embeddings = getattr(transformer, "embeddings", None)
-    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
-    unused = 0 if padding is None else padding + 1
-    return transformer.config.max_position_embeddings - unused

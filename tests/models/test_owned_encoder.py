@@ -3,8 +3,8 @@
 import numpy as np
 import spacy
 
-from tests.conftest import SENTENCES, train
-from tests.models.test_encoder import NO_DROPOUT, long_note
+from tests.conftest import NO_DROPOUT, SENTENCES, bert_pipeline, train
+from tests.models.test_encoder import long_note
 
 
 def owned_pipeline(tiny_bert):
@@ -30,15 +30,14 @@ def owned_pipeline(tiny_bert):
 NOTES = [*(text for text, _ in SENTENCES), "", " ", long_note(200).text]
 
 
-def test_an_encoder_owned_by_the_pipe_trains_as_the_shared_one_and_saves(
-    tiny_bert, trained, tmp_path
-):
+def test_an_encoder_owned_by_the_pipe_trains_as_the_shared_one_and_saves(tiny_bert, tmp_path):
+    shared = train(bert_pipeline(tiny_bert, dropout=False))
     nlp = train(owned_pipeline(tiny_bert))
     nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
     for note in NOTES:
         logits = nlp(note)._.token_logits
-        np.testing.assert_allclose(logits, trained(note)._.token_logits, atol=1e-3)
+        np.testing.assert_allclose(logits, shared(note)._.token_logits, atol=1e-3)
         np.testing.assert_array_equal(loaded(note)._.token_logits, logits)
 
 

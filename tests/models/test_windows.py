@@ -122,9 +122,3 @@ def test_a_border_token_is_read_with_context_on_both_sides():
 def test_an_overlap_of_half_a_window_or_less_than_none_is_refused(overlap):
     with pytest.raises(PipelineError, match=f"overlap \\({overlap}\\)"):
         WordpieceWindows(encoder=None, window=48, overlap=overlap)
-
-
-def test_a_tokenizer_without_character_offsets_is_refused():
-    slow = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
-    with pytest.raises(PipelineError, match="use_fast"):
-        WordpieceWindows(slow, 48, 8)([])

@@ -1,0 +1,144 @@
+"""Reading a checkpoint of Hugging Face transformers: its tokenizer, its config and its weights."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from thinc.api import get_torch_default_device
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.models.supported import check_tokenizer, prepare, settle_config
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+SENTENCEPIECE = ("*.model", "*.spm")
+# transformers 5 gives this name to the class of a tokenizer.json that needs none of its own.
+PLAIN_TOKENIZER = "TokenizersBackend"
+# What `from_pretrained` takes that is no key of a config.
+NO_KEYS = {"attn_implementation"}
+
+
+def load_checkpoint(
+    name: str, tokenizer_config: Mapping[str, Any], transformer_config: Mapping[str, Any]
+) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Load an encoder and its tokenizer. No code of a checkpoint is ever run.
+
+    name (str): A Hugging Face model name, or the path of a saved one.
+    tokenizer_config (Mapping): Settings of the tokenizer that replace those that it was saved with.
+    transformer_config (Mapping): Keys of the encoder's config, likewise.
+    RAISES: PipelineError, for files that are missing or cannot be read, a key that the config does
+        not have, or an encoder or a tokenizer of a kind that cannot work.
+    """
+    if Path(name).is_dir():
+        _check_files(Path(name))
+    config = _load_config(name, transformer_config)
+    tokenizer = load_tokenizer(name, tokenizer_config)
+    check_tokenizer(tokenizer, config.vocab_size, name)
+    transformer = _call(
+        f"the weights of '{name}'",
+        AutoModel.from_pretrained,
+        name,
+        config=config,
+        trust_remote_code=False,
+        torch_dtype=torch.float32,
+    )
+    transformer.to(get_torch_default_device())
+    prepare(tokenizer, transformer)
+    return tokenizer, transformer
+
+
+def load_tokenizer(name: str, settings: Mapping[str, Any]) -> PreTrainedTokenizerFast:
+    """Load a fast tokenizer; of a folder with a `tokenizer.json` no other file is needed.
+
+    RAISES: PipelineError, if there is none that can be read.
+    """
+    _refuse_code(settings, "tokenizer_config")
+    settings = {**settings, "trust_remote_code": False}
+    saved = get_tokenizer_config(name)
+    if isinstance(saved.get("extra_special_tokens"), list):  # as transformers 5 writes them
+        names = saved["extra_special_tokens"]
+        settings = {"extra_special_tokens": {}, "additional_special_tokens": names, **settings}
+    plain = saved.get("tokenizer_class") == PLAIN_TOKENIZER
+    load = (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained
+    return _call(f"the tokenizer of '{name}'", load, name, hint=_missing(Path(name)), **settings)
+
+
+def _load_config(name: str, changes: Mapping[str, Any]) -> PretrainedConfig:
+    _refuse_code(changes, "transformer_config")
+    what = f"the config of '{name}'"
+    config = _call(what, AutoConfig.from_pretrained, name, trust_remote_code=False)
+    _check_keys(changes, config)
+    changes = {"return_dict": True, **changes}
+    config = _call(what, AutoConfig.from_pretrained, name, trust_remote_code=False, **changes)
+    settle_config(config, name)
+    return config
+
+
+def _check_keys(changes: Iterable[str], config: PretrainedConfig) -> None:
+    known = {*config.to_dict(), *inspect.signature(type(config).__init__).parameters, *NO_KEYS}
+    known |= set(config.attribute_map)
+    for key in changes:
+        if key not in known:
+            near = get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise PipelineError(
+                f"The config of an encoder of the kind {config.model_type} has no key '{key}', "
+                f"which transformer_config sets. The nearest that it has is '{near}'."
+            )
+
+
+def _refuse_code(settings: Mapping[str, Any], where: str) -> None:
+    if settings.get("trust_remote_code"):
+        raise PipelineError(
+            f"trust_remote_code in {where}: the code of a checkpoint is never run. Take it out, "
+            "and choose an encoder that transformers itself has."
+        )
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise PipelineError(f"{folder}: config.json is missing, so there is no encoder here.")
+    if not any(
+        (folder / f"{name}{end}").is_file() for name in WEIGHTS for end in ("", ".index.json")
+    ):
+        raise PipelineError(f"{folder}: {WEIGHTS[0]} is missing (or {WEIGHTS[1]}).")
+
+
+def _missing(folder: Path) -> str:
+    """Which file a folder lacks for its tokenizer, in words."""
+    if not folder.is_dir() or (folder / "tokenizer.json").is_file():
+        return ""
+    found = sorted(path.name for end in SENTENCEPIECE for path in folder.glob(end))
+    if not found:
+        return f" {folder / 'tokenizer.json'} is missing."
+    return (
+        f" {folder / 'tokenizer.json'} is missing, and only the package sentencepiece reads "
+        f"{found[0]}: install it once and save the tokenizer, or get one with a tokenizer.json."
+    )
+
+
+def _call(
+    what: str, load: Callable[..., Any], name: str, *, hint: str = "", **settings: Any
+) -> Any:
+    try:
+        return load(name, **settings)
+    except (
+        Exception
+    ) as error:  # of json, tokenizers, safetensors, torch, transformers: each its own
+        if not hint and "trust_remote_code" in str(error):
+            hint = " It needs code of its own (auto_map), and code of a checkpoint is never run."
+        if not hint and not Path(name).is_dir():
+            hint = " It is no folder here, and not a model that can be had from the hub."
+        raise PipelineError(
+            f"transformers cannot load {what} ({type(error).__name__}).{hint}"
+        ) from error

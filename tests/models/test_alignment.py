@@ -1,0 +1,178 @@
+"""No token is read from its neighbour's wordpiece, whatever blanks the tokenizer counts to it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from spacy_btl.models.alignment import trim_offsets
+from spacy_btl.models.windows import wordpiece_counts
+from tests.conftest import WORDS, make_tiny_bert
+from tests.models.test_encoder import make_encoder
+
+EN = spacy.blank("en")
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TEXTS = ["the patient had severe fever and cough , crp was 84 mg / l today . " * 2]
+NOTES = [
+    "fever and cough today",
+    "  fever\n\nand   cough\t84 mg ",
+    "Fièvre élevée, e\u0301tat : 38 °C",
+    "発熱 and 咳 today",
+    "fe\U0001f912ver \U0001f912 cough\U0001f1e9\U0001f1ea",
+    "fever\u00a0and\u2009cough \u200b today\u3000. \u200bcrp",
+    "½ mg ﬁne \ufffd x",
+]
+
+
+def word_piece() -> Tokenizer:
+    vocabulary = [*SPECIAL, *(word for word in WORDS if len(word) < 5)]
+    pieces = {piece: number for number, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def byte_level(*, prefix: bool, trimmed: bool) -> Tokenizer:
+    """As RoBERTa's is, with or without a blank before the text, and in its offsets."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=trimmed)
+    return tokenizer
+
+
+def byte_fallback() -> Tokenizer:
+    """As Gemma's is: blanks are pieces, and an unknown character is its bytes."""
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz", "er", "▁f", "▁c"]
+    pieces = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    merges = [("e", "r"), ("▁", "f"), ("▁", "c")]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    return tokenizer
+
+
+def unigram(*, prefix: str) -> Tokenizer:
+    """As that of XLM-R, ALBERT or DeBERTa-v3 is, whose normalization makes blanks of other
+    characters and one blank of several."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Replace(Regex("[\n\t\u200b\ufffd]"), " "),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prefix)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=60, special_tokens=SPECIAL, unk_token="[UNK]", show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return tokenizer
+
+
+TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
+    "WordPiece": word_piece,
+    "byte-level": lambda: byte_level(prefix=False, trimmed=False),
+    "byte-level, prefix": lambda: byte_level(prefix=True, trimmed=False),
+    "byte-level, trimmed": lambda: byte_level(prefix=True, trimmed=True),
+    "byte fallback": byte_fallback,
+    "Unigram": lambda: unigram(prefix="never"),
+    "Unigram, prefix": lambda: unigram(prefix="always"),
+    "Unigram, first": lambda: unigram(prefix="first"),
+}
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS)
+def tokenizer(request):
+    return PreTrainedTokenizerFast(
+        tokenizer_object=TOKENIZERS[request.param](),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer, tmp_path_factory):
+    folder = make_tiny_bert(tmp_path_factory.mktemp("bert"), words=[f"w{i}" for i in range(400)])
+    for path in folder.glob("*token*"):
+        path.unlink()
+    (folder / "vocab.txt").unlink()
+    tokenizer.save_pretrained(folder)
+    return make_encoder(folder)
+
+
+def visible(text: str, start: int, end: int) -> set[int]:
+    return {place for place in range(start, end) if not text[place].isspace()}
+
+
+def pieces_of_tokens(encoder, doc):
+    """The numbers of the wordpieces that each token is read from. The note has one window."""
+    align = encoder.predict([doc]).align
+    return np.split(align.data.ravel(), np.cumsum(align.lengths)[:-1])
+
+
+def check(encoder, text):
+    """By sets of characters, which is slow, and cannot be wrong by one."""
+    doc = EN.make_doc(text)
+    offsets = encoder.tokenizer(text, return_offsets_mapping=True).offset_mapping
+    for token, found in zip(doc, pieces_of_tokens(encoder, doc), strict=True):
+        characters = visible(text, token.idx, token.idx + len(token))
+        expected = [
+            i for i, (start, end) in enumerate(offsets) if characters & visible(text, start, end)
+        ]
+        assert found.tolist() == expected, token.i
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_a_token_is_read_from_the_pieces_of_its_visible_characters(encoder, note):
+    check(encoder, note)
+
+
+@settings(max_examples=30)
+@given(st.text("fevrcough\u00e9\u4e2d\U0001f912e\u0301 \n\t\u00a0\u2009\u3000.,", max_size=15))
+def test_so_in_any_text(encoder, text):
+    if text.strip():
+        check(encoder, text)
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_a_window_that_begins_with_a_token_holds_the_pieces_counted_for_it(tokenizer, note):
+    doc = EN.make_doc(note)
+    counts = wordpiece_counts(doc, tokenizer)
+    assert counts.sum() == len(tokenizer(note, add_special_tokens=False).input_ids)
+    offsets = tokenizer(note, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    firsts = np.zeros(len(doc), dtype=int)
+    for start, end in offsets:
+        seen = sorted(visible(note, start, end))
+        if seen:
+            firsts[max(token.i for token in doc if token.idx <= seen[0])] += 1
+    words = [token.i for token in doc if not token.is_space]
+    assert (counts[words] >= firsts[words]).all()
+    assert (counts - firsts).sum() == sum(not visible(note, *pair) for pair in offsets)
+
+
+def test_offsets_without_white_space_are_left_alone():
+    offsets = np.array([[0, 0], [0, 5], [6, 9], [9, 10], [0, 0]])
+    assert trim_offsets(offsets, "fever and.") is offsets
+
+
+def test_offsets_are_trimmed_at_both_ends():
+    offsets = np.array([[0, 0], [0, 7], [7, 9], [7, 13], [14, 14]])
+    trimmed = trim_offsets(offsets, " fever  and \n.")
+    assert trimmed.tolist() == [[0, 0], [1, 6], [8, 9], [8, 11], [14, 14]]
+    assert trim_offsets(np.array([[1, 3], [0, 1]]), "a  b").tolist() == [[1, 1], [0, 1]]
