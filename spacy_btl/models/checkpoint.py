@@ -44,7 +44,7 @@ def load_checkpoint(
         _check_files(Path(name))
     config = _load_config(name, transformer_config)
     tokenizer = load_tokenizer(name, tokenizer_config)
-    check_tokenizer(tokenizer, config.vocab_size, name)
+    check_tokenizer(tokenizer, config, name)
     transformer = _call(
         f"the weights of '{name}'",
         AutoModel.from_pretrained,
@@ -82,6 +82,12 @@ def _load_config(name: str, changes: Mapping[str, Any]) -> PretrainedConfig:
     changes = {"return_dict": True, **changes}
     config = _call(what, AutoConfig.from_pretrained, name, trust_remote_code=False, **changes)
     settle_config(config, name)
+    wanted = changes.get("attention_type")
+    if wanted not in (None, getattr(config, "attention_type", None)):
+        raise PipelineError(
+            f"transformer_config sets attention_type = '{wanted}': with that, vectors of a note "
+            f"depend on the notes before it. Take it out: '{config.attention_type}' is used."
+        )
     return config
 
 
@@ -132,13 +138,19 @@ def _call(
 ) -> Any:
     try:
         return load(name, **settings)
-    except (
-        Exception
-    ) as error:  # of json, tokenizers, safetensors, torch, transformers: each its own
-        if not hint and "trust_remote_code" in str(error):
-            hint = " It needs code of its own (auto_map), and code of a checkpoint is never run."
-        if not hint and not Path(name).is_dir():
-            hint = " It is no folder here, and not a model that can be had from the hub."
+    except Exception as error:  # json, tokenizers, safetensors, torch, transformers: each its own
+        if not hint:
+            hint = _reason(error, name)
         raise PipelineError(
             f"transformers cannot load {what} ({type(error).__name__}).{hint}"
         ) from error
+
+
+def _reason(error: Exception, name: str) -> str:
+    if "trust_remote_code" in str(error):
+        return " It needs code of its own (auto_map), and code of a checkpoint is never run."
+    if isinstance(error, ImportError):  # which names the package
+        return f" {str(error).strip().splitlines()[0]}"
+    if not Path(name).is_dir():
+        return " It is no folder here, and not a model that can be had from the hub."
+    return ""

@@ -172,7 +172,7 @@ def _read(
             return_offsets_mapping=True,
             return_tensors="np",
             # None: if the tokenizer has them.
-            return_token_type_ids=None if takes(type(encoder.transformer), TYPES) else False,
+            return_token_type_ids=None if takes(encoder.transformer, TYPES) else False,
         )
     encoding["input_texts"] = [tokenizer.convert_ids_to_tokens(ids) for ids in encoding.input_ids]
     encoding["pad_token"] = tokenizer.pad_token

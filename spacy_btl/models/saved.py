@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedToke
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.checkpoint import load_tokenizer
 from spacy_btl.models.supported import prepare, settle_config
+from spacy_btl.models.windows import TOKENIZING
 
 CODE = (".py", ".pyc", ".so", ".pyd")
 
@@ -121,8 +122,12 @@ def _config(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def _files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
+    """The files of a tokenizer, which holds what was asked of it last: how to cut and to pad."""
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder, legacy_format=False)
+        with TOKENIZING:
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.backend_tokenizer.no_padding()
+            tokenizer.save_pretrained(folder, legacy_format=False)
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 

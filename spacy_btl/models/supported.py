@@ -6,7 +6,6 @@ read padding, or draw at random. Rather than to trust a list of kinds, the encod
 
 import inspect
 import warnings
-from functools import cache
 
 import numpy as np
 import torch
@@ -70,13 +69,14 @@ def positions(transformer: PreTrainedModel) -> int | None:
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
-@cache
-def takes(kind: type[PreTrainedModel], argument: str) -> bool:
-    """Whether the forward pass of a kind of encoder has an argument."""
-    return argument in inspect.signature(kind.forward).parameters
+def takes(transformer: PreTrainedModel, argument: str) -> bool:
+    """Whether an encoder's forward pass has an argument."""
+    return argument in inspect.signature(transformer.forward).parameters
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocab_size: int, name: str) -> None:
+def check_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str
+) -> None:
     """RAISES: PipelineError, for a tokenizer without character offsets or padding."""
     if not tokenizer.is_fast:
         raise PipelineError(
@@ -89,11 +89,11 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocab_size: int, name: s
             f"The tokenizer of '{name}' has no padding token. Name one of its special tokens in "
             f'tokenizer_config, as {{"pad_token": "{tokenizer.eos_token or "[PAD]"}"}}.'
         )
-    if tokenizer.pad_token_id >= vocab_size:
+    if tokenizer.pad_token_id >= config.vocab_size:
         raise PipelineError(
             f"The tokenizer of '{name}' has a padding token ({tokenizer.pad_token}, number "
-            f"{tokenizer.pad_token_id}) that the encoder, of {vocab_size} wordpieces, does not "
-            "know. Name another one in tokenizer_config."
+            f"{tokenizer.pad_token_id}) that the encoder does not know: it has "
+            f"{config.vocab_size} wordpieces. Name another one in tokenizer_config."
         )
 
 
@@ -107,7 +107,7 @@ def check_encoder(
         a note, or on nothing but the wordpiece.
     """
     kind = transformer.config.model_type
-    if not takes(type(transformer), "attention_mask"):
+    if not takes(transformer, "attention_mask"):
         raise PipelineError(
             f"'{name}' ({kind}) takes no attention mask: its vectors of a note depend on how long "
             "the notes beside it are. Choose another encoder."

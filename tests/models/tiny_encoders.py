@@ -22,7 +22,7 @@ SIZE = {
     "max_position_embeddings": 130,
 }
 RELATIVE = {"relative_attention": True, "pos_att_type": "c2p|p2c", "position_biased_input": False}
-FLAT = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 130}
+OTHER_SIZES = ("xlnet", "funnel")  # their configs refuse these keys
 
 
 def word_piece(special: Mapping[str, str]) -> Tokenizer:
@@ -142,9 +142,14 @@ WORKING = {
         {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
     ),
 }
-# They work, and say that they read on one side of a word only.
+# They read on one side of a word only, and say so.
 ONE_SIDED = {
-    "GPT-2": Kind("gpt2", "GPT2TokenizerFast", byte_level, FLAT),
+    "GPT-2": Kind(
+        "gpt2",
+        "GPT2TokenizerFast",
+        byte_level,
+        {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 130},
+    ),
 }
 REFUSED = {
     "BART": Kind("bart", "BartTokenizerFast", byte_level, {"d_model": 32}),
@@ -152,7 +157,7 @@ REFUSED = {
         "convbert", "ConvBertTokenizerFast", word_piece, {"embedding_size": 32, "head_ratio": 1}
     ),
     "FNet": Kind("fnet", "FNetTokenizerFast", unigram),
-    "Funnel": Kind(
+    "Funnel Transformer": Kind(
         "funnel",
         "FunnelTokenizerFast",
         word_piece,
@@ -184,39 +189,6 @@ REFUSED = {
     "YOSO": Kind("yoso", "AlbertTokenizerFast", unigram),
 }
 KINDS = {**WORKING, **ONE_SIDED, **REFUSED}
-
-
-def make_tiny(name: str, folder: Path) -> Path:
-    """Save an encoder of random weights, whose dropout is that of its kind."""
-    kind = KINDS[name]
-    tokenizer_class = getattr(transformers, kind.tokenizer)
-    defaults = inspect.signature(tokenizer_class.__init__).parameters
-    special = {
-        key: defaults[key].default
-        for key in SPECIAL
-        if key in defaults and isinstance(defaults[key].default, str)
-    }
-    special = {**special, **kind.special}
-    if "pad_token" not in special:
-        special["pad_token"] = special["unk_token"]
-    raw = kind.style(special)
-    tokenizer = tokenizer_class(tokenizer_object=raw, model_max_length=128, **special)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes = SIZE if kind.model_type not in ("xlnet", "funnel") else {}
-    config = AutoConfig.for_model(
-        kind.model_type,
-        **{
-            "vocab_size": len(tokenizer),
-            "pad_token_id": tokenizer.pad_token_id,
-            **sizes,
-            **kind.config,
-        },
-    )
-    AutoModel.from_config(config).save_pretrained(folder)
-    return folder
-
-
 SPECIAL = (
     "bos_token",
     "eos_token",
@@ -226,3 +198,28 @@ SPECIAL = (
     "unk_token",
     "mask_token",
 )
+
+
+def make_tiny(name: str, folder: Path) -> Path:
+    """Save an encoder of random weights, whose dropout is that of its kind, with a tokenizer that
+    is a `tokenizer.json` and no other vocabulary file, if its class lets it be."""
+    kind = KINDS[name]
+    tokenizer_class = getattr(transformers, kind.tokenizer)
+    defaults = inspect.signature(tokenizer_class.__init__).parameters
+    special = {
+        key: defaults[key].default
+        for key in SPECIAL
+        if key in defaults and isinstance(defaults[key].default, str)
+    }
+    special = {**special, **kind.special}
+    special.setdefault("pad_token", special["unk_token"])  # GPT-2 has none of its own
+    tokenizer = tokenizer_class(
+        tokenizer_object=kind.style(special), model_max_length=128, **special
+    )
+    tokenizer.save_pretrained(folder)
+    sizes = {} if kind.model_type in OTHER_SIZES else SIZE
+    sizes = {**sizes, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind.model_type, **{**sizes, **kind.config})
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
