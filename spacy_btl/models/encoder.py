@@ -37,8 +37,6 @@ from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
 
-TYPES = "token_type_ids"
-
 # What a pass costs by itself, in wordpieces of padding.
 PASS_ON_CPU = 128
 PASS_ON_GPU = 4096
@@ -162,24 +160,24 @@ def _read(
     windows = [window for doc_windows in spans for window in doc_windows]
     tokenizer = encoder.tokenizer
     texts = [window.text for window in windows]
+    settings = {
+        "truncation": True,
+        "return_attention_mask": True,
+        "return_offsets_mapping": True,
+        "return_tensors": "np",
+        # None: if the tokenizer has them.
+        "return_token_type_ids": None if takes(encoder.transformer, "token_type_ids") else False,
+    }
     with TOKENIZING:
-        encoding = tokenizer(
-            texts,
-            truncation=True,
-            max_length=encoder.attrs["get_spans"].limit,
-            padding="longest",
-            return_attention_mask=True,
-            return_offsets_mapping=True,
-            return_tensors="np",
-            # None: if the tokenizer has them.
-            return_token_type_ids=None if takes(encoder.transformer, TYPES) else False,
-        )
+        limit = encoder.attrs["get_spans"].limit
+        encoding = tokenizer(texts, padding="longest", max_length=limit, **settings)
+        if not encoding.input_ids.size:  # no special tokens, and nothing else that it knows
+            encoding = tokenizer(texts, padding="max_length", max_length=1, **settings)
     encoding["input_texts"] = [tokenizer.convert_ids_to_tokens(ids) for ids in encoding.input_ids]
     encoding["pad_token"] = tokenizer.pad_token
     wordpieces = WordpieceBatch.from_batch_encoding(encoding)
-    # Without any wordpiece they are floats, and two-dimensional.
-    mapping = encoding["offset_mapping"].astype("int64").reshape(len(texts), -1, 2)
-    offsets = [trim_offsets(window, text) for window, text in zip(mapping, texts, strict=True)]
+    mapping = zip(encoding["offset_mapping"], texts, strict=True)
+    offsets = [trim_offsets(in_window, text) for in_window, text in mapping]
     align = get_alignment_via_offset_mapping(windows, offsets)
     output, backprop_output = encoder.layers[0](wordpieces, is_train)
 

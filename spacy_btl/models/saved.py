@@ -102,7 +102,10 @@ class CheckedShim(HFShim):
             for name, data in files.items():
                 (Path(folder) / name).write_bytes(data)
             tokenizer = load_tokenizer(folder, {"use_fast": True})
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            attention = saved["config"].get("attn_implementation")
+            config = AutoConfig.from_pretrained(
+                folder, trust_remote_code=False, attn_implementation=attention
+            )
         settle_config(config, "the saved one")
         transformer = AutoModel.from_config(config, torch_dtype=torch.float32)
         device = get_torch_default_device()
