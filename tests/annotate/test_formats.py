@@ -88,14 +88,14 @@ def test_brat_files_are_read_again_as_they_were(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     account = Account()
-    (note,) = read_brat(tmp_path, account=account)
+    note, _ = read_brat(tmp_path, account=account)
     assert note.text == TEXT
     # A span over a line's end has a piece on either line.
     assert [(mention.type, mention.fragments) for mention in note.mentions] == [
         ("Severity", ((0, 6),)),
         ("Sign_symptom", ((7, 12), (13, 22))),
     ]
-    assert not account.mentions_invalid
+    assert not note.skipped
     assert (tmp_path / "sub/b.ann").read_bytes() == b""
     assert "#1\tAnnotatorNotes T1\tconfidence 0.7500\n" in (tmp_path / "a.ann").read_text()
     # A note that failed must not look like one without entities.
