@@ -11,12 +11,9 @@ from spacy_btl.folders import files_below
 
 # Events, relations, attributes (M in old files), normalisations, equivalences, comments.
 OTHER_KINDS = tuple("ERAMN*#")
-# The type, which brat writes without blanks and others with them; the offsets; and the text, which
-# some tools leave out and others follow by a column of their own.
-T_LINE = re.compile(
-    r"(T\S*)\t((?:[^\t]* )?[^\t ]*[^\t \d][^\t ]*) +"
-    r"([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)(?:\t(.*))?",
-    re.DOTALL,
+# The type, which brat writes without blanks and others with them, and the offsets.
+TYPE_AND_OFFSETS = re.compile(
+    r"(.*[^ ]) +([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)", re.DOTALL
 )
 BOM = "\ufeff"
 
@@ -98,21 +95,31 @@ def _claims(annotation: str, path: Path, account: Account) -> Iterator[Claim]:
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if line.startswith("T"):
-            match = T_LINE.fullmatch(line.removesuffix("\r"))
+            claim = _parse_t_line(line.removesuffix("\r"), where, account)
             # A last line that ends before its text, and without a line end, may be cut off.
-            if match is None or (match[4] is None and number == len(lines)):
-                yield Claim(where, None, problem="malformed T line")
-                continue
-            pieces = [piece.split(" ") for piece in match[3].split(";")]
-            fragments = tuple((int(start), int(end)) for start, end in pieces)
-            mention = Mention(match[1], account.tidy_label(match[2]), fragments)
-            texts: tuple[str, ...] = ()
-            if match[4] is None:
-                account.remarks["mentions without their text, to hold the offsets against"] += 1
-            else:
-                texts = (match[4], match[4].partition("\t")[0])
-            twice = "mention id used twice" if match[1] in ids else None
-            ids.add(match[1])
-            yield Claim(where, mention, texts, problem=twice)
+            if claim is None or (not claim.texts and number == len(lines)):
+                claim = Claim(where, None, problem="malformed T line")
+            if claim.mention:
+                twice = "mention id used twice" if claim.mention.id in ids else None
+                ids.add(claim.mention.id)
+                claim = claim._replace(problem=twice)
+            yield claim
         elif line.strip() and not line.startswith(OTHER_KINDS):
             account.skip(account.lines_skipped, "unknown line", where)
+
+
+def _parse_t_line(line: str, where: str, account: Account) -> Claim | None:
+    """What `ID<tab>TYPE OFFSETS<tab>TEXT` says; None, if it is malformed."""
+    mention_id, _, rest = line.partition("\t")
+    type_and_offsets, tab, said = rest.partition("\t")
+    match = TYPE_AND_OFFSETS.fullmatch(type_and_offsets)
+    label = account.tidy_label(match[1]) if match else ""
+    has_more_offsets = " " in label and label.split()[-1].isdigit()
+    if match is None or not label or has_more_offsets or mention_id.split() != [mention_id]:
+        return None
+    pieces = [piece.split(" ") for piece in match[2].split(";")]
+    mention = Mention(mention_id, label, tuple((int(start), int(end)) for start, end in pieces))
+    if not tab:
+        account.remarks["mentions without their text, to hold the offsets against"] += 1
+        return Claim(where, mention)
+    return Claim(where, mention, (said, said.partition("\t")[0]))  # another column may follow

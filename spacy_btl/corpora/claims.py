@@ -137,8 +137,8 @@ def _text_of(mention: Mention, text: str) -> str:
 
 def _places_of(texts: Sequence[str], text: str) -> Iterator[tuple[int, int]]:
     """Where a mention may stand that does not stand at its offsets."""
-    for said in texts:
+    for said in set(texts):
         words = r"\s+".join(re.escape(word) for word in said.split())
-        if words:
+        if words and len(said) <= len(text):
             for match in re.finditer(rf"(?<!\w){words}(?!\w)", text):
                 yield match.span()
