@@ -27,7 +27,7 @@ from spacy_btl.annotate.formats import Format, Stamp, brat_config
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import write_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
@@ -130,7 +130,8 @@ class Job:
                 _join(sorted(rows.iterdir()), self.output)
             else:
                 if self.kind.name == "brat":
-                    write_file(rows / "annotation.conf", brat_config(list(total.entities)))
+                    for name, data in brat_config(total.entities):
+                        write_file(rows / name, data)
                 rows.rename(self.output)
         except OSError as error:
             raise AnnotateError(
