@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from spacy_btl.corpora.brat_types import label_of
 from spacy_btl.corpora.claims import Claim, claimed_note
 from spacy_btl.corpora.note import Account, Mention, Note, text_problem
 from spacy_btl.errors import CorpusError
@@ -118,7 +119,9 @@ def _parse_t_line(line: str, where: str, account: Account) -> Claim | None:
     if match is None or not label or has_more_offsets or mention_id.split() != [mention_id]:
         return None
     pieces = [piece.split(" ") for piece in match[2].split(";")]
-    mention = Mention(mention_id, label, tuple((int(start), int(end)) for start, end in pieces))
+    mention = Mention(
+        mention_id, label_of(label), tuple((int(start), int(end)) for start, end in pieces)
+    )
     if not tab:
         account.remarks["mentions without their text, to hold the offsets against"] += 1
         return Claim(where, mention)

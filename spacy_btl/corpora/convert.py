@@ -36,7 +36,8 @@ def convert(
     Mentions of a type that is not kept are no entities: their tokens are `O`. What is skipped as
     invalid is missing annotation, which training and scoring pass over.
 
-    src (Path): A folder of NAME.txt and NAME.ann, sub-folders included, or a `.jsonl` file.
+    src (Path): A folder of NAME.txt and NAME.ann, sub-folders included, or a `.jsonl` or
+        `.ndjson` file.
     out (Path): The `.spacy` file to write; its folder is made.
     lang (str): The language whose spaCy tokeniser divides the notes.
     min_mentions (int): Types with fewer valid mentions in the whole source are dropped.
@@ -117,7 +118,7 @@ def _blank(lang: str) -> Language:
 def _read(src: Path, account: Account) -> Iterator[Note]:
     if src.is_dir():
         return read_brat(src, account=account)
-    if src.is_file() and src.suffix.lower() == ".jsonl":
+    if src.is_file() and src.suffix.lower() in (".jsonl", ".ndjson"):
         return read_jsonl(src, account=account)
     hint = ""
     if src.is_file() and src.suffix.lower() == ".json":

@@ -14,7 +14,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.corpora.note import Account, Mention, Note
 from spacy_btl.corpora.patients import PATIENT
-from spacy_btl.tags import strip_space, white_space
+from spacy_btl.tags import strip_space
 
 Overlaps = Literal["outer", "inner"]
 
@@ -62,13 +62,15 @@ def to_doc(
     kept, lost = _choose(placed, overlaps)
     missing = [_token_span(doc, offsets) for offsets in note.missing]
     missing += [piece for one in lost for piece in one.pieces]
-    unknown = _mask(doc, missing) & ~_mask(doc, [one.enclosing for one in kept]) & ~white_space(doc)
+    entities = [one.enclosing for one in kept]
+    words = ~_white_space(doc)
+    unknown = words & _mask(doc, missing) & ~_mask(doc, entities)
     doc.set_ents(
-        [one.enclosing for one in kept],
+        entities,
         missing=[doc[i : i + 1] for i in np.flatnonzero(unknown).tolist()],
         default="outside",
     )
-    account.tokens += int((~white_space(doc)).sum())
+    account.tokens += int(words.sum())
     account.tokens_missing += int(unknown.sum())
     _count(kept, lost, account)
     return doc
@@ -81,7 +83,7 @@ def _place(doc: Doc, mention: Mention) -> _Placed:
         if len(span)  # brat can cut out a line end as a fragment of its own
     ]
     start, end = min(piece.start for piece in pieces), max(piece.end for piece in pieces)
-    covered = _mask(doc, pieces) | white_space(doc)
+    covered = _mask(doc, pieces) | _white_space(doc)
     enclosing = Span(doc, start, end, label=mention.type)
     return _Placed(mention, enclosing, pieces, has_gap=not covered[start:end].all())
 
@@ -121,6 +123,11 @@ def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:
     for span in spans:
         mask[span.start : span.end] = True
     return mask
+
+
+def _white_space(doc: Doc) -> NDArray[np.bool_]:
+    """Which tokens are white space: bool [T]."""
+    return np.array([token.is_space for token in doc], dtype=bool)
 
 
 def _token_span(doc: Doc, offsets: tuple[int, int]) -> Span:

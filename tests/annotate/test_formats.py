@@ -95,7 +95,7 @@ def test_brat_files_are_read_again_as_they_were(tmp_path):
     # A span over a line's end has a piece on either line.
     assert [(mention.type, mention.fragments) for mention in note.mentions] == [
         ("Severity", ((0, 6),)),
-        ("Sign-u20-symptom", ((7, 12), (13, 22))),
+        ("Sign symptom", ((7, 12), (13, 22))),
     ]
     assert not note.skipped
     assert (tmp_path / "sub/b.ann").read_bytes() == b""
