@@ -6,7 +6,7 @@ note: documentation and settings. Any other file is an error, since it may be a 
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +51,9 @@ def files_below(
         the suffix alone, a link that leads nowhere or back, a folder that cannot be read, and a
         table of Delta, Iceberg or Hudi.
     """
-    suffixes = sorted([*kinds, *beside], key=len, reverse=True)  # `.csv.gz` before `.gz`
     files: dict[tuple[str, str], File] = {}
     for path in _walk(folder, frozenset()):
-        suffix = next((end for end in suffixes if path.name.lower().endswith(end)), None)
+        suffix = suffix_of(path.name, [*kinds, *beside])
         if suffix is None:
             raise FileError(
                 f"{_shown(path)}: a file of another kind than {', '.join(kinds)}, which may be a "
@@ -68,6 +67,11 @@ def files_below(
                 raise FileError(f"{_shown(path)}: {other.path.name} beside it has the same id.")
     _require_one_kind(folder, files.values(), kinds)
     return [files[key] for key in sorted(files)]
+
+
+def suffix_of(name: str, suffixes: Iterable[str]) -> str | None:
+    """Which of these suffixes a file's name has, in any case."""
+    return next((suffix for suffix in suffixes if name.lower().endswith(suffix)), None)
 
 
 def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:

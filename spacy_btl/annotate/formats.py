@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple, Protocol
 
 from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.notes import Note, import_pyarrow
+from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.corpora.brat_types import brat_type
 from spacy_btl.errors import AnnotateError
 
