@@ -32,6 +32,8 @@ from spacy_btl.annotate import spark as module
 CLUSTER = "local-cluster[2,1,2048]"
 TEXTS = [text for text, _ in SENTENCES]
 NOTES = [(number, f"{TEXTS[number % 4]} . {TEXTS[number // 4 % 4]}") for number in range(400)]
+# As the command reads them.
+COMPLETE, SCHEMA = [(*note, None) for note in NOTES], "id int, text string, missing string"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
 
 
 def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calibrated_path):
-    df = session.createDataFrame(NOTES, "id int, text string").repartition(8)
+    df = session.createDataFrame(COMPLETE, SCHEMA).repartition(8)
 
     def workers(batches):
         import pyarrow
@@ -95,7 +97,7 @@ def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calib
 
 
 def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_path, tmp_path):
-    df = session.createDataFrame(NOTES[:40], "id int, text string").repartition(4)
+    df = session.createDataFrame(COMPLETE[:40], SCHEMA).repartition(4)
     marker, model = tmp_path / "failed-once", str(calibrated_path)
     stamp = module.Stamp("", "", "", True, False)
 
