@@ -225,7 +225,7 @@ def test_labels_come_back_from_brat_as_they_were(lang, tmp_path):
     patterns = [{"label": label, "pattern": pattern} for pattern, label in rules.items()]
     nlp.add_pipe("entity_ruler").add_patterns(patterns)
     nlp.to_disk(tmp_path / "ruler")
-    notes = write_notes(tmp_path / "notes.jsonl", [("ward-a/1", text), ("2", text)])
+    notes = write_notes(tmp_path / "notes.jsonl", [("ward-a/1", text), ("2", f"{text} .")])
     annotate_file(str(tmp_path / "ruler"), notes, tmp_path / "brat")
     types = (tmp_path / "brat/annotation.conf").read_text("ascii").split("\n\n")[0].splitlines()
     assert len(set(types)) == len(types) == len(rules) + 1
