@@ -9,7 +9,8 @@ class BtlError(ValueError):
 
 
 class FileError(BtlError):
-    """A file that cannot be written, or a YAML file that does not hold what it should."""
+    """A file that cannot be written, a YAML file that does not hold what it should, or a folder
+    whose files cannot be told to be notes."""
 
 
 class CorpusError(BtlError):

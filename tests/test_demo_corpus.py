@@ -13,6 +13,7 @@ from spacy_btl.corpora.note import Account, Note
 from spacy_btl.corpora.split import missing_types, split_corpus
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
+PASSES = DEMO.with_name("demo_passes.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_every_type_is_in_every_part_of_the_default_split(tmp_path):
 
 
 def test_the_stated_agreement_is_that_of_the_two_passes():
-    passes = [json.loads(line) for line in (DEMO / "passes.jsonl").read_text().splitlines()]
+    passes = [json.loads(line) for line in PASSES.read_text().splitlines()]
     first, second = (
         {(row["note"], json.dumps(mention)) for row in passes for mention in row[which]}
         for which in ("first", "second")

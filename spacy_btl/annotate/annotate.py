@@ -56,8 +56,8 @@ def annotate_file(
         the notes that failed, `OUTPUT.manifest.json` says what was done.
     on_progress (Callable[[int, int], None]): Called with the notes that are done, and all notes.
     RETURNS (Counts): Of the whole output, whether it was there already or not.
-    RAISES: AnnotateError, for an input or output that does not do, or, if strict, a note that
-        fails.
+    RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
+        note that fails.
     """
     kind = format_of(output)
     if output.resolve().is_relative_to(notes.resolve()):
@@ -89,6 +89,12 @@ def annotate_file(
             on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Give the command again.")
+        if total.failed == total.notes:
+            first = job.discard()
+            raise AnnotateError(
+                f"None of the {total.notes} notes could be annotated, the first for this reason: "
+                f"{first}. Nothing is written."
+            )
         job.finish(total)
     return job.total()
 

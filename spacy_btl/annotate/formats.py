@@ -2,17 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple, Protocol
 
 from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.notes import Note, import_pyarrow
+from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.corpora.brat_types import brat_type
 from spacy_btl.errors import AnnotateError
 
-NOT_IN_A_BRAT_TYPE = re.compile("[^A-Za-z0-9_-]")
+# Where brat ends a line: it reads .ann files by Python's `splitlines`.
+PIECE = re.compile(r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
+LOOK_ALIKES = str.maketrans("|<>!", "¦«»¡")
 LONGEST_NAME = 200  # of a file, in bytes: most file systems end at 255
 
 
@@ -146,7 +150,7 @@ def _brat(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[
         if note.text is not None and note.id not in failed:
             file = _file_name(note)
             yield f"{file}.txt", note.text.encode("utf-8")
-            lines = _ann_lines(note.text, entities.get(note.id, []))
+            lines = _ann_lines(note, entities.get(note.id, []))
             yield f"{file}.ann", "".join(lines).encode("utf-8")
 
 
@@ -169,9 +173,15 @@ def _file_name(note: Note) -> str:
     return name
 
 
-def _ann_lines(text: str, entities: list[Entity]) -> Iterator[str]:
+def _ann_lines(note: Note, entities: list[Entity]) -> Iterator[str]:
+    text = str(note.text)
     for number, entity in enumerate(entities, start=1):
-        pieces = _lines_of(text, entity.start, entity.end)
+        pieces = _pieces(text, entity.start, entity.end)
+        if not pieces:
+            raise AnnotateError(
+                f"{note.where}: the pipeline finds an entity of white space here, which brat "
+                "cannot hold. Write .jsonl or .parquet."
+            )
         offsets = ";".join(f"{start} {end}" for start, end in pieces)
         found = " ".join(text[start:end] for start, end in pieces)
         yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{found}\n"
@@ -179,23 +189,33 @@ def _ann_lines(text: str, entities: list[Entity]) -> Iterator[str]:
             yield f"#{number}\tAnnotatorNotes T{number}\tconfidence {entity.confidence:.4f}\n"
 
 
-def _lines_of(text: str, start: int, end: int) -> list[tuple[int, int]]:
+def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """The pieces of a span on each line of a text: brat knows no span over a line's end."""
-    return [
-        (start + match.start(), start + match.end())
-        for match in re.finditer(r"[^\r\n]+", text[start:end])
-    ]
+    matches = PIECE.finditer(text, start, end)
+    return [match.span() for match in matches if not match[0].isspace()]
 
 
-def brat_type(label: str) -> str:
-    """A label as brat can hold it: letters, digits, hyphens and underscores."""
-    return NOT_IN_A_BRAT_TYPE.sub("_", label)
+def brat_config(labels: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The annotation.conf without which brat does not know the types, and, where one has another
+    name in brat, a visual.conf that shows the label."""
+    names = {label: brat_type(label) for label in sorted(labels)}
+    types = "\n".join(names.values())
+    conf = f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n"
+    yield "annotation.conf", conf.encode("ascii")
+    shown = {name: _in_visual_conf(label) for label, name in names.items() if name != label}
+    if shown:
+        lines = "\n".join(f"{name} | {label}" for name, label in shown.items())
+        # brat's own defaults, which its settings of a folder replace as a whole.
+        drawing = (
+            "SPAN_DEFAULT\tfgColor:black, bgColor:lightgreen, borderColor:darken\n"
+            "ARC_DEFAULT\tcolor:black, arrowHead:triangle-5\n"
+        )
+        yield "visual.conf", f"[labels]\n{lines}\n\n[drawing]\n{drawing}".encode()
 
 
-def brat_config(labels: list[str]) -> bytes:
-    """The annotation.conf without which brat does not know the types."""
-    types = "\n".join(sorted(map(brat_type, labels)))
-    return f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n".encode()
+def _in_visual_conf(label: str) -> str:
+    """A label without what has a meaning in brat's settings: look-alikes stand for it."""
+    return " ".join(label.translate(LOOK_ALIKES).split()) or "_"
 
 
 BRAT = Format("brat", _brat, joined=False)

@@ -27,7 +27,8 @@ from spacy_btl.annotate.formats import Format, Stamp, brat_config
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import write_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Job:
         return True
 
     def __enter__(self) -> "Job":
+        self._refuse_files_of_others()
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -101,8 +103,15 @@ class Job:
 
     def total(self) -> Counts:
         """The counts of a finished job, whose parts are removed if a kill left them."""
-        shutil.rmtree(self.parts, ignore_errors=True)
+        self._remove_parts()
         return _counts(_read_json(self.manifest))
+
+    def discard(self) -> str:
+        """Remove the parts. RETURNS: Where the first note that failed stands, and why it did."""
+        first = min((self.parts / "errors").glob("*.jsonl"))
+        failure = json.loads(first.read_text(encoding="ascii").splitlines()[0])
+        self._remove_parts()
+        return f"{failure['where']}: {failure['reason']}"
 
     def write(self, part: int, annotated: Annotated, stamp: Stamp, first_row: int) -> Counts:
         """Write the files of a part. RAISES: BtlError, if that cannot be done."""
@@ -130,13 +139,34 @@ class Job:
                 _join(sorted(rows.iterdir()), self.output)
             else:
                 if self.kind.name == "brat":
-                    write_file(rows / "annotation.conf", brat_config(list(total.entities)))
+                    for name, data in brat_config(total.entities):
+                        write_file(rows / name, data)
                 rows.rename(self.output)
         except OSError as error:
             raise AnnotateError(
                 f"{self.output}: cannot be written ({error.strerror}). What is done is kept: give "
                 "the command again."
             ) from error
+
+    def _remove_parts(self) -> None:
+        if self.parts.is_dir() and self._are_of_a_job():
+            shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _are_of_a_job(self) -> bool:
+        return {path.name for path in self.parts.iterdir()} <= NAMES_IN_PARTS
+
+    def _refuse_files_of_others(self) -> None:
+        """RAISES: AnnotateError, for what no job wrote and this one would overwrite."""
+        if self.parts.exists() and not (self.parts.is_dir() and self._are_of_a_job()):
+            taken = [self.parts]
+        elif self.parts.exists() or _is_manifest(self.manifest):  # the output alone was deleted
+            taken = []
+        else:
+            taken = [path for path in (self.errors, self.manifest) if path.exists()]
+        for path in taken:
+            raise AnnotateError(
+                f"{path} exists, and would be overwritten. Move it, or give another output."
+            )
 
     def _check(self, manifest: Path) -> dict[str, Any]:
         """Read a manifest. RAISES: AnnotateError, if it is of another job."""
@@ -164,6 +194,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise AnnotateError(f"{path}: damaged. Delete it to begin anew.") from None
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        return path.is_file() and "format_version" in _read_json(path)
+    except (AnnotateError, TypeError):
+        return False
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,22 +1,32 @@
-"""Notes from Parquet, CSV, JSON lines or a folder of text files, one at a time."""
+"""Notes from Parquet, CSV, JSON lines or text files, or a folder of them, one at a time."""
 
-import csv
-import json
 import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spacy_btl.annotate.tables import Row, read_csv, read_jsonl, read_parquet
 from spacy_btl.errors import AnnotateError
+from spacy_btl.folders import File, files_below, suffix_of
 
 BYTE_ORDER_MARK = "\ufeff"
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not UTF-8
 WHOLE_NUMBER = re.compile("[+-]?[0-9]+")
-ROWS_AT_A_TIME = 256  # of Parquet
-LONGEST_FIELD = 2**31 - 1  # of CSV: the limit of its reader
+LARGEST_FLOAT = 2**53  # from here on, two whole numbers may be one float
+TABLES = {"Parquet": read_parquet, "CSV": read_csv, "JSON lines": read_jsonl}
+FORMS = ".parquet, .csv, .tsv, .jsonl, .ndjson or .json, the last five also with .gz"
+KINDS = {
+    ".txt": "text files",
+    ".parquet": "Parquet",
+    **dict.fromkeys((".csv", ".tsv", ".csv.gz", ".tsv.gz"), "CSV"),
+    **dict.fromkeys(
+        (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz"), "JSON lines"
+    ),
+}
 
 
 class Note(NamedTuple):
@@ -44,45 +54,98 @@ class Summary:
     fingerprint: str
 
 
+def note_files(path: Path) -> list[File]:
+    """The files of an input, in the order that they are read in.
+
+    path (Path): A file of Parquet, CSV or JSON lines, by its suffix, or a folder of such files or
+        of .txt files. `files_below` has the rule for folders.
+    RAISES: BtlError, for an input that is missing, without notes, or not to be read whole.
+    """
+    if not path.exists():
+        raise AnnotateError(f"{path}: no such file or folder.")
+    if path.is_dir():
+        files = files_below(path, KINDS, beside=(".ann",))
+        if not files:
+            raise AnnotateError(f"{path}: no note here: no .txt file, and none of {FORMS}.")
+        return files
+    suffix = suffix_of(path.name, KINDS)
+    if suffix is None or suffix == ".txt":
+        raise AnnotateError(f"{path}: give {FORMS}, or a folder of those or of .txt files.")
+    return [File(path.name[: -len(suffix)], suffix, path)]
+
+
 def read_notes(
     path: Path, *, text_column: str = "text", id_column: str = "id", integer_ids: bool = False
 ) -> Iterator[Note]:
     """Read notes in the order of the input; memory does not grow with it.
 
-    path (Path): A .parquet file or a folder of them, a .csv or .jsonl file, or a folder of .txt
-        files, which are named by their path in it, without the suffix.
+    path (Path): See `note_files`. Text files are named by their path in the folder, without the
+        suffix.
     text_column, id_column (str): Columns of a table, or keys of JSON lines.
     integer_ids (bool): Make ids whole numbers.
-    RAISES: AnnotateError, for an input that is missing, broken, or has no such column, and for an
-        id that is missing, of another type than the ones before it, or no whole number if that is
+    RAISES: BtlError, for an input that is missing, broken, or has no such column, and for an id
+        that is missing, of another type than the ones before it, or no whole number if that is
         asked for.
     """
-    if not path.exists():
-        raise AnnotateError(f"{path}: no such file or folder.")
     kind: type | None = None
-    for note in _reader(path)(path, text_column, id_column):
-        if type(note.id) not in (str, int) or note.id == "":
-            raise AnnotateError(
-                f"{note.where}: '{id_column}' is {_kind(note.id)}. Every note needs an id: a "
-                "string or a whole number."
-            )
-        if isinstance(note.id, str) and NOT_UTF8.search(note.id):
-            where = note.where.encode("utf-8", "backslashreplace").decode("utf-8")
-            raise AnnotateError(f"{where}: the id of this note is not UTF-8.")
-        if integer_ids:
-            note = note._replace(id=_integer(note))
-        if isinstance(note.id, int) and not -(2**63) <= note.id < 2**63:
-            raise AnnotateError(
-                f"{note.where}: the id of this note does not fit into 64 bits with a sign. Make "
-                "the ids strings, or smaller numbers."
-            )
-        kind = kind or type(note.id)
-        if type(note.id) is not kind:
-            raise AnnotateError(
-                f"{note.where}: '{id_column}' is {_kind(note.id)}, unlike those before it. Make "
-                "them all strings or all whole numbers."
-            )
-        yield note
+    for file in note_files(path):
+        for note in notes_of(file, text_column, id_column, integer_ids=integer_ids):
+            kind = kind or type(note.id)
+            if type(note.id) is not kind:
+                raise AnnotateError(
+                    f"{note.where}: '{id_column}' is {_kind(note.id)}, unlike those before it. "
+                    "Make them all strings or all whole numbers."
+                )
+            yield note
+
+
+def notes_of(
+    file: File, text_column: str, id_column: str, *, integer_ids: bool = False
+) -> Iterator[Note]:
+    """The notes of one file, as `read_notes` has them; types of ids are not compared."""
+    for note_id, text, where in _rows(file, text_column, id_column):
+        note = make_note(_whole(note_id), text, where)
+        yield _with_checked_id(note, id_column, integer_ids)
+
+
+def _rows(file: File, text_column: str, id_column: str) -> Iterator[Row]:
+    """The ids and texts of a file, and where they stand."""
+    try:
+        if KINDS[file.suffix] in TABLES:
+            yield from TABLES[KINDS[file.suffix]](file.path, text_column, id_column)
+        else:
+            text = file.path.read_bytes().decode("utf-8", "surrogateescape")
+            yield file.id, text.removeprefix(BYTE_ORDER_MARK), str(file.path)
+    except OSError as error:
+        raise AnnotateError(f"{file.path}: cannot be read ({error.strerror}).") from error
+
+
+def _with_checked_id(note: Note, id_column: str, integer_ids: bool) -> Note:
+    if type(note.id) not in (str, int) or note.id == "":
+        raise AnnotateError(
+            f"{note.where}: '{id_column}' is {_kind(note.id)}. Every note needs an id: a string or "
+            "a whole number."
+        )
+    if isinstance(note.id, str) and NOT_UTF8.search(note.id):
+        where = note.where.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise AnnotateError(f"{where}: the id of this note is not UTF-8.")
+    if integer_ids:
+        note = note._replace(id=_integer(note))
+    if isinstance(note.id, int) and not -(2**63) <= note.id < 2**63:
+        raise AnnotateError(
+            f"{note.where}: the id of this note does not fit into 64 bits with a sign. Make the "
+            "ids strings, or smaller numbers."
+        )
+    return note
+
+
+def _whole(note_id: Any) -> Any:
+    """The whole number that a float or decimal is, if no other number can have become it."""
+    if isinstance(note_id, Decimal) and note_id.is_finite() and note_id == int(note_id):
+        return int(note_id)
+    if isinstance(note_id, float) and note_id.is_integer() and abs(note_id) < LARGEST_FLOAT:
+        return int(note_id)
+    return note_id
 
 
 def survey(notes: Iterator[Note]) -> Summary:
@@ -118,121 +181,6 @@ def _integer(note: Note) -> int:
     return int(note.id)
 
 
-def _reader(path: Path) -> Any:
-    readers = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}
-    if path.is_dir():
-        return _read_parquet if _parquet_files(path) else _read_folder
-    if path.suffix.lower() not in readers:
-        raise AnnotateError(
-            f"{path}: give a .parquet, .csv or .jsonl file, or a folder of .parquet or .txt files."
-        )
-    return readers[path.suffix.lower()]
-
-
-def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*.parquet") if not file.name.startswith((".", "_")))
-
-
-def _read_parquet(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
-    pyarrow = import_pyarrow()
-    for file in _parquet_files(path) if path.is_dir() else [path]:
-        try:
-            # Without these two, a row group is read whole.
-            table = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-            _check_columns(file, table.schema_arrow.names, text_column, id_column)
-            _check_types(file, table.schema_arrow, text_column, id_column)
-            row = 0
-            for batch in table.iter_batches(ROWS_AT_A_TIME, columns=[id_column, text_column]):
-                ids, texts = (batch.column(name).to_pylist() for name in (id_column, text_column))
-                for note_id, text in zip(ids, texts, strict=True):
-                    row += 1
-                    yield make_note(note_id, text, f"{file}, row {row}")
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError):
-            raise AnnotateError(f"{file}: not a Parquet file, or a damaged one.") from None
-
-
-def _check_types(file: Path, schema: Any, text_column: str, id_column: str) -> None:
-    types = import_pyarrow().types
-    text, note_id = schema.field(text_column).type, schema.field(id_column).type
-    strings = (types.is_string, types.is_large_string, types.is_string_view)
-    if not any(is_kind(text) for is_kind in strings):
-        raise AnnotateError(f"{file}: column '{text_column}' holds {text}, not text.")
-    if not any(is_kind(note_id) for is_kind in (*strings, types.is_integer)):
-        raise AnnotateError(
-            f"{file}: column '{id_column}' holds {note_id}, not strings or whole numbers."
-        )
-
-
-def _read_csv(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
-    csv.field_size_limit(LONGEST_FIELD)
-    # Bytes that are not UTF-8 must not cost the notes around them.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(rows, [])
-            _check_header(path, header, text_column, id_column)
-            text, note_id = header.index(text_column), header.index(id_column)
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                if row and len(row) != len(header):
-                    raise AnnotateError(
-                        f"{where}: {len(row)} fields, and the header has {len(header)}. Check "
-                        "the quotes around texts with commas or line ends."
-                    )
-                if row:
-                    yield make_note(row[note_id], row[text], where)
-        except csv.Error:
-            where = f"{path}, line {rows.line_num}"
-            raise AnnotateError(f"{where}: broken CSV, most likely an open quote.") from None
-
-
-def _read_jsonl(path: Path, text_column: str, id_column: str) -> Iterator[Note]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            try:
-                # A half character stays one, and makes its own note fail.
-                record = json.loads(line.decode("utf-8-sig", "surrogateescape"))
-            except (ValueError, RecursionError):
-                raise AnnotateError(f"{where}: broken JSON.") from None
-            if not isinstance(record, dict):
-                raise AnnotateError(f"{where}: not a JSON object.")
-            _check_columns(where, record, text_column, id_column)
-            yield make_note(record[id_column], record[text_column], where)
-
-
-def _read_folder(path: Path, _text_column: str, _id_column: str) -> Iterator[Note]:
-    files = sorted(file for file in path.rglob("*.txt") if not file.name.startswith("."))
-    if not files:
-        raise AnnotateError(f"{path}: no .txt and no .parquet file here.")
-    for file in files:
-        name = file.relative_to(path).with_suffix("").as_posix()
-        try:
-            text = file.read_bytes().decode("utf-8", "surrogateescape")
-        except OSError as error:
-            raise AnnotateError(f"{file}: cannot be read ({error.strerror}).") from error
-        yield make_note(name, text.removeprefix(BYTE_ORDER_MARK), str(file))
-
-
-def _check_columns(where: object, columns: Any, text_column: str, id_column: str) -> None:
-    for name, option in ((text_column, "--text-column"), (id_column, "--id-column")):
-        if name not in columns:
-            known = ", ".join(map(str, columns)) or "nothing"
-            raise AnnotateError(f"{where}: no column '{name}', but {known}. Name it by {option}.")
-
-
-def _check_header(path: Path, header: list[str], text_column: str, id_column: str) -> None:
-    """Does not list it as `_check_columns` would: without a header it is a note."""
-    for name, option in ((text_column, "--text-column"), (id_column, "--id-column")):
-        if name not in header:
-            raise AnnotateError(
-                f"{path}: no column '{name}' among the {len(header)} of the first line, which must "
-                f"be a header. Name it by {option}."
-            )
-
-
 def make_note(note_id: Any, text: Any, where: str) -> Note:
     """A note of values that may be anything."""
     if text is None:
@@ -248,15 +196,3 @@ def _kind(value: Any) -> str:
     """What a value is, without quoting it."""
     kinds = {type(None): "missing", str: "a string", int: "a whole number"}
     return "empty" if value == "" else kinds.get(type(value), f"a {type(value).__name__}")
-
-
-def import_pyarrow() -> Any:
-    """pyarrow with its Parquet files. RAISES: AnnotateError, where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise AnnotateError(
-            "Parquet needs pyarrow. Install it with: pip install 'spacy-btl[annotate]'"
-        ) from None
-    return pyarrow

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.notes import import_pyarrow
+from spacy_btl.annotate.tables import import_pyarrow
 
 
 class Field(NamedTuple):

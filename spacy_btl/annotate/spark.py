@@ -18,15 +18,16 @@ from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.entities import Annotated, annotate_notes
 from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
-from spacy_btl.annotate.notes import import_pyarrow, make_note
-from spacy_btl.errors import AnnotateError
+from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
+from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.folders import File
 from spacy_btl.pipeline.files import load_pipeline, model_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
-BROKEN = "_broken_record"
 PARTITIONS_PER_CORE = 4  # so that a slow partition does not hold up the end
 
 
@@ -53,10 +54,15 @@ def annotate(
     RAISES: AnnotateError, for a column that is missing or of another type.
     """
     stamp = Stamp("", "", "", _has_integer_ids(df, text_col, id_col), with_text)
+    note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
+    columns = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")
+    return _annotate(df.selectExpr(*columns), model, stamp, batch_size)
+
+
+def _annotate(notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | None) -> "DataFrame":
+    """`annotate` of the columns id, text and missing (why there is no text, where it is known)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
-    note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
-    notes = df.selectExpr(f"{note_id} AS id", f"`{text_col}` AS text")
     return notes.mapInArrow(
         partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size), schema
     )
@@ -70,12 +76,12 @@ def annotate_file(
     Spark repeats a task that fails, and puts the output of each into place once. A command that is
     cut short begins anew.
 
-    notes (Path): .parquet, .csv or .jsonl, or a folder of .parquet or .txt files.
+    notes (Path): See `note_files`. A file is read by one task, and its notes are shared out.
     output (Path): .parquet or .jsonl, which will be a folder of parts. The notes that failed are
         listed in the folder `OUTPUT.errors.jsonl`.
     options (Options): `part_size` has no meaning here.
-    RAISES: AnnotateError, for an input or output that does not do, or, if strict, a note that
-        fails.
+    RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
+        note that fails.
     """
     errors = output.with_name(f"{output.name}.errors.jsonl")
     for path in (output, errors):
@@ -86,21 +92,19 @@ def annotate_file(
             f"{output}: the Spark engine writes rows of entities, in .parquet or .jsonl."
         )
     load_pipeline(model)  # to say so here, if that cannot be done
-    df = _read(spark, notes, options)
-    columns = {"text_col": options.text_column, "id_col": options.id_column}
-    _has_integer_ids(df, **columns)
-    _require_unique(df, options.id_column)
+    df, n_notes, integer_ids = _read(spark, notes, options)
+    if df.groupBy("id").count().filter("count > 1").limit(1).count():
+        raise AnnotateError(f"An '{options.id_column}' is used twice. Make the ids unique.")
     enough = PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
     if df.rdd.getNumPartitions() < enough:
         df = df.repartition(enough)
-    found = annotate(
-        df, model, **columns, with_text=options.with_text, batch_size=options.batch_size
-    )
+    stamp = Stamp("", "", "", integer_ids, options.with_text)
+    found = _annotate(df, model, stamp, options.batch_size)
     both = output.with_name(f"{output.name}.spark")
     try:
         # The network runs once: entities and errors are both read from what it found.
         found.write.mode("overwrite").parquet(str(both))
-        return _divide(spark.read.parquet(str(both)), df.count(), output, errors, options.strict)
+        return _divide(spark.read.parquet(str(both)), n_notes, output, errors, options.strict)
     finally:
         shutil.rmtree(both, ignore_errors=True)
 
@@ -111,9 +115,12 @@ def _divide(found: "DataFrame", n_notes: int, output: Path, errors: Path, strict
     entities = found.filter("error IS NULL").drop("error")
     labels = {row["label"]: row["count"] for row in entities.groupBy("label").count().collect()}
     counts = Counts(n_notes, failed.count(), Counter(labels))
-    if strict and counts.failed:
+    if counts.failed == n_notes or (strict and counts.failed):
         reasons = ", ".join(row["reason"] for row in failed.select("reason").distinct().take(5))
-        raise AnnotateError(f"{counts.failed} notes cannot be annotated: {reasons}.")
+        raise AnnotateError(
+            f"{counts.failed} of {n_notes} notes cannot be annotated: {reasons}. Nothing is "
+            "written."
+        )
     failed.coalesce(1).write.json(str(errors))
     writer = entities.write.option("ignoreNullFields", "false")
     (writer.json if format_of(output).name == "jsonl" else writer.parquet)(str(output))
@@ -129,10 +136,10 @@ def _annotate_batches(
     stamp = stamp._replace(model=name, version=version)
     for batch in batches:
         notes = [
-            make_note(note_id, text, "")
-            for note_id, text in zip(
-                batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True
-            )
+            Note(row["id"], None, "", row["missing"])
+            if row["missing"]
+            else make_note(row["id"], row["text"], "")
+            for row in batch.to_pylist()
         ]
         found = annotate_notes(nlp, notes, batch_size=batch_size or nlp.batch_size)
         yield _to_arrow(found, stamp)
@@ -173,68 +180,42 @@ def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:
     return integers
 
 
-def _read(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":
-    if not path.exists():
-        raise AnnotateError(f"{path}: no such file or folder.")
-    reader = spark.read.option("mode", "FAILFAST")
-    try:
-        if path.suffix == ".parquet" or any(path.glob("*.parquet")):
-            return reader.parquet(str(path))
-        if path.suffix == ".jsonl":
-            return reader.json(str(path))
-        if path.suffix == ".csv":
-            return _read_csv(spark, path)
-        if path.is_dir():
-            return _read_folder(spark, path, options)
-    except AnnotateError:
-        raise
-    except Exception as error:  # Spark's, whose message may quote a note
+def _read(spark: "SparkSession", path: Path, options: Options) -> tuple["DataFrame", int, bool]:
+    """The notes of a file or folder, read by the local engine's own readers, so that both engines
+    read and refuse the same.
+
+    RETURNS: Columns id, text, missing; how many notes; whether ids are whole numbers.
+    """
+    files = note_files(path.resolve())
+    columns = (options.text_column, options.id_column)
+    slices = min(len(files), PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism)
+    shared = spark.sparkContext.parallelize(files, slices)
+    kinds: Counter[type] = Counter()
+    for problem, counts in shared.map(partial(_survey, columns)).collect():
+        if problem:
+            raise AnnotateError(problem)
+        kinds.update(counts)
+    if len(kinds) > 1:
         raise AnnotateError(
-            f"{path}: Spark cannot read it ({type(error).__name__}). The local engine would name "
-            "the line."
-        ) from None
-    raise AnnotateError(f"{path}: give .parquet, .csv or .jsonl, or a folder of .parquet or .txt.")
-
-
-def _read_csv(spark: "SparkSession", path: Path) -> "DataFrame":
-    """Records with a column too many or too few are counted here: Spark would read on, and stop
-    late with an error that quotes the note."""
-    from pyspark.sql import functions as F  # noqa: N812  (its usual name)
-
-    layout: dict[str, Any] = {"header": True, "multiLine": True, "quote": '"', "escape": '"'}
-    columns = spark.read.csv(str(path), **layout).columns
-    schema = ", ".join(f"`{name}` string" for name in [*columns, BROKEN])
-    df = spark.read.csv(
-        str(path), schema=schema, mode="PERMISSIVE", columnNameOfCorruptRecord=BROKEN, **layout
-    )
-    # Spark counts no broken records by themselves.
-    counts = df.agg(*(F.count(F.col(f"`{name}`")).alias(name) for name in (columns[0], BROKEN)))
-    broken = counts.collect()[0][BROKEN]
-    if broken:
-        raise AnnotateError(
-            f"{path}: {broken:,} of its records do not have {len(columns)} columns. The local "
-            "engine would name the first one's line."
+            f"{path}: some values of '{options.id_column}' are strings and some whole numbers. "
+            "Make them all of one kind."
         )
-    return df.drop(BROKEN)
+    if not kinds:
+        raise AnnotateError("The input holds no note.")
+    integer_ids = int in kinds
+    schema = f"id {'bigint' if integer_ids else 'string'}, text string, missing string"
+    rows = shared.flatMap(partial(_rows, columns))
+    return spark.createDataFrame(rows, schema, verifySchema=False), kinds.total(), integer_ids
 
 
-def _read_folder(spark: "SparkSession", path: Path, options: Options) -> "DataFrame":
-    """Notes named by their path in the folder, without the suffix, as the local engine has them."""
-    from pyspark.sql import functions as F  # noqa: N812  (its usual name)
-
-    folder = f"{path.resolve()}/"
-    # The path is a URI, where a plus is no space.
-    name = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    inside = F.substr(name, F.instr(name, folder) + len(folder))
-    files = spark.read.options(recursiveFileLookup=True, pathGlobFilter="*.txt")
-    return files.text(str(path), wholetext=True).select(
-        F.regexp_replace(inside, r"\.txt$", "").alias(options.id_column),
-        F.col("value").alias(options.text_column),
-    )
+def _survey(columns: tuple[str, str], file: File) -> tuple[str, Counter[type]]:
+    """What is wrong with a file, in our words: Spark would wrap them in a trace. How many notes
+    have ids of which type."""
+    try:
+        return "", Counter(type(note.id) for note in notes_of(file, *columns))
+    except BtlError as error:
+        return str(error), Counter()
 
 
-def _require_unique(df: "DataFrame", id_col: str) -> None:
-    if df.filter(f"`{id_col}` IS NULL").limit(1).count():
-        raise AnnotateError(f"A note has no '{id_col}'. Every note needs one.")
-    if df.groupBy(f"`{id_col}`").count().filter("count > 1").limit(1).count():
-        raise AnnotateError(f"An '{id_col}' is used twice. Make the ids unique.")
+def _rows(columns: tuple[str, str], file: File) -> Iterator[tuple[str | int, str | None, str]]:
+    return ((note.id, note.text, note.missing) for note in notes_of(file, *columns))

@@ -41,7 +41,7 @@ class Engine(StrEnum):
 def annotate_cli(
     model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
     notes: Path = typer.Argument(
-        ..., help="The notes: .parquet, .csv or .jsonl, or a folder of .parquet or .txt files"
+        ..., help="The notes: .parquet, .csv or .jsonl, or a folder of such or of .txt files"
     ),
     output: Path = typer.Argument(
         ...,
@@ -60,8 +60,9 @@ def annotate_cli(
     """Write the entities of many notes to a file.
 
     A command that was cut short, by a kill too, goes on where it was when it is given again. Notes
-    that fail are listed in OUTPUT.errors.jsonl by their id, without their text. Nothing is
-    overwritten.
+    that fail are listed in OUTPUT.errors.jsonl by their id, without their text. A folder is read
+    with its sub-folders, and is refused if it holds a file that may be a note and is not read.
+    Nothing is overwritten.
     """
     from spacy_btl.annotate.annotate import Options
 

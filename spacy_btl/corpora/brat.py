@@ -3,75 +3,85 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from spacy_btl.corpora.note import Account, Mention, Note, mention_problem, text_problem
+from spacy_btl.corpora.brat_types import label_of
+from spacy_btl.corpora.claims import Claim, claimed_note
+from spacy_btl.corpora.note import Account, Mention, Note, text_problem
 from spacy_btl.errors import CorpusError
+from spacy_btl.folders import files_below
 
 # Events, relations, attributes (M in old files), normalisations, equivalences, comments.
 OTHER_KINDS = tuple("ERAMN*#")
-T_LINE = re.compile(r"(T\S*)\t(\S+) ([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)\t(.*)")
+# The type, which brat writes without blanks and others with them, and the offsets.
+TYPE_AND_OFFSETS = re.compile(
+    r"(.*[^ ]) +([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)", re.DOTALL
+)
 BOM = "\ufeff"
 
 
-class _Row(NamedTuple):
-    """A T line: where it stands, its mention, and the text it says the mention has."""
-
-    where: str
-    mention: Mention
-    text: str
-
-
 def read_brat(folder: Path, *, account: Account) -> Iterator[Note]:
-    """Read the notes of a brat folder, in the order of their names. Sub-folders are not searched.
+    """Read the notes of a brat folder and its sub-folders, in the order of their names.
 
-    folder (Path): The folder. Hidden files and those that are neither .txt nor .ann are ignored.
+    Texts and annotations may lie in two sub-folders: where no name has both, their first folder is
+    no part of their names.
+
+    folder (Path): The folder.
     account (Account): Counts what is read and, if it is told to skip, what is invalid.
-    YIELDS (Note): Its id is the file's name without the suffix.
+    YIELDS (Note): Its id is the path of its file in the folder, without the suffix.
     RAISES: CorpusError, for a folder without notes, and for an invalid file or line that the
-        account does not skip.
+        account does not skip; FileError, for a folder with files of another kind.
     """
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    stems = sorted({path.stem for path in files if path.suffix in (".txt", ".ann")})
-    if not stems:
+    files = {
+        (file.id, file.suffix): file.path
+        for file in files_below(folder, {".txt": "brat standoff", ".ann": "brat standoff"})
+    }
+    if not files:
         raise CorpusError(f"{folder}: no note here. A brat folder holds NAME.txt and NAME.ann.")
-    for stem in stems:
+    if not any((name, ".ann") in files and suffix == ".txt" for name, suffix in files):
+        files = _without_first_folder(files)
+    for name in sorted({name for name, _ in files}):
         account.notes_read += 1
-        note = _read_note(folder / f"{stem}.txt", folder / f"{stem}.ann", account)
+        txt, ann = (files.get((name, suffix)) for suffix in (".txt", ".ann"))
+        note = _read_note(name, folder, txt, ann, account)
         if note is not None:
             yield note
 
 
-def _read_note(txt: Path, ann: Path, account: Account) -> Note | None:
-    name = txt.stem.encode("utf-8", "backslashreplace").decode("utf-8")
-    if name != txt.stem:
-        account.skip(account.notes_skipped, "file name not UTF-8", txt.with_name(name))
+def _without_first_folder(files: dict[tuple[str, str], Path]) -> dict[tuple[str, str], Path]:
+    """The files by the rest of their names; as they were, if two would have one name."""
+    shorter = {
+        (name.partition("/")[2] or name, suffix): path for (name, suffix), path in files.items()
+    }
+    return shorter if len(shorter) == len(files) else files
+
+
+def _read_note(
+    name: str, folder: Path, txt: Path | None, ann: Path | None, account: Account
+) -> Note | None:
+    shown = folder / name.encode("utf-8", "backslashreplace").decode("utf-8")
+    if shown != folder / name:
+        account.skip(account.notes_skipped, "file name not UTF-8", shown)
         return None
-    raw = _read_file(txt, ann, account)
-    annotation = None if raw is None else _read_file(ann, txt, account)
+    if txt is None or ann is None:
+        reason = ".ann without .txt" if txt is None else ".txt without .ann"
+        account.skip(account.notes_skipped, reason, txt or ann)
+        return None
+    raw = _read_file(txt, account)
+    annotation = None if raw is None else _read_file(ann, account)
     if raw is None or annotation is None:
         return None
-    problem = text_problem(raw)
+    text = raw.removeprefix(BOM)
+    problem = text_problem(text)
     if problem:
         account.skip(account.notes_skipped, problem, txt)
         return None
-    rows = list(_read_rows(annotation.removeprefix(BOM), ann, account))
-    text = min(_readings(raw), key=lambda text: sum(bool(_row_problem(row, text)) for row in rows))
-    mentions = []
-    for row in rows:
-        problem = _row_problem(row, text)
-        if problem:
-            account.skip(account.mentions_invalid, problem, row.where)
-        else:
-            mentions.append(row.mention)
-    return Note(txt.stem, text, tuple(mentions))
+    claims = list(_claims(annotation.removeprefix(BOM), ann, account))
+    note = Note(name, text, (), where=txt.relative_to(folder).as_posix())
+    return claimed_note(note, claims, account, before=raw[: len(raw) - len(text)])
 
 
-def _read_file(path: Path, other: Path, account: Account) -> str | None:
+def _read_file(path: Path, account: Account) -> str | None:
     """The file as it is, line ends and byte order mark included; None if it had to be skipped."""
-    if not path.is_file():
-        account.skip(account.notes_skipped, f"{other.suffix} without {path.suffix}", other)
-        return None
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
@@ -79,38 +89,40 @@ def _read_file(path: Path, other: Path, account: Account) -> str | None:
         return None
 
 
-def _readings(raw: str) -> list[str]:
-    """The texts that the offsets may count in: tools differ about CRLF and the byte order mark."""
-    texts = [raw.removeprefix(BOM), raw]
-    return list(dict.fromkeys([*texts, *(text.replace("\r\n", "\n") for text in texts)]))
-
-
-def _read_rows(annotation: str, path: Path, account: Account) -> Iterator[_Row]:
+def _claims(annotation: str, path: Path, account: Account) -> Iterator[Claim]:
     ids = set()
     # Not splitlines: a mention may hold one of the exotic line ends.
-    for number, line in enumerate(annotation.split("\n"), start=1):
+    lines = annotation.split("\n")
+    for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if line.startswith("T"):
-            account.mentions_read += 1
-            match = T_LINE.fullmatch(line)
-            if match is None:
-                account.skip(account.mentions_invalid, "malformed T line", where)
-            elif match[1] in ids:
-                account.skip(account.mentions_invalid, "mention id used twice", where)
-            else:
-                ids.add(match[1])
-                pieces = [piece.split(" ") for piece in match[3].split(";")]
-                fragments = tuple((int(start), int(end)) for start, end in pieces)
-                yield _Row(where, Mention(match[1], match[2], fragments), match[4])
+            claim = _parse_t_line(line.removesuffix("\r"), where, account)
+            # A last line that ends before its text, and without a line end, may be cut off.
+            if claim is None or (not claim.texts and number == len(lines)):
+                claim = Claim(where, None, problem="malformed T line")
+            if claim.mention:
+                twice = "mention id used twice" if claim.mention.id in ids else None
+                ids.add(claim.mention.id)
+                claim = claim._replace(problem=twice)
+            yield claim
         elif line.strip() and not line.startswith(OTHER_KINDS):
             account.skip(account.lines_skipped, "unknown line", where)
 
 
-def _row_problem(row: _Row, text: str) -> str | None:
-    problem = mention_problem(row.mention, text)
-    if problem:
-        return problem
-    found = " ".join(text[start:end] for start, end in row.mention.fragments)
-    if found.split() != row.text.split():  # line ends and exotic blanks appear as plain blanks
-        return "mention text unlike the offsets"
-    return None
+def _parse_t_line(line: str, where: str, account: Account) -> Claim | None:
+    """What `ID<tab>TYPE OFFSETS<tab>TEXT` says; None, if it is malformed."""
+    mention_id, _, rest = line.partition("\t")
+    type_and_offsets, tab, said = rest.partition("\t")
+    match = TYPE_AND_OFFSETS.fullmatch(type_and_offsets)
+    label = account.tidy_label(match[1]) if match else ""
+    has_more_offsets = " " in label and label.split()[-1].isdigit()
+    if match is None or not label or has_more_offsets or mention_id.split() != [mention_id]:
+        return None
+    pieces = [piece.split(" ") for piece in match[2].split(";")]
+    mention = Mention(
+        mention_id, label_of(label), tuple((int(start), int(end)) for start, end in pieces)
+    )
+    if not tab:
+        account.remarks["mentions without their text, to hold the offsets against"] += 1
+        return Claim(where, mention)
+    return Claim(where, mention, (said, said.partition("\t")[0]))  # another column may follow

@@ -17,11 +17,13 @@ WRITER = "btl_ner"
 
 
 def install_extensions() -> None:
-    """Register `doc._.token_logits` and `doc._.token_probabilities` (float32 [T, C], or None), and
-    `ent._.confidence`."""
+    """Register `doc._.token_logits` and `doc._.token_probabilities` (float32 [T, C], or None),
+    `ent._.confidence`, and `doc._.confidence`, that of each of `doc.ents` in their order."""
     for name in (LOGITS, PROBABILITIES):
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
+    if not Doc.has_extension("confidence"):
+        Doc.set_extension("confidence", getter=_confidences, setter=_set_confidences)
     if not Span.has_extension("confidence"):
         Span.set_extension("confidence", getter=confidence)
     elif Span.get_extension("confidence")[2] is not confidence:
@@ -39,6 +41,18 @@ def confidence(span: Span) -> float | None:
     RETURNS (Optional[float]): From 0 to 1; None where nothing computed it.
     """
     return span.doc.user_data.get(_key(span))
+
+
+def _confidences(doc: Doc) -> list[float | None]:
+    return [confidence(ent) for ent in doc.ents]
+
+
+def _set_confidences(doc: Doc, values: Sequence[float | None]) -> None:
+    """What `Doc.from_json` calls with what `Doc.to_json` wrote."""
+    for ent, value in zip(doc.ents, values, strict=True):
+        if value is not None:
+            doc.user_data[_key(ent)] = value
+    _show_to_json(doc)
 
 
 def set_entities(
@@ -65,6 +79,20 @@ def set_entities(
         if taken.isdisjoint(range(span.start, span.end)):
             doc.user_data[_key(span)] = value
     doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
+    _show_to_json(doc)
+
+
+def _show_to_json(doc: Doc) -> None:
+    """Keep the confidences of the entities where spaCy keeps those of a span extension without a
+    getter: `Doc.to_json(underscore=["confidence"])` reads nothing else. We do not read it."""
+    if not (Span.has_extension("confidence") and Span.get_extension("confidence")[2] is confidence):
+        return
+    for key in [key for key in doc.user_data if _is_of(key, ("confidence",))]:
+        del doc.user_data[key]
+    for ent in doc.ents:
+        if _key(ent) in doc.user_data:
+            place = ("._.", "confidence", ent.start_char, ent.end_char)
+            doc.user_data[place] = doc.user_data[_key(ent)]
 
 
 def _key(span: Span) -> tuple[str, str, int, int]:

@@ -12,6 +12,8 @@ import spacy
 
 from spacy_btl.annotate import annotate as module
 from spacy_btl.annotate.annotate import Options, annotate_file
+from spacy_btl.corpora.convert import convert
+from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlError
 from tests.annotate.conftest import POISON, write_notes
 from tests.conftest import SENTENCES
@@ -143,6 +145,38 @@ def test_an_output_of_somebody_else_is_not_overwritten(calibrated_path, notes, t
     assert {path.name for path in tmp_path.iterdir()} == {notes.name, output.name}
 
 
+@pytest.mark.parametrize("name", ["out.jsonl.errors.jsonl", "out.jsonl.manifest.json"])
+def test_what_is_written_beside_the_output_is_not_overwritten_either(
+    name, calibrated_path, notes, tmp_path
+):
+    (tmp_path / name).write_text("[1, 2]")
+    before = tree(tmp_path)
+    with pytest.raises(BtlError, match=f"{name} exists, and would be overwritten"):
+        annotate_file(str(calibrated_path), notes, tmp_path / "out.jsonl", SMALL)
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_is_called_like_the_parts_is_not_removed(calibrated_path, notes, tmp_path):
+    output, parts = tmp_path / "out.jsonl", tmp_path / "out.jsonl.parts"
+    (parts / "rows").mkdir(parents=True)
+    (parts / "mine.txt").write_text("mine")
+    with pytest.raises(BtlError, match=r"out\.jsonl\.parts exists, and would be overwritten"):
+        annotate_file(str(calibrated_path), notes, output, SMALL)
+    parts.rename(tmp_path / "elsewhere")
+    annotate_file(str(calibrated_path), notes, output, SMALL)
+    (tmp_path / "elsewhere").rename(parts)
+    annotate_file(str(calibrated_path), notes, output, SMALL)
+    assert (parts / "mine.txt").read_text() == "mine"
+
+
+def test_an_output_that_was_deleted_is_made_again(calibrated_path, notes, tmp_path):
+    output = tmp_path / "out.jsonl"
+    first = annotate_file(str(calibrated_path), notes, output, SMALL)
+    output.unlink()
+    assert annotate_file(str(calibrated_path), notes, output, SMALL) == first
+    assert output.exists()
+
+
 def test_a_pipeline_that_is_in_no_folder_is_refused(notes, tmp_path):
     with pytest.raises(BtlError, match="in no folder"):
         annotate_file("blank:en", notes, tmp_path / "out.jsonl", SMALL)
@@ -175,6 +209,41 @@ def test_two_processes_do_not_work_on_one_job(calibrated_path, notes, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         annotate_file(str(calibrated_path), notes, output, SMALL, on_progress=meanwhile)
     assert annotate_file(str(calibrated_path), notes, output, SMALL).notes == len(TEXTS)
+
+
+RULERS = {
+    "zh": ({"肺炎": "疾病", "青霉素": "药物"}, "诊断为肺炎，给予青霉素。"),
+    "fr": ({"fièvre": "Signe/clé", "douleur": "Signe:clé"}, "fièvre et douleur"),
+    "en": ({"fever": "-u2F-", "cough": "/", "pain": "---"}, "fever, cough, pain"),
+}
+
+
+@pytest.mark.parametrize("lang", RULERS)
+def test_labels_come_back_from_brat_as_they_were(lang, tmp_path):
+    rules, text = RULERS[lang]
+    nlp = spacy.blank(lang)
+    patterns = [{"label": label, "pattern": pattern} for pattern, label in rules.items()]
+    nlp.add_pipe("entity_ruler").add_patterns(patterns)
+    nlp.to_disk(tmp_path / "ruler")
+    notes = write_notes(tmp_path / "notes.jsonl", [("ward-a/1", text), ("2", f"{text} .")])
+    annotate_file(str(tmp_path / "ruler"), notes, tmp_path / "brat")
+    types = (tmp_path / "brat/annotation.conf").read_text("ascii").split("\n\n")[0].splitlines()
+    assert len(set(types)) == len(types) == len(rules) + 1
+    shown = (tmp_path / "brat/visual.conf").read_text("utf-8")
+    assert all(f" | {label}\n" in shown for label in rules.values())
+    convert(tmp_path / "brat", tmp_path / "brat.spacy", lang=lang)
+    docs = read_docs(tmp_path / "brat.spacy", spacy.blank(lang).vocab)
+    assert [doc.user_data["note_id"] for doc in docs] == ["2", "ward-a/1"]
+    assert [{ent.text: ent.label_ for ent in doc.ents} for doc in docs] == [rules] * 2
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "brat"])
+def test_if_every_note_fails_nothing_is_written(name, calibrated_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", [(n, None) for n in range(12)])
+    match = r"None of the 12 notes .*notes\.jsonl, line 1: no text\. Nothing is written"
+    with pytest.raises(BtlError, match=match):
+        annotate_file(str(calibrated_path), notes, tmp_path / name, SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {notes.name}
 
 
 @pytest.fixture

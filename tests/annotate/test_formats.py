@@ -1,4 +1,5 @@
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from spacy_btl.annotate.entities import Annotated, Entity, Failure
 from spacy_btl.annotate.formats import Stamp, brat_config, format_of
 from spacy_btl.annotate.notes import Note
 from spacy_btl.corpora.brat import read_brat
+from spacy_btl.corpora.brat_types import label_of
 from spacy_btl.corpora.note import Account
 from spacy_btl.errors import AnnotateError
 
@@ -88,19 +90,59 @@ def test_brat_files_are_read_again_as_they_were(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     account = Account()
-    (note,) = read_brat(tmp_path, account=account)
+    note, _ = read_brat(tmp_path, account=account)
     assert note.text == TEXT
     # A span over a line's end has a piece on either line.
     assert [(mention.type, mention.fragments) for mention in note.mentions] == [
         ("Severity", ((0, 6),)),
-        ("Sign_symptom", ((7, 12), (13, 22))),
+        ("Sign symptom", ((7, 12), (13, 22))),
     ]
-    assert not account.mentions_invalid
+    assert not note.skipped
     assert (tmp_path / "sub/b.ann").read_bytes() == b""
     assert "#1\tAnnotatorNotes T1\tconfidence 0.7500\n" in (tmp_path / "a.ann").read_text()
     # A note that failed must not look like one without entities.
     assert not (tmp_path / "c.txt").exists()
-    assert brat_config(["Sign symptom", "B"]).startswith(b"[entities]\nB\nSign_symptom\n\n[rel")
+
+
+def test_the_settings_of_brat_name_each_type_once_and_show_the_labels():
+    labels = ["Signe/clé", "Signe:clé", "疾病", "药物", "B", " | <x>\t!", "\n"]
+    files = dict(brat_config(labels))
+    types = files["annotation.conf"].decode("ascii").split("\n\n")[0].splitlines()
+    assert types[0] == "[entities]"
+    assert len(set(types[1:])) == len(labels)
+    assert {label_of(name) for name in types[1:]} == set(labels)
+    # brat asks for this of a type, and takes a line of hyphens for a rule.
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", name) and name.strip("-") for name in types[1:])
+    shown = files["visual.conf"].decode("utf-8").split("\n\n")[0].splitlines()
+    assert "Signe-u2F-cl-uE9- | Signe/clé" in shown
+    assert "-u75BE_75C5- | 疾病" in shown
+    assert not [line for line in shown if line.startswith("B")]
+    # A tab, a bar, an angle bracket or an exclamation mark of a label would break the file.
+    assert all(re.fullmatch(r"\S+ \| [^\t|<>!]*[^\t|<>! ]+", line) for line in shown[1:])
+    assert "visual.conf" not in dict(brat_config(["Sign_symptom", "Follow-up"]))
+
+
+@pytest.mark.parametrize("end", [*"\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", "\r\n", "\n \n"])
+def test_an_entity_over_any_line_end_is_a_line_of_brat_and_comes_back(end, tmp_path):
+    text = f"no fever{end}and cough{end}now"
+    note = Note("a", text, "line 1")
+    entity = Entity("a", 3, len(text) - len(end) - 3, f"fever{end}and cough", "Sign", 0.5)
+    for name, data in render("brat", Annotated([note], [entity], [])).items():
+        (tmp_path / name).write_bytes(data)
+    # brat reads lines as Python's splitlines has them, and wants the pieces of its own text.
+    line, _ = (tmp_path / "a.ann").read_bytes().decode("utf-8").splitlines()
+    _, place, found = line.split("\t")
+    pieces = [tuple(map(int, piece.split())) for piece in place.removeprefix("Sign ").split(";")]
+    assert found == " ".join(text[start:end] for start, end in pieces) == "fever and cough"
+    (back,) = read_brat(tmp_path, account=Account())
+    assert back.text == text
+    assert [mention.hull for mention in back.mentions] == [(entity.start, entity.end)]
+
+
+def test_an_entity_of_white_space_is_refused_where_it_stands():
+    part = Annotated([Note("a", "x\n\ny", "line 7")], [Entity("a", 1, 3, "\n\n", "Sign", 0.5)], [])
+    with pytest.raises(AnnotateError, match=r"line 7: .*white space"):
+        render("brat", part)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
+import csv
+import gzip
 import json
 import os
+from decimal import Decimal
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from spacy_btl.annotate.notes import read_notes, survey
-from spacy_btl.errors import AnnotateError
+from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 
 NOTES = [
@@ -104,7 +107,7 @@ def test_latin_1_in_a_csv_costs_its_own_note_only(tmp_path):
         ("n.csv", "", "no column 'text'"),
         ("n.csv", "1,secret\n2,secret\n", "no column 'text' among the 2 of the first line"),
         ("n.parquet", "secret", "not a Parquet file"),
-        ("n.xlsx", "secret", "give a .parquet, .csv or .jsonl file"),
+        ("n.xlsx", "secret", "give .parquet, .csv, .tsv"),
     ],
 )
 def test_what_is_broken_is_named_by_file_and_line_and_not_quoted(name, content, match, tmp_path):
@@ -130,8 +133,8 @@ def test_columns_of_a_wrong_type_are_refused(tmp_path):
     path = tmp_path / "n.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": [1], "text": [2.5]}), path)
     fails(path, "column 'text' holds double, not text")
-    pyarrow.parquet.write_table(pyarrow.table({"id": [1.5], "text": ["x"]}), path)
-    fails(path, "column 'id' holds double")
+    pyarrow.parquet.write_table(pyarrow.table({"id": [True], "text": ["x"]}), path)
+    fails(path, "column 'id' holds bool")
 
 
 def test_ids_that_are_no_numbers_are_refused_where_numbers_are_needed(tmp_path):
@@ -154,11 +157,156 @@ def test_an_id_used_twice_is_refused_where_it_stands(tmp_path):
 
 
 def test_an_input_without_notes_is_refused(tmp_path):
-    fails(tmp_path, "no .txt and no .parquet file")
+    fails(tmp_path, "no note here: no .txt file, and none of .parquet")
     fails(tmp_path / "absent", "no such file")
     (tmp_path / "n.jsonl").touch()
     with pytest.raises(AnnotateError, match="no note"):
         survey(read_notes(tmp_path / "n.jsonl"))
+
+
+TEXTS = ["no fever", "cough", "well"]
+
+
+def read(path):
+    return [(note.id, note.text) for note in read_notes(path)]
+
+
+def test_sub_folders_and_partitions_are_read(tmp_path):
+    notes = [("top", "x"), ("ward-a/n1", "fever"), ("ward-b/n1", "cough")]
+    folder = write_notes(tmp_path / "notes", notes)
+    (folder / "ward-b/n1.txt").rename(folder / "ward-b/n1.TXT")
+    (folder / "ward-a/n1.ann").touch()
+    (folder / "README.md").write_text("what this is")
+    assert read(folder) == notes
+    table = pyarrow.table({"id": [1, 2, 3], "text": TEXTS, "year": [2019, 2019, 2020]})
+    pyarrow.parquet.write_to_dataset(table, tmp_path / "hive", partition_cols=["year"])
+    assert read(tmp_path / "hive") == list(enumerate(TEXTS, start=1))
+    (tmp_path / "mixed/year=2020").mkdir(parents=True)
+    pyarrow.parquet.write_table(table.slice(0, 1), tmp_path / "mixed/part-0.parquet")
+    pyarrow.parquet.write_table(table.slice(1, 2), tmp_path / "mixed/year=2020/part-1.PARQUET")
+    assert read(tmp_path / "mixed") == list(enumerate(TEXTS, start=1))
+
+
+@pytest.mark.parametrize("beside", ["README.txt", "year=2019/n1.TXT", "ids.csv", "n2.docx"])
+def test_no_file_of_a_folder_is_left_out(beside, tmp_path):
+    table = pyarrow.table({"id": [1, 2, 3], "text": TEXTS, "year": [2019, 2019, 2020]})
+    pyarrow.parquet.write_to_dataset(table, tmp_path, partition_cols=["year"])
+    (tmp_path / beside).write_text("This export has fever in it.")
+    with pytest.raises(BtlError, match=f"holds .*{beside}|{beside}: a file of another kind"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson", ".json"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folders_of_parts_are_read_zipped_or_not(suffix, zipped, tmp_path):
+    for number, text in enumerate(TEXTS):
+        path = tmp_path / f"part-{number}{suffix}"
+        if "sv" in suffix:
+            delimiter = "," if suffix == ".csv" else "\t"
+            data = f'id{delimiter}text\n{number}{delimiter}"{text},\n"\n'
+        else:
+            data = json.dumps({"id": str(number), "text": f"{text},\n"}) + "\n"
+        path.write_text(data)
+        if zipped and number:  # one of them is not
+            path.with_name(f"{path.name}.GZ").write_bytes(gzip.compress(data.encode()))
+            path.unlink()
+    assert read(tmp_path) == [(str(number), f"{text},\n") for number, text in enumerate(TEXTS)]
+
+
+def test_a_damaged_gzip_file_is_refused(tmp_path):
+    data = gzip.compress(b'{"id": 1, "text": "secret"}\n' * 1000)
+    for number, broken in enumerate((data[:-20], data[:50] + b"xxxxxxxx" + data[58:], b"secret")):
+        path = tmp_path / f"{number}.jsonl.gz"
+        path.write_bytes(broken)
+        with pytest.raises(AnnotateError, match="not a gzip file, or a damaged one") as error:
+            read(path)
+        assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_delimiter_is_the_one_that_finds_both_columns_in_the_header(delimiter, tmp_path):
+    path = tmp_path / "n.csv"
+    rows = [["other, of; all\tkinds", "id", "text"], ["x", "1", "no; fever,\nand\tso"]]
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    assert read(path) == [("1", "no; fever,\nand\tso")]
+    path.write_text("id;text,and more\n1;secret\n")
+    assert "secret" not in fails(path, "no column 'text' among the 2 of the first line")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    columns = [pyarrow.array([1]), pyarrow.array(["secret draft"]), pyarrow.array(["no fever"])]
+    for names, twice in ((["id", "text", "text"], "text"), (["text", "id", "id"], "id")):
+        match = f": two columns are called '{twice}'. Name another by --{twice}-column."
+        table = pyarrow.Table.from_arrays(columns, names=names)
+        pyarrow.parquet.write_table(table, tmp_path / "n.parquet")
+        header, values = ",".join(names), ["1", "secret draft", "no fever"]
+        (tmp_path / "n.csv").write_text(f"{header}\n{','.join(values)}\n")
+        pairs = ", ".join(f'"{name}": "{value}"' for name, value in zip(names, values, strict=True))
+        (tmp_path / "n.jsonl").write_text(f"{{{pairs}}}\n")
+        for name in ("n.parquet", "n.csv", "n.jsonl"):
+            assert "secret" not in fails(tmp_path / name, match)
+
+
+def test_two_columns_that_are_not_asked_for_may_share_a_name(tmp_path):
+    columns = [pyarrow.array([n]) for n in (1, "fever", 3, 4)]
+    table = pyarrow.Table.from_arrays(columns, names=["id", "text", "x", "x"])
+    pyarrow.parquet.write_table(table, tmp_path / "n.parquet")
+    assert read(tmp_path / "n.parquet") == [(1, "fever")]
+    (tmp_path / "n.jsonl").write_text('{"id": 1, "text": "fever", "x": {"y": 1, "y": 2}, "x": 2}')
+    assert read(tmp_path / "n.jsonl") == [(1, "fever")]
+
+
+@pytest.mark.parametrize(
+    "kind", ["large_string", "string_view", "binary", "large_binary", "binary_view", "dictionary"]
+)
+@pytest.mark.parametrize("column", ["id", "text"])
+def test_strings_of_any_type_are_read(column, kind, tmp_path):
+    texts = ["no fever", "café", "no fever" if column == "text" else "well"]
+    values = pyarrow.array(texts)
+    if kind == "dictionary":
+        values = values.dictionary_encode()
+    else:
+        values = values.cast(getattr(pyarrow, kind)())
+    table = {"id": ["a", "b", "c"], "text": ["a", "b", "c"], column: values}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "n.parquet")
+    ids, found = zip(*read(tmp_path / "n.parquet"), strict=True)
+    assert list(ids if column == "id" else found) == texts
+
+
+def test_bytes_that_are_not_utf_8_cost_their_own_note_only(tmp_path):
+    table = pyarrow.table({"id": [1, 2], "text": ["café".encode("latin-1"), b"fever"]})
+    pyarrow.parquet.write_table(table, tmp_path / "n.parquet")
+    assert read(tmp_path / "n.parquet") == [(1, None), (2, "fever")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pyarrow.array([1.0, 2.0, -3.0]),
+        pyarrow.array([1.0, 2.0, -3.0], pyarrow.float32()),
+        pyarrow.array([Decimal(1), Decimal(2), Decimal(-3)], pyarrow.decimal128(38, 0)),
+        pyarrow.array([Decimal(1), Decimal(2), Decimal(-3)], pyarrow.decimal256(60, 5)),
+        pyarrow.array([1, 2, -3]).dictionary_encode(),
+        pyarrow.array([1, 2, -3], pyarrow.int8()),
+    ],
+)
+def test_ids_that_are_whole_numbers_are_numbers_whatever_holds_them(values, tmp_path):
+    pyarrow.parquet.write_table(
+        pyarrow.table({"id": values, "text": TEXTS}), tmp_path / "n.parquet"
+    )
+    assert [note.id for note in read_notes(tmp_path / "n.parquet")] == [1, 2, -3]
+    assert {type(note.id) for note in read_notes(tmp_path / "n.parquet")} == {int}
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, 2.0**53, float("nan"), float("inf"), Decimal("1.50"), Decimal(2**70)]
+)
+def test_a_number_that_another_id_may_have_become_is_refused(value, tmp_path):
+    pyarrow.parquet.write_table(
+        pyarrow.table({"id": [value], "text": ["x"]}), tmp_path / "n.parquet"
+    )
+    fails(tmp_path / "n.parquet", "row 1: ('id' is a (float|Decimal)|the id .* 64 bits)")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ from spacy_btl.annotate import spark as module
 CLUSTER = "local-cluster[2,1,2048]"
 TEXTS = [text for text, _ in SENTENCES]
 NOTES = [(number, f"{TEXTS[number % 4]} . {TEXTS[number // 4 % 4]}") for number in range(400)]
+# As the command reads them.
+COMPLETE, SCHEMA = [(*note, None) for note in NOTES], "id int, text string, missing string"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
 
 
 def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calibrated_path):
-    df = session.createDataFrame(NOTES, "id int, text string").repartition(8)
+    df = session.createDataFrame(COMPLETE, SCHEMA).repartition(8)
 
     def workers(batches):
         import pyarrow
@@ -95,7 +97,7 @@ def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calib
 
 
 def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_path, tmp_path):
-    df = session.createDataFrame(NOTES[:40], "id int, text string").repartition(4)
+    df = session.createDataFrame(COMPLETE[:40], SCHEMA).repartition(4)
     marker, model = tmp_path / "failed-once", str(calibrated_path)
     stamp = module.Stamp("", "", "", True, False)
 
@@ -131,37 +133,77 @@ def test_columns_that_will_not_do_are_refused_before_the_work(session, schema):
         module.annotate(session.createDataFrame([], schema), "absent")
 
 
-@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "a folder+ü"])
-def test_every_form_is_read_as_the_local_engine_reads_it(name, session, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["notes.csv", "notes.jsonl", "notes.parquet", "a folder+ü", "[a] {folder}*", "hive"]
+)
+def test_every_form_is_read_by_the_local_engine_s_readers(name, session, tmp_path):
     texts = [("a", 'fever, "cough"\n\npain'), ("b", "x"), ("c ü+%20", "crp was 84")]
-    path = write_notes(tmp_path / name, texts)
-    df = module._read(session, path, Options())
+    path = tmp_path / name
+    if name == "hive":
+        ids, values = zip(*texts, strict=True)
+        table = pyarrow.table({"id": ids, "text": values, "year": [2019, 2019, 2020]})
+        pyarrow.parquet.write_to_dataset(table, path, partition_cols=["year"])
+    else:
+        write_notes(path, texts)
+    df, n_notes, integer_ids = module._read(session, path, Options())
     here = {(note.id, note.text) for note in read_notes(path)}
-    assert {(row["id"], row["text"]) for row in df.collect()} == here
+    assert {(row["id"], row["text"]) for row in df.collect()} == here == set(texts)
+    assert (n_notes, integer_ids) == (3, False)
 
 
-def test_broken_input_is_not_quoted(session, tmp_path):
-    path = tmp_path / "notes.jsonl"
-    path.write_text('{"id": 1, "text": "secret"\n')
-    with pytest.raises(AnnotateError, match="Spark cannot read it") as error:
-        module._read(session, path, Options()).collect()
-    assert "secret" not in str(error.value)
-
-
-@pytest.mark.parametrize("record", ["b,secret fever,and more", "secret"])
-def test_a_broken_csv_record_is_counted_and_not_quoted(record, session, tmp_path, capfd):
+def test_ids_that_are_numbers_and_notes_that_are_not_text(session, calibrated_path, tmp_path):
     path = tmp_path / "notes.csv"
-    path.write_text(f"id,text\na,fever\n{record}\nc,pain\n")
-    with pytest.raises(AnnotateError, match="1 of its records do not have 2 columns") as error:
+    path.write_bytes("id;text\n1;café\n2;fever\n".encode("latin-1"))
+    output = tmp_path / "out.jsonl"
+    counts = module.annotate_file(str(calibrated_path), path, output, Options(), session)
+    assert (counts.notes, counts.failed) == (2, 1)
+    (error,) = (tmp_path / "out.jsonl.errors.jsonl").glob("part-*")
+    assert json.loads(error.read_text()) == {"note_id": "1", "reason": "the text is not UTF-8"}
+    pyarrow.parquet.write_table(
+        pyarrow.table({"id": [1.0], "text": [b"x"]}), tmp_path / "n.parquet"
+    )
+    df, _, integer_ids = module._read(session, tmp_path / "n.parquet", Options())
+    assert integer_ids
+    assert df.dtypes[0] == ("id", "bigint")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("n.jsonl", '{"id": 1, "text": "secret"\n', "line 1: broken JSON"),
+        ("n.csv", "id,text\na,fever\nb,secret fever,and more\n", "line 3: 3 fields"),
+        ("n.csv", "id,text\na,fever\nsecret\n", "line 3: 1 fields"),
+        ("n.csv", "id,text,text\n1,secret,secret\n", "two columns are called 'text'"),
+        ("n.jsonl", '{"id": 1, "text": "x"}\n{"id": "a", "text": "secret"}', "some .* are strings"),
+        ("n.jsonl", "", "holds no note"),
+    ],
+)
+def test_what_is_broken_is_named_and_not_quoted(name, content, match, session, tmp_path, capfd):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(AnnotateError, match=match) as error:
         module._read(session, path, Options())
     assert "secret" not in str(error.value)
     assert "secret" not in "".join(capfd.readouterr())
 
 
-def test_an_id_used_twice_is_refused(session):
-    df = session.createDataFrame([(1, "x"), (1, "y")], "id int, text string")
-    with pytest.raises(AnnotateError, match="used twice"):
-        module._require_unique(df, "id")
+def test_two_kinds_in_a_folder_are_refused(session, tmp_path):
+    write_notes(tmp_path / "n.parquet", [("a", "x")])
+    (tmp_path / "n1.txt").write_text("x")
+    with pytest.raises(BtlError, match=r"holds Parquet \(n\.parquet\) and text files"):
+        module._read(session, tmp_path, Options())
+
+
+@pytest.mark.parametrize(
+    ("notes", "match"),
+    [([(1, "x"), (1, "y")], "'id' is used twice"), ([(1, None), (2, None)], "2 of 2 .*: no text")],
+)
+def test_what_does_not_do_leaves_nothing(notes, match, session, calibrated_path, tmp_path):
+    path = write_notes(tmp_path / "n.jsonl", notes)
+    output = tmp_path / "out.parquet"
+    with pytest.raises(AnnotateError, match=match):
+        module.annotate_file(str(calibrated_path), path, output, Options(), session)
+    assert {path.name for path in tmp_path.iterdir()} == {"n.jsonl"}
 
 
 @pytest.mark.parametrize("name", ["note_nlp.parquet", "note_nlp.csv", "brat"])

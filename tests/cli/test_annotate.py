@@ -40,6 +40,40 @@ def test_an_error_is_one_line(calibrated_path, tmp_path):
     assert not output.exists()
 
 
+def test_a_folder_is_annotated_whole_or_not_at_all(calibrated_path, tmp_path):
+    folder = write_notes(tmp_path / "notes", [("top", TEXTS[0]), ("ward-a/n1", TEXTS[1])])
+    (folder / "ward-a/n2.TXT").write_text(TEXTS[2])
+    arguments = ["annotate", str(calibrated_path), str(folder), str(tmp_path / "out.jsonl")]
+    result = RUNNER.invoke(btl, arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 notes, 3 annotated, 0 failed" in result.output
+    (folder / "n3.docx").touch()
+    arguments[-1] = str(tmp_path / "other.jsonl")
+    result = RUNNER.invoke(btl, arguments)
+    assert result.exit_code == 1
+    assert "n3.docx: a file of another kind" in result.output.replace("\n", "")
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,text,text\n1,secret draft,secret\n", "two columns are called 'text'. Name another"),
+        ("id;text\n1;secret caf\xe9\n", "None of the 1 notes could be annotated"),
+    ],
+)
+def test_what_annotates_nothing_is_an_error_and_writes_nothing(
+    content, message, calibrated_path, tmp_path
+):
+    (tmp_path / "notes.csv").write_bytes(content.encode("latin-1"))
+    arguments = ["annotate", str(calibrated_path), str(tmp_path / "notes.csv")]
+    result = RUNNER.invoke(btl, [*arguments, str(tmp_path / "out.jsonl")])
+    assert result.exit_code == 1
+    assert message in result.output.replace("\n", "")
+    assert "secret" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
+
+
 @pytest.mark.parametrize("name", ["out.parquet", "brat"])
 def test_a_kill_at_any_moment_loses_no_note_and_doubles_none(
     name,

@@ -19,8 +19,9 @@ SECRET = "Zyxwvut"  # stands for what must never be printed
 @pytest.fixture
 def src(tmp_path: Path) -> Path:
     records = [
-        {"text": f"{SECRET} has fever", "ents": [[12, 17, "Sign"], [0, 99, "Sign"]]},
+        {"text": f"{SECRET} has fever", "ents": [[12, 17, "Sign"], [7, 8, "Sign"]]},
         {"text": f"{SECRET} is old", "ents": [[11, 14, "[Age]"]]},
+        {"text": SECRET, "ents": [[0, 99, "Sign"]]},
         {"text": SECRET, "spans": [], "answer": "reject"},
     ]
     path = tmp_path / "notes.jsonl"
@@ -40,23 +41,72 @@ def test_prints_an_account(src: Path, tmp_path: Path) -> None:
     assert status == 0, output
     assert out.is_file()
     for line in (
-        "notes read 4",
+        "notes read 5",
+        "- skipped: mention offsets outside the text 1",
         "- skipped: answer: reject 1",
         "- skipped: broken JSON 1",
         "= notes written 2",
         "mentions read 3",
         "- lost to an overlapping mention 0",
-        "- skipped: mention offsets outside the text 1",
+        "- skipped: mention of white space only 1",
         "= mentions kept 2",
         "types kept 2",
+        "types dropped 0",
+        "tokens 6",
+        "of these missing, neither trained on nor scored 0",
+        "type read kept dropped overlap skipped",
+        "Sign 2 1 0 0 1",
+        "[Age] 1 1 0 0 0",
+        "more than 20% of their mentions, to others that overlap or as invalid: Sign 50% of 2.",
     ):
         assert line in output
     assert SECRET not in output
 
 
 def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
-    _, output = run(src, tmp_path / "c.spacy", "--skip-invalid", "--min-mentions", "2")
-    assert "dropped for having fewer than 2 mentions: Sign (1), [Age] (1)" in output
+    _, output = run(src, tmp_path / "c.spacy", "--skip-invalid", "--drop-types", "Sign")
+    assert "- dropped: type not wanted 1" in output
+    assert "Sign 2 0 1 0 1" in output
+    lines = [{"text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10, "[Age]"]]}] * 2
+    lines.append({"text": "fever, ill", "ents": [[0, 5, "Sign"]]})
+    src.write_text("\n".join(json.dumps(line) for line in lines))
+    _, output = run(src, tmp_path / "c.spacy", "--min-mentions", "2")
+    assert "- dropped: type too rare 1" in output
+    assert "dropped for having fewer than 2 mentions: [Age] (1)" in output
+    assert "- skipped: a copy of another note, annotated as it is 1" in output
+
+
+def test_chooses_types_and_which_of_two_mentions_stays(tmp_path: Path) -> None:
+    path, out = tmp_path / "notes.jsonl", tmp_path / "corpus.spacy"
+    ents = [[0, 16, "Sign"], [7, 16, "Site"], [18, 21, "Age"]]
+    path.write_text(json.dumps({"text": "pain of the knee, old", "ents": ents}))
+
+    def entities(*options: str) -> list[str]:
+        status, output = run(path, out, *options)
+        assert status == 0, output
+        return [ent.label_ for ent in read_docs(out, Vocab())[0].ents]
+
+    assert entities() == ["Sign", "Age"]
+    assert entities("--overlaps", "inner") == ["Site", "Age"]
+    assert entities("--drop-types", "Sign, Age") == ["Site"]
+    assert entities("--types", "Sign,Age") == ["Sign", "Age"]
+    status, output = run(path, out, "--types", "None")
+    assert status == 1
+    assert "No mention is of type None. There are: Age, Sign, Site." in output
+
+
+def test_says_in_what_units_offsets_are_and_warns_of_a_corpus_without_mentions(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "notes.jsonl"
+    span = {"start": 3, "end": 8, "label": "Sign", "text": "fever"}
+    path.write_text(json.dumps({"text": "\U0001f912 fever", "spans": [span]}))
+    _, output = run(path, tmp_path / "c.spacy")
+    assert "notes whose offsets count UTF-16 code units 1" in output
+    path.write_text(json.dumps({"text": "well", "ents": []}))
+    status, output = run(path, tmp_path / "c.spacy")
+    assert status == 0
+    assert "No note has a mention" in output
 
 
 def test_says_whose_notes_it_converts(src: Path, tmp_path: Path) -> None:
@@ -76,7 +126,7 @@ def test_says_whose_notes_it_converts(src: Path, tmp_path: Path) -> None:
 def test_an_error_is_one_line_and_leaves_nothing(src: Path, tmp_path: Path) -> None:
     status, output = run(src, tmp_path / "corpus.spacy")
     assert status == 1
-    assert "line 1, mention 2: mention offsets outside the text." in output
+    assert "line 1, mention 2: mention of white space only." in output
     assert SECRET not in output
     assert list(tmp_path.iterdir()) == [src]
 

@@ -24,7 +24,10 @@ def write_note(folder: Path, txt: str | bytes, ann: str | bytes, name: str = "no
 
 def read(folder: Path, *, skip_invalid: bool = False) -> tuple[list[Note], Account]:
     account = Account(skip_invalid=skip_invalid)
-    return list(read_brat(folder, account=account)), account
+    notes = list(read_brat(folder, account=account))
+    for note in notes:
+        account.count(note)
+    return notes, account
 
 
 def t_line(mention: Mention, text: str) -> str:
@@ -46,7 +49,7 @@ def test_reads_mentions_and_passes_over_other_annotation(tmp_path: Path) -> None
     notes, account = read(tmp_path)
     mentions = (Mention("T1", "Disease", ((12, 18),)), Mention("T2", "Sign", ((23, 28),)))
     assert notes == [Note("note", TEXT, mentions)]
-    assert (account.notes_read, account.mentions_read) == (1, 2)
+    assert (account.notes_read, account.total("read")) == (1, 2)
 
 
 def test_notes_come_by_name_with_their_dots(tmp_path: Path) -> None:
@@ -70,25 +73,43 @@ def test_discontinuous_nested_and_overlapping(tmp_path: Path) -> None:
     assert note.mentions[0].hull == (0, 19)
 
 
+CRLF, BOM_COUNTED = "CRLF as one", "the byte order mark"
+
+
 @pytest.mark.parametrize(
-    ("txt", "offsets", "text"),
+    ("txt", "offsets", "counted"),
     [
-        ("Cough.\r\nFever.", "8 13", "Cough.\r\nFever."),  # CRLF counted as two characters
-        ("Cough.\r\nFever.", "7 12", "Cough.\nFever."),  # and as one
-        ("\ufeffCough. Fever.", "7 12", "Cough. Fever."),  # byte order mark not counted
-        ("\ufeffCough. Fever.", "8 13", "\ufeffCough. Fever."),  # and counted
-        ("\ufeffCough.\r\nFever.", "8 13", "Cough.\r\nFever."),
-        ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "7 12", "\U0001f912 e\u0301 \U0001d5a0 Fever."),
+        ("Cough.\r\nFever.", "8 13", ""),
+        ("Cough.\r\nFever.", "7 12", CRLF),
+        ("\ufeffCough. Fever.", "7 12", ""),
+        ("\ufeffCough. Fever.", "8 13", BOM_COUNTED),
+        ("\ufeffCough.\r\nFever.", "8 13", ""),
+        ("\ufeffCough.\r\n\r\nFever.", "9 14", f"{CRLF}, {BOM_COUNTED}"),
+        ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "7 12", ""),
+        ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "9 14", "UTF-16 code units"),
+        ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "14 19", "UTF-8 bytes"),
+        ("\U0001f912\U0001f912\r\nFever.", "5 10", f"UTF-16 code units, {CRLF}"),
+        ("\ufeff\u00e9\r\nFever.", "7 12", f"UTF-8 bytes, {BOM_COUNTED}"),
     ],
 )
 def test_takes_the_reading_in_which_the_offsets_hold(
-    tmp_path: Path, txt: str, offsets: str, text: str
+    tmp_path: Path, txt: str, offsets: str, counted: str
 ) -> None:
     write_note(tmp_path, txt, f"\ufeffT1\tSign {offsets}\tFever\r\n")
-    (note,), _ = read(tmp_path)
-    assert note.text == text
+    (note,), account = read(tmp_path)
+    assert note.text == txt.removeprefix("\ufeff")  # never changed
     ((start, end),) = note.mentions[0].fragments
     assert note.text[start:end] == "Fever"
+    assert account.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
+
+
+def test_of_several_readings_the_one_with_the_fewest_flaws_is_taken(tmp_path: Path) -> None:
+    ann = "T1\tSign 7 12\tFever\nT2\tSign 0 5\tCramp\nT3\tSign 14 18\tPain\n"
+    write_note(tmp_path, "Cough.\r\nFever. Pain.", ann)
+    with pytest.raises(CorpusError, match=r"note\.ann, line 2: mention text unlike the offsets"):
+        read(tmp_path)
+    (note,), _ = read(tmp_path, skip_invalid=True)
+    assert [note.text[slice(*mention.hull)] for mention in note.mentions] == ["Fever", "Pain"]
 
 
 def test_white_space_of_the_text_column_is_normalised(tmp_path: Path) -> None:
@@ -99,36 +120,122 @@ def test_white_space_of_the_text_column_is_normalised(tmp_path: Path) -> None:
     assert len(note.mentions) == 2
 
 
+# What is wrong, and where annotation is then missing; None, if the note is left out.
 BAD_LINES = {
-    f"T2\tSign 0 99\t{SECRET}": "mention offsets outside the text",
-    f"T2\tSign 9 9\t{SECRET}": "mention with start >= end",
-    f"T2\tSign 7 0\t{SECRET}": "mention with start >= end",
-    "T2\tSign 7 8\t ": "mention of white space only",
-    f"T2\tSign 0 8\t{SECRET}{SECRET}": "mention text unlike the offsets",
-    f"T2\tO 0 7\t{SECRET}": "mention of type O, which means no entity",
-    f"T2\tSign 0-7\t{SECRET}": "malformed T line",
-    f"T2 Sign 0 7 {SECRET}": "malformed T line",
-    "T2\tSign 0 7": "malformed T line",
-    f"T2\tSign 0 {'9' * 5000}\t{SECRET}": "malformed T line",
-    f"T1\tSign 0 7\t{SECRET}": "mention id used twice",
-    f"X1\tSign 0 7\t{SECRET}": "unknown line",
-    SECRET: "unknown line",
+    f"T2\tSign 0 99\t{SECRET}": ("mention offsets outside the text", None),
+    f"T2\tSign 9 9\t{SECRET}": ("mention with start >= end", None),
+    f"T2\tSign 7 0\t{SECRET}": ("mention with start >= end", None),
+    "T2\tSign 7 8\t ": ("mention of white space only", ((7, 8),)),
+    f"T2\tSign 0 8\t{SECRET}{SECRET}": ("mention text unlike the offsets", ((0, 8),)),
+    "T2\tSign 23 28\tasthma": ("mention text unlike the offsets", ((23, 28), (12, 18))),
+    f"T2\tO 0 7\t{SECRET}": ("mention of type O, which means no entity", ((0, 7),)),
+    f"T2\tSign 0-7\t{SECRET}": ("malformed T line", None),
+    f"T2\tSign 0 4 5 7\t{SECRET}": ("malformed T line", None),
+    f"T2 Sign 0 7 {SECRET}": ("malformed T line", None),
+    f"T2\tSign 0 {'9' * 5000}\t{SECRET}": ("malformed T line", None),
+    f"T1\tSign 0 7\t{SECRET}": ("mention id used twice", ((0, 7),)),
+    f"X1\tSign 0 7\t{SECRET}": ("unknown line", ()),
+    SECRET: ("unknown line", ()),
 }
 
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=[f"{i}" for i in range(len(BAD_LINES))])
 def test_a_bad_line_is_named_or_skipped_and_counted(tmp_path: Path, line: str) -> None:
+    reason, missing = BAD_LINES[line]
     write_note(tmp_path, TEXT, f"T1\tDisease 12 18\tasthma\n{line}\n")
     with pytest.raises(CorpusError) as caught:
         read(tmp_path)
     message = "".join(traceback.format_exception(caught.value))
-    assert f"{tmp_path / 'note.ann'}, line 2: {BAD_LINES[line]}. " in message
+    assert f"{tmp_path / 'note.ann'}, line 2: {reason}. " in message
     assert SECRET not in message
 
-    (note,), account = read(tmp_path, skip_invalid=True)
-    assert [mention.id for mention in note.mentions] == ["T1"]
-    assert account.mentions_invalid + account.lines_skipped == {BAD_LINES[line]: 1}
-    assert account.mentions_read == 1 + account.mentions_invalid.total()
+    notes, account = read(tmp_path, skip_invalid=True)
+    counted = account.notes_skipped + account.mentions_invalid + account.lines_skipped
+    assert counted == {reason: 1}
+    if missing is None:
+        assert not notes
+    else:
+        assert [mention.id for mention in notes[0].mentions] == ["T1"]
+        assert dict.fromkeys(notes[0].missing) == dict.fromkeys(missing)
+    assert account.total("read") == sum(len(n.mentions) + len(n.skipped) for n in notes)
+
+
+def test_what_other_tools_write_in_t_lines_is_read(tmp_path: Path) -> None:
+    text = "left and right knee, no fever"
+    ann = (
+        "T1\tSign 24 29\tfever\tC0015967\n"  # a fifth column
+        "T2\tSign 24 29\n"  # no text
+        "T3\tSite 0 4;15 19\tleftknee\n"  # pieces joined without a blank
+        "T4\tBody site 9 19\tright knee\n"  # blanks in the type
+        "T5\t Stage\u00a02 site  9 19\tright knee\n"
+        "T6\tSite 9 19\tright\tknee\n"  # which are white space of the text
+    )
+    write_note(tmp_path, text, ann)
+    (note,), account = read(tmp_path)
+    types = ["Sign", "Sign", "Site", "Body site", "Stage 2 site", "Site"]
+    assert [mention.type for mention in note.mentions] == types
+    assert account.remarks == {
+        "labels whose white space was put right": 1,
+        "mentions without their text, to hold the offsets against": 1,
+    }
+
+
+def test_a_last_line_that_may_be_cut_off_is_refused(tmp_path: Path) -> None:
+    write_note(tmp_path, TEXT, "T1\tDisease 12 1")
+    with pytest.raises(CorpusError, match=r"line 1: malformed T line"):
+        read(tmp_path)
+    write_note(tmp_path, TEXT, "T1\tDisease 12 18")
+    with pytest.raises(CorpusError, match=r"line 1: malformed T line"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "is_taken"),
+    [
+        ("5  g/kg", "5 \u03bcg/kg", True),
+        ("17? -E2", "17\u03b2 -E2", True),
+        ("???? ok", "\u6025\u6027\u80ba\u708e ok", True),
+        ("clot", "cl0t", True),
+        ("fever no", "no fever", False),
+        ("cough", "ough ", False),
+        ("5 mcg/kg", "5 mcg/k", False),
+    ],
+)
+def test_offsets_are_trusted_where_only_characters_differ_if_asked(
+    tmp_path: Path, text: str, said: str, is_taken: bool
+) -> None:
+    write_note(tmp_path, f"{text}, as", f"T1\tDose 0 {len(text)}\t{said}\n")
+    with pytest.raises(CorpusError, match="mention text unlike the offsets"):
+        read(tmp_path)
+    account = Account(skip_invalid=True, trust_offsets=True)
+    (note,) = read_brat(tmp_path, account=account)
+    assert len(note.mentions) == is_taken
+    remark = {"mentions with other characters than the text has there": 1}
+    assert account.remarks == (remark if is_taken else {})
+
+
+def test_sub_folders_are_read_and_capitals_of_the_suffix_do_not_count(tmp_path: Path) -> None:
+    for folder in ("", "ward-a", "ward-b", ".hidden"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        write_note(tmp_path / folder, f"cough {folder}", "T1\tSign 0 5\tcough\n", "n1")
+    (tmp_path / "ward-a" / "n1.txt").rename(tmp_path / "ward-a" / "n1.TXT")
+    (tmp_path / "ward-a" / "n1.ann").rename(tmp_path / "ward-a" / "n1.Ann")
+    notes, account = read(tmp_path)
+    assert [note.id for note in notes] == ["n1", "ward-a/n1", "ward-b/n1"]
+    assert [note.where for note in notes] == ["n1.txt", "ward-a/n1.TXT", "ward-b/n1.txt"]
+    assert (account.notes_read, account.total("read")) == (3, 3)
+
+
+def test_texts_and_annotations_may_lie_in_two_folders(tmp_path: Path) -> None:
+    for folder, suffix, content in (("txt", ".txt", "cough"), ("brat", ".ann", "T1\tA 0 5\tcough")):
+        (tmp_path / folder / "w").mkdir(parents=True)
+        for name in ("n1", "w/n2"):
+            (tmp_path / folder / f"{name}{suffix}").write_text(content)
+    notes, _ = read(tmp_path)
+    assert [(note.id, len(note.mentions)) for note in notes] == [("n1", 1), ("w/n2", 1)]
+    (tmp_path / "txt" / "n3.txt").touch()
+    with pytest.raises(CorpusError, match=r"txt/n3\.txt: \.txt without \.ann"):
+        read(tmp_path)
 
 
 BAD_FILES = {
@@ -207,12 +314,32 @@ def test_what_brat_writes_is_read_back(
 
 
 @settings(deadline=None)
-@given(note=notes(st.sampled_from(["\n", " ", "a", "b", "\u00e9", "\U0001f912"])))
-def test_offsets_that_count_crlf_as_one_are_read(
-    tmp_path_factory: pytest.TempPathFactory, note: Note
+@given(note=notes(ANY | LINES), unit=st.sampled_from(["utf-16-le", "utf-8", "crlf"]))
+def test_offsets_in_other_units_give_the_same_mentions(
+    tmp_path_factory: pytest.TempPathFactory, note: Note, unit: str
 ) -> None:
     folder = tmp_path_factory.mktemp("brat")
-    lines = [t_line(mention, note.text) for mention in note.mentions]
-    write_note(folder, note.text.replace("\n", "\r\n"), "".join(lines))
-    (found,), _ = read(folder)
-    assert [t_line(mention, found.text) for mention in found.mentions] == lines
+
+    def units(characters: int) -> int:
+        before = note.text[:characters]
+        if unit == "crlf":
+            return len(before.replace("\r\n", "\n"))
+        return len(before.encode(unit)) // (2 if unit == "utf-16-le" else 1)
+
+    lines = []
+    for mention in note.mentions:
+        fragments = tuple((units(start), units(end)) for start, end in mention.fragments)
+        said = t_line(mention, note.text).split("\t", 2)[2]
+        moved = t_line(Mention(mention.id, mention.type, fragments), "").split("\t", 2)[:2]
+        lines.append("\t".join([*moved, said]))
+    write_note(folder, note.text, "".join(lines))
+    notes, account = read(folder, skip_invalid=True)
+    said = [line.split("\t", 2)[2].split() for line in lines]
+    if notes:  # a reading that came before may hold as well, with the same words elsewhere
+        found = [
+            t_line(mention, note.text).split("\t", 2)[2].split() for mention in notes[0].mentions
+        ]
+        assert found == said
+        assert not account.mentions_invalid
+    else:
+        assert account.notes_skipped == {"mention with start >= end": 1}  # half of a CRLF

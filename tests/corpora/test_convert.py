@@ -2,39 +2,27 @@
 
 import json
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import spacy
-from hypothesis import given, settings
-from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_btl.corpora.convert import convert, to_doc
+from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.note import Account, Mention, Note
+from spacy_btl.corpora.note import Account
 from spacy_btl.errors import CorpusError
-from tests.corpora.test_brat import ANY, notes
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "maccrobat2020"
 MACCROBAT = Path(os.environ.get("MACCROBAT_DIR", BESIDE))
-NLP = spacy.blank("en")
 
 
 def adds_up(account: Account) -> bool:
-    return account.mentions_read == (
-        account.mentions_invalid.total()
-        + account.mentions_rare
-        + account.mentions_overlapped
-        + account.mentions_kept
+    parts = ("invalid", "refused", "rare", "unwanted", "overlapped", "kept")
+    return all(
+        mentions.read == sum(getattr(mentions, part) for part in parts)
+        for mentions in account.types.values()
     )
-
-
-def make_doc(text: str, *mentions: Mention) -> tuple[Doc, Account]:
-    account = Account(types_kept=Counter(mention.type for mention in mentions))
-    return to_doc(Note("n", text, mentions), NLP, account=account), account
 
 
 def spans(items: Any) -> list[tuple[str, str]]:
@@ -46,74 +34,11 @@ def write_jsonl(path: Path, *records: dict[str, Any]) -> Path:
     return path
 
 
-def test_the_longest_hull_wins_and_every_mention_is_in_the_spans() -> None:
-    doc, account = make_doc(
-        "left and right knee pain",
-        Mention("T1", "Site", ((9, 19),)),
-        Mention("T2", "Site", ((0, 4), (15, 19))),
-        Mention("T3", "Sign", ((20, 24),)),
-    )
-    assert spans(doc.ents) == [("left and right knee", "Site"), ("pain", "Sign")]
-    assert [(span.text, span.label_, span.id_) for span in doc.spans["mentions"]] == [
-        ("right knee", "Site", "T1"),
-        ("left", "Site", "T2"),
-        ("knee", "Site", "T2"),
-        ("pain", "Sign", "T3"),
-    ]
-    assert (account.mentions_kept, account.mentions_overlapped) == (2, 1)
-    assert (account.moved, account.discontinuous) == (0, 1)
-
-
-def test_mentions_grow_to_tokens_and_shed_white_space() -> None:
-    doc, account = make_doc(
-        "Postoperative  \nfever now",
-        Mention("T1", "Time", ((4, 13),)),
-        Mention("T2", "Sign", ((14, 21),)),
-        Mention("T3", "Time", ((22, 25),)),
-    )
-    assert spans(doc.ents) == [("Postoperative", "Time"), ("fever", "Sign"), ("now", "Time")]
-    assert spans(doc.spans["mentions"]) == spans(doc.ents)
-    assert (account.mentions_kept, account.moved) == (3, 2)
-
-
-def test_of_two_mentions_that_become_the_same_the_second_is_lost() -> None:
-    doc, account = make_doc(
-        "EGFR/HER2-positive",
-        Mention("T1", "Gene", ((0, 4),)),
-        Mention("T2", "Gene", ((0, 3),)),
-    )
-    assert len(doc.ents) == 1
-    assert [span.id_ for span in doc.spans["mentions"]] == ["T1", "T2"]
-    assert (account.mentions_kept, account.mentions_overlapped, account.moved) == (1, 1, 0)
-
-
-def test_a_fragment_of_white_space_is_no_span() -> None:
-    # brat cuts a mention that runs over a line end into fragments
-    doc, _ = make_doc("chest \npain", Mention("T1", "Sign", ((0, 5), (5, 7), (7, 11))))
-    assert spans(doc.ents) == [("chest \npain", "Sign")]
-    assert spans(doc.spans["mentions"]) == [("chest", "Sign"), ("pain", "Sign")]
-
-
-@settings(deadline=None)
-@given(note=notes(ANY))
-def test_any_note_becomes_a_doc_and_its_account_adds_up(note: Note) -> None:
-    account = Account(mentions_read=len(note.mentions), types_kept=Counter({"Type": 1}))
-    doc = to_doc(note, NLP, account=account)
-    assert doc.text == note.text
-    assert doc.user_data["note_id"] == "note"
-    assert adds_up(account)
-    hulls = [mention.hull for mention in note.mentions]
-    for ent in doc.ents:
-        assert ent.text == ent.text.strip()
-        assert any(start < ent.end_char and ent.start_char < end for start, end in hulls)
-    assert {span.id_ for span in doc.spans["mentions"]} == {m.id for m in note.mentions}
-
-
 def test_types_below_the_minimum_are_dropped_everywhere(tmp_path: Path) -> None:
     src = write_jsonl(
         tmp_path / "notes.jsonl",
         {"id": "a", "text": "fever, red", "ents": [[0, 5, "Sign"], [7, 10, "Color"]]},
-        {"id": "b", "text": "fever, old", "ents": [[0, 5, "Sign"], [0, 99, "Color"]]},
+        {"id": "b", "text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10]]},
     )
     out = tmp_path / "deep" / "corpus.spacy"
     account = convert(src, out, min_mentions=2, skip_invalid=True)
@@ -121,10 +46,45 @@ def test_types_below_the_minimum_are_dropped_everywhere(tmp_path: Path) -> None:
     assert [doc.user_data["note_id"] for doc in docs] == ["a", "b"]
     for doc in docs:
         assert spans(doc.ents) == spans(doc.spans["mentions"]) == [("fever", "Sign")]
-    assert (account.types_kept, account.types_dropped) == ({"Sign": 2}, {"Color": 1})
-    assert (account.mentions_read, account.mentions_rare, account.mentions_kept) == (4, 1, 2)
-    assert account.mentions_invalid.total() == 1
+    # What is not kept is no entity; what is invalid is missing.
+    assert [[token.ent_iob_ for token in doc] for doc in docs] == [["B", "O", "O"], ["B", "O", ""]]
+    assert account.types_kept == ["Sign"]
+    color = account.types["Color"]
+    assert (color.read, color.rare, color.kept) == (1, 1, 0)
+    assert account.types[""].invalid == 1
+    assert account.types["Sign"].kept == 2
     assert adds_up(account)
+
+
+def test_types_are_chosen_by_name(tmp_path: Path) -> None:
+    src = write_jsonl(
+        tmp_path / "notes.jsonl",
+        {"text": "old red fever", "ents": [[0, 3, "Age"], [4, 7, "Color"], [8, 13, "Sign"]]},
+    )
+    out = tmp_path / "corpus.spacy"
+
+    def kept(**settings: Any) -> list[tuple[str, str]]:
+        account = convert(src, out, **settings)
+        assert adds_up(account)
+        (doc,) = read_docs(out, Vocab())
+        assert spans(doc.ents) == spans(doc.spans["mentions"])
+        assert all(token.ent_iob for token in doc)  # a type that is not wanted is no entity
+        return spans(doc.ents)
+
+    assert kept(types=["Sign", "Age"]) == [("old", "Age"), ("fever", "Sign")]
+    assert kept(drop_types=["Sign"]) == [("old", "Age"), ("red", "Color")]
+    assert kept(types=["Sign", "Age"], drop_types=["Age"]) == [("fever", "Sign")]
+    with pytest.raises(CorpusError, match=r"No mention is of type Agee, X\. There are: Age, Co"):
+        kept(types=["Agee"], drop_types=["X"])
+
+
+def test_no_mention_left_is_an_error(tmp_path: Path) -> None:
+    src = write_jsonl(tmp_path / "n.jsonl", {"text": "Well", "ents": [[0, 4, "State"]]})
+    out = tmp_path / "n.spacy"
+    for settings in ({"min_mentions": 2}, {"drop_types": ["State"]}):
+        with pytest.raises(CorpusError, match="none of its 1 mentions is left"):
+            convert(src, out, **settings)
+    assert not out.exists()
 
 
 def test_a_note_without_text_or_mentions_is_kept(tmp_path: Path) -> None:
@@ -143,6 +103,9 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
         convert(src, tmp_path / "n.json")
     with pytest.raises(CorpusError, match=r"gone: neither a brat folder nor a \.jsonl file"):
         convert(tmp_path / "gone", out)
+    (tmp_path / "export.json").write_text("[]")
+    with pytest.raises(CorpusError, match=r"export\.json: neither .* Label Studio"):
+        convert(tmp_path / "export.json", out)
     with pytest.raises(CorpusError, match=r"empty\.jsonl: no note to convert"):
         convert(empty, out)
     with pytest.raises(CorpusError, match="cannot tokenise the language 'xyz'"):
@@ -167,10 +130,13 @@ def test_a_source_that_cannot_be_opened_is_named(
 def test_maccrobat_converts_whole(tmp_path: Path) -> None:
     account = convert(MACCROBAT, tmp_path / "corpus.spacy", min_mentions=40)
     assert (account.notes_read, account.notes_skipped) == (200, {})
-    assert account.mentions_read == 25_189
-    assert (len(account.types_kept), len(account.types_dropped)) == (33, 8)
+    assert account.total("read") == 25_189
+    assert len(account.types_kept) == 33
+    assert sum(bool(mentions.rare) for mentions in account.types.values()) == 8
     assert adds_up(account)
     docs = read_docs(tmp_path / "corpus.spacy", Vocab())
-    assert sum(len(doc.ents) for doc in docs) == account.mentions_kept
+    assert sum(len(doc.ents) for doc in docs) == account.total("kept")
     ids = sum(len({span.id_ for span in doc.spans["mentions"]}) for doc in docs)
-    assert ids == account.mentions_read - account.mentions_rare
+    assert ids == account.total("read") - account.total("rare")
+    # Few tokens are known to be no entity of one mention alone.
+    assert 0 < account.tokens_missing < account.tokens / 1000

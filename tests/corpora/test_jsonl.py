@@ -9,6 +9,7 @@ import pytest
 
 from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Account, Mention, Note
+from spacy_btl.corpora.questions import OTHER_QUESTION, YES_OR_NO
 from spacy_btl.errors import CorpusError
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
@@ -30,7 +31,10 @@ def _encode(line: Any) -> bytes:
 
 def read(path: Path, *, skip_invalid: bool = False) -> tuple[list[Note], Account]:
     account = Account(skip_invalid=skip_invalid)
-    return list(read_jsonl(path, account=account)), account
+    notes = list(read_jsonl(path, account=account))
+    for note in notes:
+        account.count(note)
+    return notes, account
 
 
 def test_reads_notes_and_their_ids(tmp_path: Path) -> None:
@@ -38,7 +42,7 @@ def test_reads_notes_and_their_ids(tmp_path: Path) -> None:
     notes, account = read(path)
     mentions = (Mention("T1", "Sign", ((3, 8),)),)
     assert notes == [Note(name, GOOD["text"], mentions) for name in ("line-000001", "a", "7")]
-    assert (account.notes_read, account.mentions_read) == (3, 3)
+    assert (account.notes_read, account.total("read")) == (3, 3)
 
 
 def test_offsets_are_code_points_and_exotic_line_ends_are_text(tmp_path: Path) -> None:
@@ -54,15 +58,113 @@ def test_prodigy_records_are_read_and_rejected_ones_counted(tmp_path: Path) -> N
     spans = [{"start": 3, "end": 8, "label": "Sign", "token_start": 1, "token_end": 1}]
     record = {"text": "No fever.", "spans": spans}
     answers = ("accept", "reject", "ignore", "reject")
-    unmarked = {"text": "Well.", "answer": "accept"}
-    lines = [record, *({**record, "answer": answer} for answer in answers), unmarked]
+    no_spans = {"text": "(illegible)", "answer": "reject"}
+    lines = [record, *({**record, "answer": answer} for answer in answers), no_spans]
     notes, account = read(write(tmp_path, *lines))
-    assert [note.id for note in notes] == ["line-000001", "line-000002", "line-000006"]
-    assert [len(note.mentions) for note in notes] == [1, 1, 0]
-    assert account.notes_skipped == {"answer: reject": 2, "answer: ignore": 1}
-    assert account.mentions_read == 2
+    assert [note.id for note in notes] == ["line-000001", "line-000002"]
+    assert [len(note.mentions) for note in notes] == [1, 1]
+    assert account.notes_skipped == {"answer: reject": 3, "answer: ignore": 1}
+    assert account.total("read") == 2
 
 
+def test_spans_that_were_rejected_or_ignored_are_not_gold(tmp_path: Path) -> None:
+    spans = [
+        {"start": 0, "end": 2, "label": "A", "answer": "reject"},
+        {"start": 3, "end": 8, "label": "B", "answer": "ignore"},
+        {"start": 8, "end": 9, "label": "C", "answer": "accept"},
+    ]
+    (note,), account = read(write(tmp_path, {"text": "No fever.", "spans": spans}))
+    assert [mention.type for mention in note.mentions] == ["C"]
+    assert note.missing == ((3, 8),)  # and what was rejected is no entity
+    assert account.mentions_refused == {
+        "answer of the span: reject": 1,
+        "answer of the span: ignore": 1,
+    }
+    assert {label: (m.read, m.refused) for label, m in account.types.items()} == {
+        "A": (1, 1),
+        "B": (1, 1),
+        "C": (1, 0),
+    }
+
+
+MANUAL = {"text": "No fever.", "_view_id": "ner_manual", "answer": "accept"}
+SPAN = {"start": 3, "end": 8, "label": "Sign"}
+COMPLETE = [
+    MANUAL,  # Prodigy leaves "spans" out where nothing is marked
+    {**MANUAL, "_view_id": "spans_manual"},
+    {**MANUAL, "_is_binary": False, "spans": [SPAN]},
+    {**MANUAL, "_view_id": "review", "view_id": "ner_manual", "versions": [], "spans": [SPAN]},
+    {**MANUAL, "spans": [SPAN], "label": "ICU", "relations": [{}], "meta": {"score": 0.3}},
+    {"text": "No fever.", "spans": [SPAN], "meta": {"source": "ward"}, "answer": "accept"},
+    {"text": "No fever.", "spans": [SPAN, {**SPAN, "score": 0.1}], "answer": "accept"},
+    {"text": "No fever.", "ents": [SPAN], "spans": {"sc": []}, "label": "ICU"},  # Doc.to_json
+]
+
+
+@pytest.mark.parametrize("record", COMPLETE, ids=range(len(COMPLETE)))
+def test_a_task_in_which_all_was_to_be_marked_is_a_note(tmp_path: Path, record: Any) -> None:
+    (note,), _ = read(write(tmp_path, record))
+    assert len(note.mentions) == len(record.get("ents") or record.get("spans") or ())
+
+
+def test_flagged_notes_are_counted(tmp_path: Path) -> None:
+    _, account = read(write(tmp_path, {**MANUAL, "flagged": True}, {**MANUAL, "flagged": False}))
+    assert account.remarks == {"notes that were flagged": 1}
+
+
+def test_tokens_that_could_not_be_marked_are_missing(tmp_path: Path) -> None:
+    tokens = [
+        {"text": "No", "start": 0, "end": 2, "id": 0, "disabled": True},
+        {"text": "fever", "start": 3, "end": 8, "id": 1, "disabled": False},
+    ]
+    (note,), account = read(write(tmp_path, {**MANUAL, "tokens": tokens, "spans": [SPAN]}))
+    assert (note.missing, len(note.mentions)) == (((0, 2),), 1)
+    assert account.total("read") == 1
+    tokens[0]["end"] = 99
+    with pytest.raises(CorpusError, match="outside the text"):
+        read(write(tmp_path, {**MANUAL, "tokens": tokens}))
+
+
+def span(text: str, start: int, said: str) -> dict[str, Any]:
+    return {"start": start, "end": start + len(said), "label": "Sign", "text": said}
+
+
+EMOJI = "\U0001f44d\U0001f3ff"
+OTHER_UNITS = [
+    (f"{EMOJI} No fever, mild", [("fever", 6), ("mild", 13)], ""),
+    (f"{EMOJI} No fever, mild", [("fever", 8), ("mild", 15)], "UTF-16 code units"),
+    (f"{EMOJI} No fever, mild", [("fever", 12), ("mild", 19)], "UTF-8 bytes"),
+    ("Pain.\r\nNo fever.\r\nCough.", [("Pain", 0), ("fever", 9), ("Cough", 16)], "CRLF as one"),
+    (f"{EMOJI}\r\nNo fever", [("fever", 8)], "UTF-16 code units, CRLF as one"),
+]
+
+
+@pytest.mark.parametrize(("text", "mentions", "counted"), OTHER_UNITS)
+def test_offsets_count_what_makes_the_mentions_their_own_texts(
+    tmp_path: Path, text: str, mentions: list[tuple[str, int]], counted: str
+) -> None:
+    spans = [span(text, start, said) for said, start in mentions]
+    # One that does not say its text follows the others.
+    spans.append({key: value for key, value in spans[-1].items() if key != "text"})
+    (note,), account = read(write(tmp_path, {"text": text, "spans": spans}))
+    found = [note.text[slice(*mention.hull)] for mention in note.mentions]
+    assert found == [*(said for said, _ in mentions), mentions[-1][0]]
+    assert account.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
+
+
+def test_offsets_are_characters_where_no_mention_says_its_text(tmp_path: Path) -> None:
+    line = {"text": f"{EMOJI} fever", "ents": [[3, 8, "Sign"], [5, 10, "Sign"]]}
+    with pytest.raises(CorpusError, match="mention 2: mention offsets outside the text"):
+        read(write(tmp_path, line))
+
+
+DOCCANO = "a line of doccano's export, which is not read"
+LABEL_STUDIO = "a task of Label Studio's export, which is not read"
+TASK = {
+    "text": SECRET,
+    "spans": [{"start": 0, "end": 7, "label": "A"}],
+    "answer": "accept",
+}
 BAD_LINES = [
     ('{"text": "' + SECRET, "broken JSON"),
     (SECRET, "broken JSON"),
@@ -82,7 +184,32 @@ BAD_LINES = [
     ),
     ({"text": SECRET, "spans": [], "answer": []}, '"answer" is not accept, reject or ignore'),
     ({"text": "x" * 1_000_001, "ents": []}, "note over 1,000,000 characters"),
-    ({"text": SECRET, "ents": [], "id": "line-000001"}, "id used twice"),
+    ({"text": SECRET, "ents": [], "spans": []}, 'both "ents" and "spans" are there'),
+    ({"text": SECRET, "answer": "accept"}, 'neither "ents" nor "spans" is a list'),
+    (
+        {"text": SECRET, "entities": [[0, 5, "Sign"]], "answer": "accept"},
+        'neither "ents" nor "spans" is a list',
+    ),
+    ({"text": SECRET, "label": [[0, 5, SECRET]]}, DOCCANO),
+    ({"text": SECRET, "entities": [{"label": SECRET, "start_offset": 0}]}, DOCCANO),
+    ({"text": SECRET, "label": [{"start": 0, "end": 5, "labels": [SECRET]}]}, LABEL_STUDIO),
+    ({"data": {"text": SECRET}, "annotations": []}, LABEL_STUDIO),
+    ({**TASK, "_view_id": "choice", "options": [], "accept": [SECRET]}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "classification", "label": SECRET}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "relations", "relations": []}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "blocks"}, OTHER_QUESTION),
+    ({**TASK, "_view_id": SECRET}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "review", "view_id": "choice"}, OTHER_QUESTION),
+    ({**TASK, "options": [{"id": SECRET}], "accept": []}, OTHER_QUESTION),
+    ({**TASK, "label": SECRET}, OTHER_QUESTION),
+    ({**TASK, "relations": [{"head": 0, "child": 1}]}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "ner"}, YES_OR_NO),
+    ({**TASK, "_view_id": "ner", "answer": "reject"}, YES_OR_NO),
+    ({**TASK, "_view_id": "spans"}, YES_OR_NO),
+    ({**TASK, "_view_id": "ner_manual", "_is_binary": True}, YES_OR_NO),
+    ({**TASK, "meta": {"score": 0.5}}, YES_OR_NO),
+    ({**TASK, "priority": 0.5}, YES_OR_NO),
+    ({**TASK, "spans": [{"start": 0, "end": 7, "label": "A", "score": 0.5}]}, YES_OR_NO),
 ]
 
 
@@ -102,28 +229,48 @@ def test_a_bad_line_is_named_or_skipped_and_counted(tmp_path: Path, line: Any, r
 
 
 UNTYPED = "mention without integer start and end and a type"
+ANSWER = '"answer" of the mention is not accept, reject or ignore'
+UNLIKE = "mention text unlike the offsets"
+TOKENS = "mention offsets unlike its tokens"
+# A mention of "No fever.", what is wrong, and where annotation is then missing: None, if the note
+# is left out.
 BAD_MENTIONS = [
-    ([0, 99, SECRET], "mention offsets outside the text"),
-    ([-2, 4, SECRET], "mention offsets outside the text"),
-    ([4, 4, SECRET], "mention with start >= end"),
-    ([2, 3, SECRET], "mention of white space only"),
-    ([0, 4, "O"], "mention of type O, which means no entity"),
-    ([0, 4], UNTYPED),
-    ([0, 4, ""], UNTYPED),
-    ([0, 4, 1], UNTYPED),
-    ([0, 4, "\ud83e"], UNTYPED),
-    ([0.0, 4, SECRET], UNTYPED),
-    ([False, 4, SECRET], UNTYPED),
-    ({"start": 0, "end": 4}, UNTYPED),
-    (SECRET, UNTYPED),
+    ([0, 99, SECRET], "mention offsets outside the text", None),
+    ([0, 10**400, SECRET], "mention offsets outside the text", None),
+    ([-2, 4, SECRET], "mention offsets outside the text", None),
+    ([4, 4, SECRET], "mention with start >= end", None),
+    ([2, 3, SECRET], "mention of white space only", [(2, 3)]),
+    ([0, 4, "O"], "mention of type O, which means no entity", [(0, 4)]),
+    ([0, 4, " O\u00a0"], "mention of type O, which means no entity", [(0, 4)]),
+    ([0, 4], UNTYPED, [(0, 4)]),
+    ([0, 4, ""], UNTYPED, [(0, 4)]),
+    ([0, 4, " "], UNTYPED, [(0, 4)]),
+    ([0, 4, 1], UNTYPED, [(0, 4)]),
+    ([0, 4, "\ud83e"], UNTYPED, [(0, 4)]),
+    ([0.0, 4, SECRET], UNTYPED, None),
+    ([False, 4, SECRET], UNTYPED, None),
+    ({"start": 0, "end": 4}, UNTYPED, [(0, 4)]),
+    ({"label": SECRET}, UNTYPED, None),
+    ([0, 4, SECRET, SECRET], UNTYPED, None),
+    (SECRET, UNTYPED, None),
+    ({"start": 0, "end": 2, "label": "A", "answer": SECRET}, ANSWER, [(0, 2)]),
+    ({"start": 0, "end": 2, "label": "A", "text": SECRET}, UNLIKE, [(0, 2)]),
+    ({"start": 0, "end": 2, "label": "A", "text": "fever"}, UNLIKE, [(0, 2), (3, 8)]),
+    ({"start": 0, "end": 2, "label": "A", "text": ["No"]}, UNLIKE, [(0, 2)]),
+    ({"start": 0, "end": 2, "label": "A", "token_start": 1, "token_end": 1}, TOKENS, None),
+    ({"start": 0, "end": 8, "label": "A", "token_start": 0, "token_end": 0}, TOKENS, None),
+    ({"start": 0, "end": 2, "label": "A", "token_start": 0, "token_end": 9}, TOKENS, None),
+    ({"start": 0, "end": 2, "label": "A", "token_start": SECRET}, TOKENS, None),
 ]
 
 
-@pytest.mark.parametrize(("raw", "reason"), BAD_MENTIONS, ids=range(len(BAD_MENTIONS)))
+@pytest.mark.parametrize(("raw", "reason", "missing"), BAD_MENTIONS, ids=range(len(BAD_MENTIONS)))
 def test_a_bad_mention_is_named_or_skipped_and_counted(
-    tmp_path: Path, raw: Any, reason: str
+    tmp_path: Path, raw: Any, reason: str, missing: list[tuple[int, int]] | None
 ) -> None:
-    path = write(tmp_path, GOOD, {"text": "No fever.", "ents": [[3, 8, "Sign"], raw]})
+    tokens = [{"start": 0, "end": 2}, {"start": 3, "end": 8}, {"start": 8, "end": 9}]
+    record = {"text": "No fever.", "spans": [SPAN, raw], "tokens": tokens}
+    path = write(tmp_path, GOOD, record)
     with pytest.raises(CorpusError) as caught:
         read(path)
     message = "".join(traceback.format_exception(caught.value))
@@ -131,6 +278,17 @@ def test_a_bad_mention_is_named_or_skipped_and_counted(
     assert SECRET not in message
 
     notes, account = read(path, skip_invalid=True)
-    assert [len(note.mentions) for note in notes] == [1, 1]
-    assert account.mentions_read == 3
-    assert account.mentions_invalid == {reason: 1}
+    assert account.mentions_invalid + account.notes_skipped == {reason: 1}
+    if missing is None:
+        assert len(notes) == account.total("read") == 1
+    else:
+        assert [len(note.mentions) for note in notes] == [1, 1]
+        assert list(notes[1].missing) == missing
+        assert account.total("read") == 3
+
+
+def test_labels_are_read_without_odd_white_space(tmp_path: Path) -> None:
+    ents = [[0, 2, " A"], [0, 2, "A\u2009b"], [0, 2, "A b"], [0, 2, "A\n"]]
+    (note,), account = read(write(tmp_path, {"text": "No fever.", "ents": ents}))
+    assert [mention.type for mention in note.mentions] == ["A", "A b", "A b", "A"]
+    assert account.remarks == {"labels whose white space was put right": 3}

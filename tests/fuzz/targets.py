@@ -33,6 +33,8 @@ TEXTS = (
 )
 MENTIONS = (((12, 18, "Severity"), (19, 24, "Sign"), (30, 35, "Sign")), ((3, 7, "Sign"),), ())
 
+NLP = spacy.blank("en")
+
 Read = Callable[[], None]
 
 
@@ -47,6 +49,7 @@ def brat(folder: Path, rng: Random) -> Read:
         ]
         if number == 0:
             lines += [f"T9\tSign 0 7;12 18\t{SECRET} severe", "E1\tSign:T1", "#1\tNote T1\tsure"]
+            lines += ["T10\tSign-u2F-x 12 18", "T11\tSign x 12 18\tsevere\tC001", ""]
         (src / f"{number}.txt").write_bytes(text.encode())
         (src / f"{number}.ann").write_bytes("\n".join(lines).encode())
     file = rng.choice(sorted(src.iterdir()))
@@ -71,12 +74,10 @@ def json_lines(folder: Path, rng: Random) -> Read:
     ]
     if rng.random() < 0.5:
         for record in records:
-            keys = ("start", "end", "label")
-            spans = [dict(zip(keys, mention, strict=True)) for mention in record.pop("ents")]
-            record |= {"spans": spans, "answer": "accept"}
+            _make_prodigy(record, rng)
     by_value = rng.random() < 0.5
     if by_value:
-        odd = ("\ud800", 10**400, "reject", SECRET, [0, 3, "Sign"], {"start": 0, "end": 2})
+        odd = ("\ud800", 10**400, "reject", SECRET, [0, 3, "Sign"], {"start": 0, "end": 2}, "ner")
         plain = (None, True, -1, 2**63, 1e308, float("nan"), "", "O", [], {})
         change_values(records, rng, [*odd, *plain, -(10**30), "\x00", [[[]]]])
     lines = [json.dumps(record, ensure_ascii=rng.random() < 0.5) for record in records]
@@ -86,11 +87,40 @@ def json_lines(folder: Path, rng: Random) -> Read:
     return _converted(file, folder / "out" / "corpus.spacy", rng)
 
 
+def _make_prodigy(record: dict[str, Any], rng: Random) -> None:
+    text = record["text"]
+    record["tokens"] = [
+        {"id": token.i, "start": token.idx, "end": token.idx + len(token), "disabled": False}
+        for token in NLP.make_doc(text)
+    ]
+    record["spans"] = []
+    for start, end, label in record.pop("ents"):
+        first, *_, last = [
+            token["id"]
+            for token in record["tokens"]
+            if start < token["end"] and token["start"] < end
+        ] * 2
+        answer = rng.choice(("accept", "accept", "reject", "ignore"))
+        tokens = {"token_start": first, "token_end": last, "text": text[start:end]}
+        span = {"start": start, "end": end, "label": label, "answer": answer}
+        record["spans"].append(span | tokens)
+    record |= {"answer": "accept", "_view_id": "ner_manual", "_is_binary": False}
+    record["flagged"] = rng.random() < 0.5
+
+
 def _converted(src: Path, out: Path, rng: Random) -> Read:
     skip_invalid, min_mentions = rng.random() < 0.5, rng.choice((1, 1, 2))
+    trust_offsets, overlaps = rng.random() < 0.5, rng.choice(("outer", "inner"))
 
     def read() -> None:
-        convert(src, out, skip_invalid=skip_invalid, min_mentions=min_mentions)
+        convert(
+            src,
+            out,
+            skip_invalid=skip_invalid,
+            min_mentions=min_mentions,
+            trust_offsets=trust_offsets,
+            overlaps=overlaps,
+        )
         _use(out)
 
     return read
@@ -102,9 +132,6 @@ def _use(corpus: Path) -> None:
         spans = [*doc.ents, *(span for group in doc.spans.values() for span in group)]
         assert all(isinstance(span.label_ + span.text, str) for span in spans)
         assert all(isinstance(token.ent_type_ + token.text, str) for token in doc)
-
-
-NLP = spacy.blank("en")
 
 
 def _valid_docs() -> bytes:

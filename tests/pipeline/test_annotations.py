@@ -1,5 +1,6 @@
 """Entities on a doc, and the confidence of each."""
 
+import json
 import pickle
 
 import pytest
@@ -124,3 +125,40 @@ def test_entities_of_another_ner_of_ours_stay(doc):
     assert confidences(doc) == [*EXPECTED, ("84", "Value", 0.6)]
     set_entities(doc, [], labels=["Value"])
     assert confidences(doc) == EXPECTED
+
+
+def test_confidence_is_in_the_json_of_a_doc_and_comes_back(doc):
+    places = [(3, 8), (11, 23), (26, 29)]
+    assert [(ent.start_char, ent.end_char) for ent in doc.ents] == places
+    data = json.loads(json.dumps(doc.to_json(underscore=["confidence"])))
+    assert data["_"]["confidence"] == [0.9, 0.8, None]
+    assert data["underscore_span"]["confidence"] == [
+        {"start": start, "end": end, "value": value}
+        for (start, end), value in zip(places, [0.9, 0.8, None], strict=True)
+    ]
+    back = Doc(VOCAB).from_json(data)
+    assert confidences(back) == EXPECTED
+    assert back.to_json(underscore=["confidence"]) == data
+
+
+def test_the_json_of_a_doc_holds_its_present_entities_alone(doc):
+    set_entities(doc, [Span(doc, 3, 5, "Test")], [0.5], labels=LABELS)
+    data = doc.to_json(underscore=["confidence"])
+    assert data["underscore_span"]["confidence"] == [{"start": 11, "end": 23, "value": 0.5}]
+    set_entities(doc, [], labels=LABELS)
+    assert doc.to_json(underscore=["confidence"])["_"] == {"confidence": []}
+    assert doc[3:5]._.confidence is None
+
+
+def test_the_json_of_a_doc_without_ours_can_be_asked_for_confidence():
+    install_extensions()
+    assert Doc(VOCAB, words=WORDS).to_json(underscore=["confidence"])["_"] == {"confidence": []}
+
+
+def test_the_confidence_of_a_pipeline_is_in_the_json_of_its_docs(calibrated_path):
+    nlp = spacy.load(calibrated_path)
+    for text in ("the patient had severe fever and cough", "given aspirin daily", ""):
+        doc = nlp(text)
+        data = json.loads(json.dumps(doc.to_json(underscore=["confidence"])))
+        assert data["_"]["confidence"] == [ent._.confidence for ent in doc.ents]
+        assert len(data["ents"] if text else []) == len(doc.ents)
