@@ -64,14 +64,14 @@ def to_doc(
     missing += [piece for one in lost for piece in one.pieces]
     entities = [one.enclosing for one in kept]
     words = ~_white_space(doc)
-    unknown = words & _mask(doc, missing) & ~_mask(doc, entities)
+    unknown = _mask(doc, missing) & ~_mask(doc, entities)
     doc.set_ents(
         entities,
         missing=[doc[i : i + 1] for i in np.flatnonzero(unknown).tolist()],
         default="outside",
     )
     account.tokens += int(words.sum())
-    account.tokens_missing += int(unknown.sum())
+    account.tokens_missing += int((unknown & words).sum())
     _count(kept, lost, account)
     return doc
 
