@@ -78,12 +78,9 @@ def _cautions(sums: Counts, n_patients: int) -> list[str]:
     elif is_chance(*sums["tokens"][:2]):
         cautions.append("The token classes are found no better than by chance" + UNTRAINED)
     if n_patients < FEW_DOCUMENTS:
-        cautions.append(
-            f"{n_patients} documents or patients say next to nothing about others, whatever the "
-            "intervals are."
-        )
+        cautions.append(f"{n_patients} document(s) or patient(s): too few to tell of others.")
     if gold < FEW:
-        cautions.append(f"{gold:,.0f} mentions are too few to judge a pipeline by.")
+        cautions.append(f"{gold:,.0f} annotated mention(s): too few to judge a pipeline by.")
     return cautions
 
 
