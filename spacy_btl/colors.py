@@ -6,7 +6,7 @@ All are light, for dark letters on a light page and on a dark one.
 from collections.abc import Iterable
 from colorsys import hls_to_rgb
 from itertools import product
-from zlib import crc32
+from zlib import adler32
 
 DISPLACY_COLORS = {
     # the person
@@ -54,14 +54,14 @@ DISPLACY_COLORS = {
 # What other types choose from: hues all around, paler and stronger ones.
 OTHERS = tuple(
     "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue / 24, lightness, 0.75))
-    for lightness, hue in product((0.82, 0.72, 0.88), range(24))
+    for lightness, hue in product((0.84, 0.78, 0.9), range(24))
 )
 NEAR = 40.0  # of two colours that are easily taken for one another
 
 
 def color_of(label: str) -> str:
     """The colour of a type: for one that is not among the 33 a pastel that its name decides."""
-    return DISPLACY_COLORS.get(label) or OTHERS[crc32(label.encode("utf-8")) % len(OTHERS)]
+    return DISPLACY_COLORS.get(label) or OTHERS[adler32(label.encode("utf-8")) % len(OTHERS)]
 
 
 def colors_of(labels: Iterable[str]) -> dict[str, str]:
