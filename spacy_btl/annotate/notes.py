@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spacy_btl.about import how_to_install
 from spacy_btl.errors import AnnotateError
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -257,6 +258,6 @@ def import_pyarrow() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise AnnotateError(
-            "Parquet needs pyarrow. Install it with: pip install 'spacy-btl[annotate]'"
+            f"Parquet needs pyarrow: get it {how_to_install('annotate')}."
         ) from None
     return pyarrow

@@ -6,7 +6,7 @@ folder at the same path.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,13 @@ def annotate(
 
 
 def annotate_file(
-    model: str, notes: Path, output: Path, options: Options, spark: "SparkSession"
+    model: str,
+    notes: Path,
+    output: Path,
+    options: Options,
+    spark: "SparkSession",
+    *,
+    on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
     """Annotate the notes of a file or folder by Spark.
 
@@ -74,6 +80,7 @@ def annotate_file(
     output (Path): .parquet or .jsonl, which will be a folder of parts. The notes that failed are
         listed in the folder `OUTPUT.errors.jsonl`.
     options (Options): `part_size` has no meaning here.
+    on_loaded (Callable[[Language], None]): Called with the pipeline.
     RAISES: AnnotateError, for an input or output that does not do, or, if strict, a note that
         fails.
     """
@@ -85,7 +92,7 @@ def annotate_file(
         raise AnnotateError(
             f"{output}: the Spark engine writes rows of entities, in .parquet or .jsonl."
         )
-    load_pipeline(model)  # to say so here, if that cannot be done
+    on_loaded(load_pipeline(model))  # to say so here, if that cannot be done
     df = _read(spark, notes, options)
     columns = {"text_col": options.text_column, "id_col": options.id_column}
     _has_integer_ids(df, **columns)

@@ -1,15 +1,19 @@
-"""What every command shares: errors and warnings of ours are one line each on stderr."""
+"""What every command shares: errors and warnings of ours are one line each on stderr, and nothing
+is replaced unless --force asks for it."""
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from spacy_btl.errors import BtlError, BtlWarning
+from spacy_btl.errors import BtlError, BtlWarning, FileError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORCE = typer.Option(False, "--force", "-F", help="Replace the output of an earlier run")
 
 
 def exits_on_error(command: Command) -> Command:
@@ -32,6 +36,26 @@ def exits_on_error(command: Command) -> Command:
 def warn(text: str) -> None:
     """Print a warning."""
     typer.secho(f"⚠ {text}", fg="yellow", err=True)
+
+
+def warn_of_idle(models: Iterable[str]) -> None:
+    """Warn of networks that learned nothing and are put together with others."""
+    for model in models:
+        warn(
+            f"{model} found no right entity when its training evaluated it: it has learned nothing "
+            "and spoils the result. Train it for longer, or take its model-last."
+        )
+
+
+def refuse_to_replace(*outputs: Path, force: bool) -> None:
+    """Keep files and pipelines that are there. Other folders are kept anyway: see
+    `refuse_foreign_folder`.
+
+    RAISES: FileError, for the first that exists, unless forced.
+    """
+    for output in outputs:
+        if not force and (output.is_file() or (output / "meta.json").is_file()):
+            raise FileError(f"{output} exists: give another name, or --force to replace it.")
 
 
 def _shown_by(others: Callable[..., None]) -> Callable[..., None]:

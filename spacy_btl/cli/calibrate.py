@@ -10,7 +10,7 @@ from spacy.cli._util import parse_config_overrides
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error, warn
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
     from spacy_btl.pipeline.crossfit import CrossFit
@@ -61,7 +61,8 @@ def calibrate_cli(
     ),
     config: Path | None = typer.Option(None, help="With crossfit: the config of the training"),
     folds: int = typer.Option(3, min=2, help="With crossfit: how many networks to train"),
-    gpu_id: int = typer.Option(-1, help="With crossfit: the GPU; -1 is the CPU"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="With crossfit: the GPU; -1 is the CPU"),
+    force: bool = FORCE,
 ) -> None:
     """Add a knn_calibrator, fitted on a corpus.
 
@@ -72,7 +73,8 @@ def calibrate_cli(
     (--paths.dev dev.spacy), and goes on where it was cut. The defaults are the settings that did
     best in our experiments.
     """
-    from spacy_btl.pipeline.calibrate import calibrate
+    from spacy_btl.pipeline.calibrate import calibrate, learned_nothing
+    from spacy_btl.pipeline.knn_calibrator import find_calibrator
 
     settings = {
         "ner": ner,
@@ -90,10 +92,18 @@ def calibrate_cli(
         unused = [*ctx.args[:1], *(f"--{name.replace('_', '-')}" for name in given)]
         if unused:
             raise typer.BadParameter(f"{unused[0]} goes with --fit-on crossfit only.")
+    refuse_to_replace(output, force=force)
     msg.info(f"Fitting a knn_calibrator for {model} on {corpus}")
     if crossfit is not None:
         msg.info(f"Training {folds} networks, each on the documents that it does not read")
     nlp = calibrate(model, corpus, output, settings=settings, held_out=held_out, crossfit=crossfit)
+    calibrator = find_calibrator(nlp)
+    if calibrator is not None and learned_nothing(calibrator.fitted_store()):
+        warn(
+            f"{model} tells the types in {corpus} no better than chance: it has learned nothing. "
+            "`spacy train` keeps as model-best the network of step 0 where no later one is better. "
+            "Train for longer, or take model-last."
+        )
     if held_out is None and crossfit is None:
         warn(
             "Confidence is not calibrated: it is likely to be too high. Give --held-out the "

@@ -10,7 +10,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error, warn
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 SHOWN = 8  # characters of a fingerprint
 
@@ -28,6 +28,7 @@ def evaluate_cli(
         False, "--with-text", help="Show the worst errors in the report: it then quotes the notes"
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the bootstrap and of the test"),
+    force: bool = FORCE,
 ) -> None:
     """Measure a pipeline on held-out documents.
 
@@ -44,6 +45,7 @@ def evaluate_cli(
     if output is None and with_text:
         raise BtlError("--with-text is for the report: say where to write it with --output DIR.")
     if output is not None:
+        refuse_to_replace(output / "metrics.json", output / "report.html", force=force)
         require_extra()
     msg.info(f"Scoring {model} on {corpus}")
     metrics = evaluate(model, corpus, versus=versus, seed=seed, with_text=with_text)

@@ -9,7 +9,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error, warn
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
     from spacy_btl.pipeline.tune import Tuned
@@ -34,6 +34,7 @@ def tune_cli(
     tolerance: float = typer.Option(
         0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
     ),
+    force: bool = FORCE,
 ) -> None:
     """Choose how a calibrator decides: mix, tau, transitions.
 
@@ -44,6 +45,7 @@ def tune_cli(
     """
     from spacy_btl.pipeline.tune import tune
 
+    refuse_to_replace(output, force=force)
     msg.info(f"Tuning {model} on {dev}")
     tuned = tune(model, dev, output, tolerance=tolerance)
     _print(tuned)

@@ -11,7 +11,7 @@ from typing import Any
 
 from spacy import displacy
 
-from spacy_btl.about import __version__
+from spacy_btl.about import __version__, how_to_install
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import BtlError
 from spacy_btl.evaluation.meanings import FIGURES, TOKENS, Figure
@@ -32,7 +32,7 @@ def require_extra() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise BtlError(
-            f"Plots need {error.name}, which is not installed: pip install 'spacy-btl[report]'"
+            f"Plots need {error.name}, which is not installed: get it {how_to_install('report')}."
         ) from error
 
 

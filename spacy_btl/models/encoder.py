@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.file_utils import ModelOutput
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.names import check_name
 from spacy_btl.models.saved import CheckedShim
 from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 
@@ -83,6 +84,7 @@ def windowed_transformer(
         transformer_config=dict(transformer_config or {}),
         **precision,
     )
+    encoder.init = partial(_init, init=encoder.init)
     wrapper = encoder.layers[0]
     wrapper.shims[:] = [CheckedShim(wrapper.shims[0]._hfmodel, **precision)]
     _read_by_windows(encoder, WordpieceWindows(encoder, window, overlap, random_windows))
@@ -124,6 +126,15 @@ def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> 
         "pooling": listener["pooling"],
         "grad_factor": listener.get("grad_factor", 1.0),
     }
+
+
+def _init(
+    encoder: TransformerModel, X: Any = None, Y: Any = None, *, init: Callable[..., None]
+) -> None:
+    """As the stock one, save that a name is looked at before a hub is asked for it."""
+    if not encoder.attrs["has_transformer"]:
+        check_name(encoder.attrs["name"])
+    init(encoder, X, Y)
 
 
 def _read_by_windows(encoder: TransformerModel, windows: WordpieceWindows) -> None:
