@@ -14,8 +14,9 @@ from scipy.stats import norm
 from spacy_btl.evaluation.counts import Counts, total
 from spacy_btl.evaluation.intervals import LEVEL, Interval
 
-# Of what is counted: below, a bootstrap is not asked.
-FEW = 30
+# Below, a bootstrap is not asked: of a share; of a calibration error, or of anything at all.
+FEW = 10
+FEW_MENTIONS = 30
 FEW_DOCUMENTS = 5
 
 Floats = NDArray[np.floating]
@@ -109,7 +110,7 @@ def of_figures(intervals: Mapping[str, Interval], counts: Counts) -> dict[str, I
         if f"{kind}_bins" not in sums:
             continue
         bins = sums[f"{kind}_bins"]
-        if len(counts["tokens"]) < FEW_DOCUMENTS or bins[0].sum() < FEW:
+        if len(counts["tokens"]) < FEW_DOCUMENTS or bins[0].sum() < FEW_MENTIONS:
             new[f"{kind}_ece"] = gap(bins)._replace(value=intervals[f"{kind}_ece"].value)
             for name in (f"{kind}_brier", f"{kind}_nll"):
                 new[name] = Interval(intervals[name].value, np.array(np.nan), np.array(np.nan))

@@ -4,7 +4,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from spacy_btl.evaluation.bounds import FEW, FEW_DOCUMENTS, of_figures, of_types
+from spacy_btl.evaluation.bounds import FEW_DOCUMENTS, FEW_MENTIONS, of_figures, of_types
 from spacy_btl.evaluation.counts import Counts, patient_counts, total, weighted
 from spacy_btl.evaluation.curve import tau_curve
 from spacy_btl.evaluation.figures import figures, type_figures
@@ -79,7 +79,7 @@ def _cautions(sums: Counts, n_patients: int) -> list[str]:
         cautions.append("The token classes are found no better than by chance" + UNTRAINED)
     if n_patients < FEW_DOCUMENTS:
         cautions.append(f"{n_patients} document(s) or patient(s): too few to tell of others.")
-    if gold < FEW:
+    if gold < FEW_MENTIONS:
         cautions.append(f"{gold:,.0f} annotated mention(s): too few to judge a pipeline by.")
     return cautions
 
