@@ -1,7 +1,12 @@
-"""Colours for displaCy: one pastel for each of the 33 entity types, alike types in like hues."""
+"""Colours for displaCy: one pastel for each of the 33 entity types, alike types in like hues.
 
+All are light, for dark letters on a light page and on a dark one.
+"""
+
+from collections.abc import Iterable
 from colorsys import hls_to_rgb
-from zlib import crc32
+from itertools import product
+from zlib import adler32
 
 DISPLACY_COLORS = {
     # the person
@@ -46,10 +51,41 @@ DISPLACY_COLORS = {
 }
 
 
+# What other types choose from: hues all around, paler and stronger ones.
+OTHERS = tuple(
+    "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue / 24, lightness, 0.75))
+    for lightness, hue in product((0.84, 0.78, 0.9), range(24))
+)
+NEAR = 40.0  # of two colours that are easily taken for one another
+
+
 def color_of(label: str) -> str:
     """The colour of a type: for one that is not among the 33 a pastel that its name decides."""
-    if label in DISPLACY_COLORS:
-        return DISPLACY_COLORS[label]
-    number = crc32(label.encode("utf-8"))
-    hue, lightness = number % 360 / 360, 0.78 + number // 360 % 5 * 0.025
-    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, 0.75))
+    return DISPLACY_COLORS.get(label) or OTHERS[adler32(label.encode("utf-8")) % len(OTHERS)]
+
+
+def colors_of(labels: Iterable[str]) -> dict[str, str]:
+    """The colours of types that are shown together: each its own, but another where that is near to
+    one that is taken. The same types always have the same colours."""
+    colors: dict[str, str] = {}
+    for label in sorted(set(labels), key=lambda label: (label not in DISPLACY_COLORS, label)):
+        color = color_of(label)
+        if label not in DISPLACY_COLORS and _distance(color, colors.values()) < NEAR:
+            color = max(OTHERS, key=lambda other: _distance(other, colors.values()))
+        colors[label] = color
+    return colors
+
+
+def _distance(color: str, others: Iterable[str]) -> float:
+    """How far a colour is from the nearest of others, 0 to about 760 ("redmean")."""
+    return min((_between(color, other) for other in others), default=float("inf"))
+
+
+def _between(first: str, second: str) -> float:
+    (r, g, b), (s, h, c) = (
+        [int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in (first, second)
+    )
+    red = (r + s) / 2
+    return (
+        (2 + red / 256) * (r - s) ** 2 + 4 * (g - h) ** 2 + (2 + (255 - red) / 256) * (b - c) ** 2
+    ) ** 0.5

@@ -47,6 +47,7 @@ def annotate_file(
     options: Options = Options(),
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
     """Annotate all notes of an input. A job that was cut short goes on where it was.
 
@@ -55,6 +56,7 @@ def annotate_file(
     output (Path): Its ending tells what is written: see `format_of`. `OUTPUT.errors.jsonl` lists
         the notes that failed, `OUTPUT.manifest.json` says what was done.
     on_progress (Callable[[int, int], None]): Called with the notes that are done, and all notes.
+    on_loaded (Callable[[Language], None]): Called with the pipeline.
     RETURNS (Counts): Of the whole output, whether it was there already or not.
     RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
         note that fails.
@@ -63,6 +65,7 @@ def annotate_file(
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside of the input: write it elsewhere.")
     nlp = load_pipeline(model)
+    on_loaded(nlp)
     read = partial(
         read_notes,
         notes,

@@ -6,7 +6,7 @@ folder at the same path.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,13 @@ def _annotate(notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | No
 
 
 def annotate_file(
-    model: str, notes: Path, output: Path, options: Options, spark: "SparkSession"
+    model: str,
+    notes: Path,
+    output: Path,
+    options: Options,
+    spark: "SparkSession",
+    *,
+    on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
     """Annotate the notes of a file or folder by Spark.
 
@@ -80,6 +86,7 @@ def annotate_file(
     output (Path): .parquet or .jsonl, which will be a folder of parts. The notes that failed are
         listed in the folder `OUTPUT.errors.jsonl`.
     options (Options): `part_size` has no meaning here.
+    on_loaded (Callable[[Language], None]): Called with the pipeline.
     RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
         note that fails.
     """
@@ -91,7 +98,7 @@ def annotate_file(
         raise AnnotateError(
             f"{output}: the Spark engine writes rows of entities, in .parquet or .jsonl."
         )
-    load_pipeline(model)  # to say so here, if that cannot be done
+    on_loaded(load_pipeline(model))  # to say so here, if that cannot be done
     df, n_notes, integer_ids = _read(spark, notes, options)
     if df.groupBy("id").count().filter("count > 1").limit(1).count():
         raise AnnotateError(f"An '{options.id_column}' is used twice. Make the ids unique.")

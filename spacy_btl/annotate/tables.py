@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from spacy_btl.about import how_to_install
 from spacy_btl.errors import AnnotateError
 
 ROWS_AT_A_TIME = 256  # of Parquet
@@ -170,6 +171,6 @@ def import_pyarrow() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise AnnotateError(
-            "Parquet needs pyarrow. Install it with: pip install 'spacy-btl[annotate]'"
+            f"Parquet needs pyarrow: get it {how_to_install('annotate')}."
         ) from None
     return pyarrow

@@ -31,11 +31,13 @@ def ablate_cli(
     from spacy_btl.evaluation.runner import run_cells
     from spacy_btl.evaluation.significance import require_statsmodels
     from spacy_btl.evaluation.tables import write_results
+    from spacy_btl.gpu import use_gpu
 
     require_statsmodels()  # not after hours of training
     spec = read_experiment(experiment)
     cells = plan(spec, cache)
     if not summary_only:
+        use_gpu(gpu_id)
         run_cells(cells, cache, workers=workers, gpu=gpu_id)
     summary = summarize(spec, cells, cache)
     if not summary["results"]:

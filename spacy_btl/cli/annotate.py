@@ -22,9 +22,11 @@ from rich.text import Text
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import exits_on_error, warn
 
 if TYPE_CHECKING:
+    from spacy.language import Language
+
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.job import Counts
 
@@ -76,11 +78,10 @@ def annotate_cli(
 
 
 def _here(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
-    from spacy.cli._util import setup_gpu
-
     from spacy_btl.annotate.annotate import annotate_file
+    from spacy_btl.gpu import use_gpu
 
-    setup_gpu(gpu, silent=True)
+    use_gpu(gpu)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,17 +97,25 @@ def _here(model: str, notes: Path, output: Path, options: "Options", gpu: int) -
         def on_progress(done: int, total: int) -> None:
             progress.update(task, description="notes", completed=done, total=total)
 
-        return annotate_file(model, notes, output, options, on_progress=on_progress)
+        return annotate_file(
+            model,
+            notes,
+            output,
+            options,
+            on_progress=on_progress,
+            on_loaded=_warn_of_confidence,
+        )
 
 
 def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
+    from spacy_btl.about import how_to_install
     from spacy_btl.errors import AnnotateError
 
     try:
         from pyspark.sql import SparkSession
     except ImportError:
         raise AnnotateError(
-            "Spark is not installed: pip install 'spacy-btl[spark]', and Java 17 or later."
+            f"Spark is not installed: get it {how_to_install('spark')}, and Java 17 or later."
         ) from None
     from spacy_btl.annotate.spark import annotate_file
 
@@ -115,9 +124,19 @@ def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: in
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark's default is another Python
     spark = SparkSession.builder.appName("spacy-btl").getOrCreate()
     try:
-        return annotate_file(model, notes, output, options, spark)
+        return annotate_file(model, notes, output, options, spark, on_loaded=_warn_of_confidence)
     finally:
         spark.stop()
+
+
+def _warn_of_confidence(nlp: "Language") -> None:
+    from spacy_btl.pipeline.calibrate import uncalibrated
+
+    if reason := uncalibrated(nlp):
+        warn(
+            f"Confidence is not calibrated: {reason}. `python -m spacy btl calibrate --held-out` "
+            "does that."
+        )
 
 
 class _Speed(ProgressColumn):

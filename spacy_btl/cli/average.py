@@ -6,7 +6,7 @@ import typer
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn_of_idle
 
 
 @btl.command("average")
@@ -14,6 +14,7 @@ from spacy_btl.cli._run import exits_on_error
 def average_cli(
     models: list[str] = typer.Argument(..., help="Trained pipelines: folders or package names"),
     output: Path = typer.Argument(..., help="The folder to save their average in"),
+    force: bool = FORCE,
 ) -> None:
     """Average the weights of several trained pipelines.
 
@@ -23,5 +24,6 @@ def average_cli(
     """
     from spacy_btl.pipeline.average import average
 
-    average(models, output)
+    refuse_to_replace(output, force=force)
+    warn_of_idle(average(models, output))
     msg.good(f"Saved the mean of {len(models)} pipelines to {output}")

@@ -14,7 +14,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 
 class PerOption(StrEnum):
@@ -37,6 +37,7 @@ def bias_test_cli(
     steps: int = typer.Option(100, min=1, help="Optimizer steps of each training"),
     seeds: int = typer.Option(2, min=1, help="Trainings of each kind"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
+    force: bool = FORCE,
 ) -> None:
     """Train on random labels: does a loss keep their shares?
 
@@ -44,7 +45,6 @@ def bias_test_cli(
     is trained briefly on part of the documents; on the others, what the network says is compared
     with the shares that it was trained on.
     """
-    from spacy.cli._util import setup_gpu
     from spacy.vocab import Vocab
 
     from spacy_btl.corpora.docbin import read_docs
@@ -53,10 +53,12 @@ def bias_test_cli(
     from spacy_btl.evaluation.random_labels import read_shares
     from spacy_btl.evaluation.report import require_extra
     from spacy_btl.files import write_file
+    from spacy_btl.gpu import use_gpu
     from spacy_btl.pipeline.files import base_name
 
+    refuse_to_replace(output / "bias.json", output / "bias.svg", force=force)
     require_extra()  # not after minutes of training
-    setup_gpu(gpu_id, silent=True)
+    use_gpu(gpu_id)
     docs = read_docs(corpus, Vocab())
     for drawn in shares:
         read_shares(drawn, docs, per.value)

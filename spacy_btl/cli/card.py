@@ -6,7 +6,7 @@ import typer
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 
 @btl.command("card")
@@ -18,6 +18,7 @@ def card_cli(
     output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
     name: str | None = typer.Option(None, help="What the package is to be called"),
     version: str | None = typer.Option(None, help="The version of the package"),
+    force: bool = FORCE,
 ) -> None:
     """Write a pipeline's model card, for spacy package.
 
@@ -27,5 +28,6 @@ def card_cli(
     from spacy_btl.exchange.card import README, write_card
     from spacy_btl.pipeline.files import model_name
 
+    refuse_to_replace(output, force=force)
     nlp = write_card(model, metrics, card, output, name=name, version=version)
     msg.good(f"Saved {' '.join(model_name(nlp))} to {output}, its card in {output / README}")

@@ -11,7 +11,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 if TYPE_CHECKING:
     from spacy_btl.corpora.note import Account
@@ -49,6 +49,7 @@ def convert_cli(
     patients: Path | None = typer.Option(
         None, help="A CSV file of note_id and patient_id: keeps the notes of a patient together"
     ),
+    force: bool = FORCE,
 ) -> None:
     """Convert a brat folder or JSON lines to .spacy.
 
@@ -58,6 +59,7 @@ def convert_cli(
     """
     from spacy_btl.corpora.convert import convert
 
+    refuse_to_replace(out, force=force)
     account = convert(
         src,
         out,

@@ -6,7 +6,7 @@ import typer
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn_of_idle
 
 
 @btl.command("ensemble")
@@ -14,6 +14,7 @@ from spacy_btl.cli._run import exits_on_error
 def ensemble_cli(
     models: list[str] = typer.Argument(..., help="Trained pipelines: folders or package names"),
     output: Path = typer.Argument(..., help="The folder to save their ensemble in"),
+    force: bool = FORCE,
 ) -> None:
     """Make one pipeline of several trained ones, which are all asked.
 
@@ -23,5 +24,6 @@ def ensemble_cli(
     """
     from spacy_btl.pipeline.ensemble import ensemble
 
-    ensemble(models, output)
+    refuse_to_replace(output, force=force)
+    warn_of_idle(ensemble(models, output))
     msg.good(f"Saved an ensemble of {len(models)} pipelines to {output}")

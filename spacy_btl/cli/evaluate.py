@@ -10,7 +10,9 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
+
+SHOWN = 8  # characters of a fingerprint
 
 
 @btl.command("evaluate")
@@ -26,12 +28,14 @@ def evaluate_cli(
         False, "--with-text", help="Show the worst errors in the report: it then quotes the notes"
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the bootstrap and of the test"),
+    force: bool = FORCE,
 ) -> None:
     """Measure a pipeline on held-out documents.
 
     Type by type, the rarest first. An entity counts as found if its boundaries and its type are
     both right. In the token figures every class counts the same, O included. Intervals hold 95%,
-    from a bootstrap over documents, or over patients where the corpus says whose they are.
+    from a bootstrap over documents, or over patients where the corpus says whose they are, and are
+    no surer than the number of mentions allows.
     """
     from spacy_btl.errors import BtlError
     from spacy_btl.evaluation.evaluate import evaluate
@@ -41,6 +45,7 @@ def evaluate_cli(
     if output is None and with_text:
         raise BtlError("--with-text is for the report: say where to write it with --output DIR.")
     if output is not None:
+        refuse_to_replace(output / "metrics.json", output / "report.html", force=force)
         require_extra()
     msg.info(f"Scoring {model} on {corpus}")
     metrics = evaluate(model, corpus, versus=versus, seed=seed, with_text=with_text)
@@ -54,27 +59,51 @@ def evaluate_cli(
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print a row per entity type, then the figures over all of them."""
-    from spacy_btl.evaluation.figures import HEADLINE
+    from spacy_btl.evaluation.figures import HEADLINE, headline
 
     types = _table("type", "mentions", "precision", "recall", "F1")
     for label, row in metrics["types"].items():
         values = (f"{row[key]['value']:.1%}" for key in ("precision", "recall", "f"))
         types.add_row(label, f"{row['support']:,}", *values)
     summary = _table("", "", "95% interval")
-    for name, meaning in HEADLINE.items():
-        if name in metrics["figures"]:  # no calibration without probabilities
-            row = metrics["figures"][name]
-            summary.add_row(
-                meaning, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"
-            )
+    for name, meaning in headline(metrics["figures"]).items():
+        row = metrics["figures"][name]
+        summary.add_row(meaning, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}")
+    entities = metrics["calibration"]["entities"]
+    if entities is not None and entities["ece"] is None:
+        summary.add_row(HEADLINE["entity_ece"], "n/a", "no entity is right")
     console = Console(markup=False)  # a type in brackets is no markup of rich
     console.print(types)
     of = f" of {metrics['patients']:,} patients" if metrics["patients"] else ""
     console.print(f"\n {metrics['mentions']:,} mentions in {metrics['documents']:,} documents{of}")
+    lost = metrics["annotated"] - metrics["mentions"]
+    if lost:
+        console.print(
+            f" {metrics['annotated']:,} are annotated: {lost:,} overlap these, which one label per "
+            "token cannot tell"
+        )
     console.print(summary)
     if metrics["versus"] is not None:
-        console.print(f"\n Differences to {metrics['versus']['model']}, in points")
+        console.print(f"\n Differences to {_name(metrics['versus']['pipeline'])}, in points")
         console.print(_comparison(metrics["versus"]["figures"]))
+    corpus = metrics["corpus"]
+    console.print(f"\n pipeline: {_name(metrics['pipeline'])}")
+    console.print(f" settings: {_settings(metrics['pipeline'])}")
+    console.print(f" corpus: {corpus['file']}, fingerprint {corpus['fingerprint'][:SHOWN]}\n")
+    for caution in metrics["cautions"]:
+        warn(caution)
+
+
+def _name(pipeline: dict[str, Any]) -> str:
+    short = pipeline["fingerprint"][:SHOWN]
+    return f"{pipeline['name']} {pipeline['version']} ({pipeline['folder']}, fingerprint {short})"
+
+
+def _settings(pipeline: dict[str, Any]) -> str:
+    if pipeline["settings"] is None:
+        return "no calibrator"
+    settings = ", ".join(f"{name} {value}" for name, value in pipeline["settings"].items())
+    return settings + ("" if pipeline["calibrated"] else "; confidence not calibrated")
 
 
 def _comparison(figures: dict[str, dict[str, float]]) -> Table:

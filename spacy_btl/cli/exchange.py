@@ -6,7 +6,7 @@ import typer
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 
 @btl.command("export-hf")
@@ -33,6 +33,7 @@ def import_hf_cli(
     lang: str = typer.Option("en", help="The language of the tokenizer"),
     window: int = typer.Option(256, min=8, help="Wordpieces per window"),
     overlap: int = typer.Option(64, min=0, help="Wordpieces that neighbouring windows share"),
+    force: bool = FORCE,
 ) -> None:
     """Make a pipeline of a Hugging Face token classifier.
 
@@ -40,5 +41,6 @@ def import_hf_cli(
     """
     from spacy_btl.exchange.huggingface import import_hf
 
+    refuse_to_replace(output, force=force)
     nlp = import_hf(checkpoint, output, lang=lang, window=window, overlap=overlap)
     msg.good(f"Saved to {output}: {len(nlp.get_pipe('ner').labels)} entity types")

@@ -8,7 +8,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 
 @btl.command("split")
@@ -20,6 +20,7 @@ def split_cli(
     test: float = typer.Option(0.2, help="Share of the documents for test; unused with --folds"),
     folds: int | None = typer.Option(None, help="Make this many folds, each the test set once"),
     seed: int = typer.Option(0, min=0, help="Decides the split"),
+    force: bool = FORCE,
 ) -> None:
     """Divide a corpus into train, dev and test.
 
@@ -29,6 +30,8 @@ def split_cli(
     """
     from spacy_btl.corpora.split import missing_types, split_corpus
 
+    names = ("split.json", "train.spacy", "dev.spacy", "test.spacy")
+    refuse_to_replace(*(out_dir / name for name in names), force=force)
     splits = split_corpus(corpus, out_dir, dev=dev, test=test, folds=folds, seed=seed)
     table = Table("part", "documents", "mentions", "types", box=None)
     for column in table.columns[1:]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
 
 
 @btl.command("stats")
@@ -18,6 +18,7 @@ from spacy_btl.cli._run import exits_on_error
 def stats_cli(
     corpus: Path = typer.Argument(..., help="The .spacy file to describe"),
     output: Path | None = typer.Option(None, help="A JSON file to write the figures to"),
+    force: bool = FORCE,
 ) -> None:
     """Count what a corpus holds, type by type.
 
@@ -27,6 +28,8 @@ def stats_cli(
     from spacy_btl.corpora.stats import MIN_DOCUMENTS, corpus_stats
     from spacy_btl.files import write_file
 
+    if output is not None:
+        refuse_to_replace(output, force=force)
     stats = corpus_stats(corpus)
     table = Table("type", "mentions", "documents", "tokens", "share", "weight", box=None)
     for column in table.columns[1:]:

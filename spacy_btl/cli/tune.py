@@ -9,11 +9,13 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
     from spacy_btl.pipeline.tune import Tuned
+    from spacy_btl.pipeline.validation import Validation
 
+ENOUGH = 100  # documents to choose by
 FIGURES = {
     "uar": "token recall, mean of the classes (UAR)",
     "token_macro_f": "token F1, mean of the classes",
@@ -32,30 +34,63 @@ def tune_cli(
     tolerance: float = typer.Option(
         0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
     ),
+    force: bool = FORCE,
 ) -> None:
     """Choose how a calibrator decides: mix, tau, transitions.
 
     Takes the settings of the greatest UAR among those that keep the token F1 of the network's
     arg-max, and its entity F1 but for the tolerance; then maps probabilities and confidences to
-    how often they are right.
+    how often they are right. What the choice is worth beside the present settings is
+    cross-validated over documents: tell by it, and keep the present settings where it is nothing.
     """
     from spacy_btl.pipeline.tune import tune
 
+    refuse_to_replace(output, force=force)
     msg.info(f"Tuning {model} on {dev}")
     tuned = tune(model, dev, output, tolerance=tolerance)
     _print(tuned)
+    _advise(tuned.validation, model)
     msg.good(f"Saved to {output}")
 
 
 def _print(tuned: "Tuned") -> None:
-    """Print what was chosen, and the figures before and after."""
+    """Print what was chosen, and what such a choice is worth."""
     console = Console(markup=False, highlight=False)
     console.print(f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {tuned.tau:g}\n")
-    table = Table("on these documents", "arg-max", "tuned", box=None)
+    table = Table("on these documents, which it was chosen on", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, meaning in FIGURES.items():
         figures = (getattr(scores, name) for scores in (tuned.plain, tuned.chosen))
         table.add_row(meaning, *(f"{figure:.1%}" for figure in figures))
     console.print(table)
-    console.print("\nChosen on these documents, so others will gain less.\n")
+    console.print()
+    if tuned.validation is None:
+        return
+    table = Table("cross-validated", "present", "tuned", "gain", "95% interval", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, meaning in FIGURES.items():
+        gain = tuned.validation.gains[name]
+        points = [100 * value for value in (gain.after - gain.before, gain.low, gain.high)]
+        difference, low, high = (f"{value:+.1f}" for value in points)
+        table.add_row(
+            meaning, f"{gain.before:.1%}", f"{gain.after:.1%}", difference, f"{low} to {high}"
+        )
+    console.print(table)
+    console.print(
+        f"\nThe second table is of documents that the settings were not chosen on, "
+        f"{tuned.validation.documents:,} in all (or patients, where the corpus names them), and in "
+        "points: believe that one.\n"
+    )
+
+
+def _advise(validation: "Validation | None", model: str) -> None:
+    if validation is None or validation.documents < ENOUGH:
+        n = 1 if validation is None else validation.documents
+        warn(f"Settings that are chosen on {n:,} documents hold badly for others: give {ENOUGH}.")
+    if validation is None or not validation.is_clear:
+        warn(
+            f"No clear gain: keep the present settings of {model}, unless you have other grounds. "
+            "A gain is clear where the interval of UAR is above 0 and no other is below it."
+        )

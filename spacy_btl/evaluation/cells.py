@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -28,6 +27,7 @@ from spacy_btl.evaluation.networks import (
 from spacy_btl.evaluation.plan import PARTS, Cell, Network, counts_name
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.files import write_file
+from spacy_btl.gpu import use_gpu
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
@@ -118,8 +118,7 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
     """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
     which is large (an ensemble's are in its `ner`); and beside it the documents with its logits and
     entities."""
-    if gpu >= 0:
-        util.require_gpu(gpu)
+    use_gpu(gpu)
     if len(pipelines) == 1:
         shutil.copytree(pipelines[0], folder / "pipeline")
     else:

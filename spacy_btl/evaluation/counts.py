@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacy_btl.errors import CorpusError
-from spacy_btl.evaluation.predictions import Predictions
+from spacy_btl.evaluation.predictions import ENTITY, Predictions
 from spacy_btl.files import write_file
 
 # Equal-width bins of confidence, from 0 to 1.
@@ -33,6 +33,8 @@ def document_counts(predictions: Predictions) -> Counts:
         documents [D]: 1 each.
         tokens [D, 3, C]: right, gold and predicted tokens of each class.
         entities [D, 3, K]: the same of entities, right if boundaries and type are (strict).
+        mentions [D, 2, K]: found and annotated mentions, where some overlap others and so have no
+            place among the entities.
         overlaps [D, K]: right entities, and half of those that only overlap one of their type.
         token_bins, entity_bins [D, 3, 15]: how many, the sum of their confidence, and how many are
             right, by confidence. A token's is its highest probability, an entity's its confidence.
@@ -71,7 +73,7 @@ def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Cou
     numbers = {label: i for i, label in enumerate(wider)}
     columns = np.array([numbers[label] for label in classes])
     new = dict(counts)
-    for name in ("tokens", "entities", "overlaps"):
+    for name in {"tokens", "entities", "overlaps", "mentions"} & counts.keys():
         first = 0 if name == "tokens" else 1  # `O` is no entity
         new[name] = np.zeros((*counts[name].shape[:-1], len(wider) - first))
         new[name][..., columns[first:] - first] = counts[name]
@@ -169,7 +171,14 @@ def _entity_counts(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
     spans, predicted_spans = _spans(gold), _spans(predicted)
     for doc, label in spans.keys() & predicted_spans.keys():
         overlaps[doc, label - 1] = _credit(spans[doc, label], predicted_spans[doc, label])
-    return {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
+    counts = {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
+    if predictions.mentions is not None:
+        known = set(predicted.tolist())
+        found = [mention for mention in predictions.mentions.tolist() if mention in known]
+        both = (np.array(found, dtype=ENTITY), predictions.mentions)
+        tables = [_table(which["doc"], which["label"] - 1, shape) for which in both]
+        counts["mentions"] = np.stack(tables, axis=1)
+    return counts
 
 
 def _spans(ents: NDArray[Any]) -> dict[tuple[int, int], list[tuple[int, int]]]:

@@ -2,6 +2,8 @@
 
 import warnings
 from dataclasses import asdict
+from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Corpus
 
+from spacy_btl.about import __version__
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CorpusError, PipelineError
 from spacy_btl.evaluation.mistakes import Explain, worst_errors
@@ -38,8 +41,10 @@ def evaluate(
     seed (int): Of the bootstrap and of the randomization test.
     with_text (bool): Whether to return the worst errors, which quote the notes.
     RETURNS (Dict[str, Any]): What `summary.summarize` returns, with `model` (a name and a version),
-        `model_files` (a fingerprint of the pipeline's files), `versus` (None, or the other `model`
-        and its `figures`: see `significance.compare`) and, only if asked, `errors` (see
+        `model_files` (a fingerprint of the pipeline's files), `pipeline` (both, its folder or
+        package, and the settings of its calibrator), `corpus` (its file and a fingerprint of it),
+        `date`, `spacy_btl` (the version), `versus` (None, or the other `model`, its `pipeline`, and
+        its `figures`: see `significance.compare`) and, only if asked, `errors` (see
         `mistakes.worst_errors`). Plain JSON.
     RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
         that finds none, or two that cannot be compared.
@@ -53,16 +58,42 @@ def evaluate(
     metrics = {
         "model": " ".join(model_name(nlp)),
         "model_files": fingerprint(nlp.path),
+        "pipeline": _described(nlp, model),
+        "corpus": {"file": str(corpus), "fingerprint": _file_fingerprint(corpus)},
+        "date": date.today().isoformat(),
+        "spacy_btl": __version__,
         **summarize(predictions, seed=seed),
         "versus": None,
     }
     if versus is not None and other is not None:
         theirs, _ = _predictions(other, versus, corpus)
         figures = compare(predictions, theirs, seed=seed)
-        metrics["versus"] = {"model": " ".join(model_name(other)), "figures": figures}
+        metrics["versus"] = {
+            "model": " ".join(model_name(other)),
+            "pipeline": _described(other, versus),
+            "figures": figures,
+        }
     if with_text:
         metrics["errors"] = worst_errors(predictions, docs, _explain_by(nlp))
     return metrics
+
+
+def _described(nlp: Language, model: str) -> dict[str, Any]:
+    """Which pipeline it is, and how it decides: by arg-max where it has no calibrator."""
+    name, version = model_name(nlp)
+    calibrator = find_calibrator(nlp)
+    return {
+        "name": name,
+        "version": version,
+        "folder": model,
+        "fingerprint": fingerprint(nlp.path),
+        "settings": None if calibrator is None else calibrator.settings,
+        "calibrated": calibrator is not None and calibrator.maps is not None,
+    }
+
+
+def _file_fingerprint(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _explain_by(nlp: Language) -> Explain | None:

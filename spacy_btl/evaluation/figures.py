@@ -1,5 +1,7 @@
 """From summed counts to figures. Leading axes (bootstrap samples, for one) are kept."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,16 @@ HEADLINE = {
     "token_ece": "calibration error of tokens (ECE)",
     "entity_ece": "calibration error of entities (ECE)",
 }
+# Where mentions overlap others, and so are no entities.
+ALL_MENTIONS = "entity_micro_r_all"
+
+
+def headline(measured: Collection[str]) -> dict[str, str]:
+    """The figures that are shown first, of those that were measured, and what they say."""
+    titles = list(HEADLINE.items())
+    place = list(HEADLINE).index("entity_micro_r") + 1
+    titles.insert(place, (ALL_MENTIONS, "entity recall, overlapping mentions too"))
+    return {name: title for name, title in titles if name in measured}
 
 
 def figures(counts: Counts) -> Figures:
@@ -31,9 +43,13 @@ def figures(counts: Counts) -> Figures:
     RETURNS (Dict[str, float64 [...]]): From 0 to 1, but for Brier scores of tokens (to 2) and
         negative log-likelihoods. Macro figures are means over the classes or types that the gold
         annotation holds; nan where it holds none. No calibration without probabilities or
-        confidence, and nan where nothing has any.
+        confidence, and nan where nothing has any, or no entity is right: the confidence of a
+        pipeline that finds nothing is low, and that is no merit.
     """
     values = token_figures(counts["tokens"]) | _entity_figures(counts)
+    if "mentions" in counts:
+        found, annotated = np.moveaxis(counts["mentions"].sum(-1), -1, 0)
+        values[ALL_MENTIONS] = _ratio(found, annotated)
     for kind in ("token", "entity"):
         if f"{kind}_bins" in counts:
             values |= _calibration_figures(counts, kind)
@@ -76,7 +92,7 @@ def _calibration_figures(counts: Counts, kind: str) -> Figures:
     n, confidence, right = np.moveaxis(counts[f"{kind}_bins"], -2, 0)
     brier, nll = np.moveaxis(counts[f"{kind}_losses"], -1, 0)
     sums = {"ece": np.abs(confidence - right).sum(-1), "brier": brier, "nll": nll}
-    n_all = n.sum(-1)
+    n_all = np.where((kind == "token") | (right.sum(-1) > 0), n.sum(-1), 0)
     return {f"{kind}_{name}": _ratio(sum_, n_all, empty=np.nan) for name, sum_ in sums.items()}
 
 

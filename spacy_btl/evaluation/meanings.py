@@ -47,7 +47,14 @@ FIGURES = {
     "entity_micro_r": Figure(
         STRICT,
         "Recall",
-        "Of the annotated mentions, the share that is found with the right boundaries and type.",
+        "Of the annotated mentions that do not overlap, the share that is found with the right "
+        "boundaries and type.",
+    ),
+    "entity_micro_r_all": Figure(
+        STRICT,
+        "Recall, overlapping mentions too",
+        "The same of all annotated mentions: those too that overlap others, which cannot be told "
+        "by one label per token.",
     ),
     "entity_micro_f": Figure(
         STRICT, "Micro F1", "Precision and recall in one number, over all mentions alike."

@@ -47,6 +47,8 @@ class Predictions:
     gold_ents (ENTITY [M]): Entities of the annotation.
     predicted_ents (ENTITY [P]): Those of the pipeline, less those where annotation is missing.
     confidence (float64 [P]): `ent._.confidence`; nan where the pipeline gives none.
+    mentions (Optional[ENTITY [A]]): All annotated mentions, where some overlap others and so have
+        no place in `doc.ents`; None where the entities are all.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +62,12 @@ class Predictions:
     gold_ents: NDArray[Any]
     predicted_ents: NDArray[Any]
     confidence: NDArray[np.float64]
+    mentions: NDArray[Any] | None = None
+
+    @property
+    def annotated(self) -> NDArray[Any]:
+        """All annotated mentions."""
+        return self.gold_ents if self.mentions is None else self.mentions
 
 
 class _Row(NamedTuple):
@@ -71,6 +79,7 @@ class _Row(NamedTuple):
     gold_ents: list[tuple[int, int, str]]
     predicted_ents: list[tuple[int, int, str]]
     confidence: list[float]
+    mentions: list[tuple[int, int, str]]
 
 
 def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
@@ -118,7 +127,21 @@ def _read(example: Example, ner: BtlNer | None) -> _Row:
         gold_ents=[(ent.start, ent.end, ent.label_) for ent in example.reference.ents],
         predicted_ents=entities,
         confidence=confidence,
+        mentions=_mentions(example.reference),
     )
+
+
+def _mentions(reference: Doc) -> list[tuple[int, int, str]]:
+    """The mentions of `doc.spans["mentions"]`, each from its first fragment to its last (fragments
+    of one share their id), and the entities that are not among them."""
+    mentions: dict[Any, tuple[int, int, str]] = {}
+    for number, span in enumerate(reference.spans.get("mentions", ())):
+        key = span.id_ or number
+        start, end, _ = mentions.get(key, (span.start, span.end, ""))
+        mentions[key] = (min(start, span.start), max(end, span.end), span.label_)
+    found = list(mentions.values())
+    ents = [(ent.start, ent.end, ent.label_) for ent in reference.ents]
+    return found + [ent for ent in ents if ent not in set(found)]
 
 
 def _type_probabilities(doc: Doc, ner: BtlNer) -> NDArray[np.float32]:
@@ -160,7 +183,7 @@ def _assemble(
     if not rows:
         raise PipelineError("The pipeline returned no document: there is nothing to score.")
     known = ner.tag_scheme.types if ner else ()
-    types = {ent[2] for row in rows for ent in [*row.gold_ents, *row.predicted_ents]}
+    types = {ent[2] for row in rows for ent in [*row.mentions, *row.predicted_ents]}
     types.update(*(row.gold + row.predicted for row in rows), known)
     classes = ("O", *sorted(types - {"O"}))
     number = {label: i for i, label in enumerate(classes)}
@@ -177,6 +200,7 @@ def _assemble(
         ]
         return np.array(rows, dtype=ENTITY)
 
+    overlapping = any(len(row.mentions) > len(row.gold_ents) for row in rows)
     probabilities = prior = None
     if ner is not None:
         probabilities = np.zeros((sum(len(row.gold) for row in rows), len(classes)), "float32")
@@ -196,4 +220,5 @@ def _assemble(
         gold_ents=entities([row.gold_ents for row in rows]),
         predicted_ents=entities([row.predicted_ents for row in rows]),
         confidence=np.array([value for row in rows for value in row.confidence]),
+        mentions=entities([row.mentions for row in rows]) if overlapping else None,
     )

@@ -11,14 +11,17 @@ from typing import Any
 
 from spacy import displacy
 
-from spacy_btl.about import __version__
-from spacy_btl.colors import DISPLACY_COLORS
+from spacy_btl.about import __version__, how_to_install
+from spacy_btl.colors import colors_of
 from spacy_btl.errors import BtlError
 from spacy_btl.evaluation.meanings import FIGURES, TOKENS, Figure
 from spacy_btl.files import write_file
 
 SIGNIFICANT = 0.05
 MAX_CONFUSIONS = 12  # rows of the table of confusions
+
+# What a `metrics.json` of an earlier version has nothing of.
+EARLIER: Mapping[str, Any] = {"pipeline": None, "corpus": None, "date": None, "cautions": ()}
 
 Point = Mapping[str, Any]  # of the curve
 
@@ -29,7 +32,7 @@ def require_extra() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise BtlError(
-            f"Plots need {error.name}, which is not installed: pip install 'spacy-btl[report]'"
+            f"Plots need {error.name}, which is not installed: get it {how_to_install('report')}."
         ) from error
 
 
@@ -62,8 +65,10 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
         difference=_difference,
         p=lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     )
+    labels = {ent["label"] for error in errors or () for ent in error["gold"] + error["predicted"]}
+    colors = colors_of({*metrics["types"], *labels})
     page = environment.get_template("report.html.jinja").render(
-        metrics=metrics,
+        metrics={**EARLIER, "annotated": metrics["mentions"], **metrics},
         version=__version__,
         figures=_grouped(metrics["figures"]),
         versus=_compared(metrics["versus"]),
@@ -71,7 +76,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
         confusions=_confusions(**metrics["confusion"]),
         plots=_plots(metrics),
         max_classes=MAX_CLASSES,
-        errors=errors and [{**error, "rendered": _rendered(error)} for error in errors],
+        errors=errors and [{**error, "rendered": _rendered(error, colors)} for error in errors],
     )
     write_file(path, page.encode("utf-8"))
 
@@ -155,20 +160,24 @@ def _plots(metrics: Mapping[str, Any]) -> Mapping[str, str]:
     return plots
 
 
-def _rendered(error: Mapping[str, Any]) -> dict[str, str]:
+def _rendered(error: Mapping[str, Any], colors: Mapping[str, str]) -> dict[str, str]:
     """displaCy's markup of the text around an error, as annotated and as predicted."""
     from markupsafe import Markup
 
     def mark(ents: Sequence[Mapping[str, Any]]) -> str:
-        # displaCy escapes the text and not the labels.
-        escaped = [{**ent, "label": html.escape(ent["label"])} for ent in ents]
+        # displaCy escapes the text and not the labels, and takes those that differ in their case
+        # for one.
+        escaped = [
+            {**ent, "label": html.escape(label), "params": {"bg": colors[label]}}
+            for ent in ents
+            for label in [ent["label"]]
+        ]
         return displacy.render(
             {"text": error["text"], "ents": escaped},
             style="ent",
             manual=True,
             page=False,
             jupyter=False,
-            options={"colors": DISPLACY_COLORS},
         )
 
     return {name: Markup(mark(error[name])) for name in ("gold", "predicted")}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from spacy_btl.about import how_to_install
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.evaluation.counts import (
     Counts,
@@ -131,7 +132,7 @@ def require_statsmodels() -> None:
         import statsmodels.stats.multitest  # noqa: F401
     except ImportError:
         raise BtlError(
-            "Comparing two pipelines needs statsmodels: pip install 'spacy-btl[report]'."
+            f"Comparing two pipelines needs statsmodels: get it {how_to_install('report')}."
         ) from None
 
 

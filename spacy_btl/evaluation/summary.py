@@ -1,14 +1,21 @@
 """All that is measured, as one dictionary for a JSON file."""
 
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
+from spacy_btl.evaluation.bounds import FEW_DOCUMENTS, FEW_MENTIONS, of_figures, of_types
 from spacy_btl.evaluation.counts import Counts, patient_counts, total, weighted
 from spacy_btl.evaluation.curve import tau_curve
 from spacy_btl.evaluation.figures import figures, type_figures
 from spacy_btl.evaluation.intervals import SAMPLES, Interval, bootstrap
 from spacy_btl.evaluation.predictions import Predictions
+from spacy_btl.metrics import is_chance
+
+UNTRAINED = (
+    ": has the network learned anything? `spacy train` keeps as model-best the network of step 0 "
+    "where no later one is better; train for longer, or look at model-last."
+)
 
 
 def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
@@ -17,18 +24,23 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
     seed (int): Of the bootstrap.
     RETURNS (Dict[str, Any]): Plain JSON. `documents`, `patients` (None unless some have several
         documents: then the bootstrap draws patients, and a document of nobody known as one),
-        `mentions`, `seed`, `samples`; `figures`, each with `value`, `low` and `high`; `types`, the
-        rarest first; `curve` over tau; `calibration` of tokens and of entities; `confusion` of
-        tokens. What the pipeline gives no numbers for is absent from `figures`, and None elsewhere.
+        `mentions`, `annotated` (with the mentions that overlap others, and so are no entities),
+        `seed`, `samples`; `figures`, each with `value`, `low` and `high` (both None where too
+        little was counted to tell); `types`, the rarest first; `curve` over tau; `calibration` of
+        tokens and of entities; `confusion` of tokens; `cautions`, what to know before a figure is
+        believed. What the pipeline gives no numbers for is absent from `figures`, and None
+        elsewhere.
     """
     counts = patient_counts(predictions)
     n_patients = len(counts["tokens"])
     intervals = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=seed)
     sums = total(counts)
+    intervals = of_figures(intervals, counts)
     return {
         "documents": predictions.n_docs,
         "patients": n_patients if n_patients < predictions.n_docs else None,
         "mentions": len(predictions.gold_ents),
+        "annotated": len(predictions.annotated),
         "seed": seed,
         "samples": SAMPLES,
         "figures": {
@@ -43,11 +55,33 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
             "entities": _calibration(sums, "entity"),
         },
         "confusion": _confusion(predictions),
+        "cautions": _cautions(sums, n_patients),
     }
 
 
-def _plain(interval: Interval) -> dict[str, float]:
-    return {name: float(value) for name, value in interval._asdict().items()}
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in interval._asdict().items()}
+
+
+def _number(value: SupportsFloat) -> float | None:
+    return None if np.isnan(float(value)) else float(value)
+
+
+def _cautions(sums: Counts, n_patients: int) -> list[str]:
+    """What to know before a figure is believed."""
+    right, gold, found = sums["entities"].sum(axis=1)
+    cautions = []
+    if not found:
+        cautions.append("No entity is found" + UNTRAINED)
+    elif not right:
+        cautions.append(f"None of the {found:,.0f} entities that are found is right" + UNTRAINED)
+    elif is_chance(*sums["tokens"][:2]):
+        cautions.append("The token classes are found no better than by chance" + UNTRAINED)
+    if n_patients < FEW_DOCUMENTS:
+        cautions.append(f"{n_patients} document(s) or patient(s): too few to tell of others.")
+    if gold < FEW_MENTIONS:
+        cautions.append(f"{gold:,.0f} annotated mention(s): too few to judge a pipeline by.")
+    return cautions
 
 
 def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dict[str, Any]]:
@@ -57,11 +91,14 @@ def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dic
         len(counts["tokens"]), lambda weights: type_figures(weighted(counts, weights)), seed=seed
     )
     sums, types = total(counts), predictions.classes[1:]
+    intervals = of_types(intervals, counts)
     _, support, predicted = sums["entities"]
-    held = (i for i in range(len(types)) if support[i] or predicted[i])
+    annotated = sums["mentions"][1] if "mentions" in sums else support
+    held = (i for i in range(len(types)) if annotated[i] or predicted[i])
     return {
         types[i]: {
             "support": int(support[i]),
+            "annotated": int(annotated[i]),
             "token_support": int(sums["tokens"][1, 1 + i]),
             **_row(intervals, i),
         }
@@ -91,7 +128,7 @@ def _calibration(sums: Counts, kind: str) -> dict[str, Any] | None:
     values = figures(sums)
     return {
         "bins": bins,
-        **{key: float(values[f"{kind}_{key}"]) for key in ("ece", "brier", "nll")},
+        **{key: _number(values[f"{kind}_{key}"]) for key in ("ece", "brier", "nll")},
     }
 
 

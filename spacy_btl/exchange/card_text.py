@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.language import Language
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.figures import HEADLINE
+from spacy_btl.evaluation.figures import HEADLINE, headline
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.files import encoders, model_name
+from spacy_btl.pipeline.files import base_name, encoders, model_name
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.tags import TagScheme
 
@@ -71,11 +71,24 @@ def card_text(
         encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
         calibrator=_calibrator(nlp),
         metrics=metrics,
-        figures={name: title for name, title in HEADLINE.items() if name in metrics["figures"]},
+        measured=_measured(metrics),
+        figures=headline(metrics["figures"]),
         unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
         bands=_bands(metrics["calibration"]["entities"]),
         facts=facts,
         versions=versions,
+    )
+
+
+def _measured(metrics: Metrics) -> str:
+    """What was measured on what and when, as far as a file of an earlier version says."""
+    if "corpus" not in metrics:
+        return ""
+    corpus, files = metrics["corpus"], metrics["model_files"]
+    return (
+        f"Measured on {metrics['date']} with spacy-btl {metrics['spacy_btl']}: the pipeline of "
+        f"fingerprint `{files}` on `{base_name(corpus['file'])}` of fingerprint "
+        f"`{corpus['fingerprint']}`."
     )
 
 

@@ -30,6 +30,7 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.models.alignment import trim_offsets
 from spacy_btl.models.checkpoint import load_checkpoint
 from spacy_btl.models.draws import new_generator
+from spacy_btl.models.names import check_name
 from spacy_btl.models.saved import CheckedShim
 from spacy_btl.models.supported import NO_BFLOAT16, check_encoder, takes
 from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
@@ -135,6 +136,7 @@ def _init(encoder: TransformerModel, X: Any = None, Y: Any = None) -> None:
     if encoder.attrs["has_transformer"]:
         return
     name, windows = encoder.attrs["name"], encoder.attrs["get_spans"]
+    check_name(name)
     shim = encoder.layers[0].shims[0]
     tokenizer, transformer = load_checkpoint(
         name, encoder._init_tokenizer_config, encoder._init_transformer_config

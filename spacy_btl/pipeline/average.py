@@ -17,7 +17,7 @@ from spacy_btl.pipeline.files import load_pipeline, refuse_foreign_folder, save_
 FAR = 0.5
 
 
-def average(models: Sequence[str], output: Path) -> None:
+def average(models: Sequence[str], output: Path) -> list[str]:
     """Save a pipeline whose weights are the means of those of several.
 
     Networks that were fine-tuned from one encoder lie in one basin of the loss, so the mean of
@@ -27,6 +27,7 @@ def average(models: Sequence[str], output: Path) -> None:
     models (Sequence[str]): Two or more package names or folders. Everything but the weights is as
         in the first; `meta.json` has the loss of each as `averaged`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
+    RETURNS (List[str]): The models that learned nothing, by the evaluation of their training.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one that
         has other pipes, types or layers than the first, or one whose encoder began elsewhere.
     """
@@ -35,7 +36,7 @@ def average(models: Sequence[str], output: Path) -> None:
         raise PipelineError("There is nothing to average: give two pipelines or more.")
     nlp = load_uncalibrated(models[0])
     first = weights(nlp)
-    losses = [loss_of(nlp)]
+    losses, idle = [loss_of(nlp)], [models[0]] * found_nothing(nlp)
     sums = [values.astype("float64") for _, values in first]
     for model in models[1:]:
         other = load_uncalibrated(model)
@@ -51,11 +52,18 @@ def average(models: Sequence[str], output: Path) -> None:
                 "to have been fine-tuned from one encoder."
             )
         losses.append(loss_of(other))
+        idle += [model] * found_nothing(other)
         sums = [total + values for total, (_, values) in zip(sums, theirs, strict=True)]
     for (_, values), total in zip(first, sums, strict=True):
         values[...] = total / len(models)
     nlp.meta.update(averaged=losses, performance={})  # the figures were the first one's
     save_whole(nlp, output)
+    return idle
+
+
+def found_nothing(nlp: Language) -> bool:
+    """Whether no entity was right when `spacy train` evaluated a pipeline, as at step 0."""
+    return nlp.meta.get("performance", {}).get("ents_f") == 0
 
 
 def weights(nlp: Language) -> list[tuple[str, FloatsXd]]:

@@ -5,16 +5,21 @@ from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-from spacy import util
+import numpy as np
 from spacy.language import Language
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError
+from spacy_btl.gpu import use_gpu
+from spacy_btl.metrics import is_chance
+from spacy_btl.neighbors.store import Store
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
+from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipeline.labelled_logits import find_ner
+from spacy_btl.tags import TagScheme
 
 CALIBRATOR = "knn_calibrator"
 CLEANER = "doc_cleaner"
@@ -54,8 +59,8 @@ def calibrate(
         raise CalibratorError(
             f"{held_out} holds what the calibrator is fitted to: maps need other documents."
         )
-    if crossfit is not None and crossfit.gpu >= 0:
-        util.require_gpu(crossfit.gpu)
+    if crossfit is not None:
+        use_gpu(crossfit.gpu)
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
     held_out_docs = read_docs(held_out, nlp.vocab) if held_out is not None else []
@@ -86,6 +91,26 @@ def calibrate(
     if crossfit is not None:
         shutil.rmtree(_work(output), ignore_errors=True)
     return nlp
+
+
+def learned_nothing(store: Store) -> bool:
+    """Whether the network tells the classes of labelled tokens no better than chance does."""
+    tag_types = TagScheme(store.labels, store.scheme).tag_types
+    gold, found = tag_types[store.tags], tag_types[store.logits.argmax(axis=1)]
+    right, annotated = (
+        np.bincount(types, minlength=1 + len(store.labels)) for types in (gold[gold == found], gold)
+    )
+    return is_chance(right.tolist(), annotated.tolist())
+
+
+def uncalibrated(nlp: Language) -> str:
+    """Why the confidence of a pipeline is not calibrated; empty if it is."""
+    calibrator = find_calibrator(nlp)
+    if calibrator is None:
+        return "there is no fitted knn_calibrator, so entities have none of ours"
+    if calibrator.maps is None:
+        return "its knn_calibrator was fitted without held-out documents, so it is likely too high"
+    return ""
 
 
 def _work(output: Path) -> Path:

@@ -10,7 +10,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.pipeline.average import load_uncalibrated, loss_of
+from spacy_btl.pipeline.average import found_nothing, load_uncalibrated, loss_of
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.files import refuse_foreign_folder, save_whole
 
@@ -36,7 +36,7 @@ class _Network(NamedTuple):
         return self.ner.model.layers[-1]
 
 
-def ensemble(models: Sequence[str], output: Path) -> None:
+def ensemble(models: Sequence[str], output: Path) -> list[str]:
     """Save a pipeline whose logits are the means of those of several.
 
     Its `btl_ner` owns the encoders of all. A linear layer over their vectors side by side, with the
@@ -49,6 +49,7 @@ def ensemble(models: Sequence[str], output: Path) -> None:
     models (Sequence[str]): Two or more package names or folders. Everything but the network is as
         in the first; `meta.json` has the loss of each as `ensemble`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
+    RETURNS (List[str]): The models that learned nothing, by the evaluation of their training.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one without
         exactly one `btl_ner` whose model is `spacy_btl.TokenLogits.v1`, with layers between the
         listener and the head, or with other tags than the first.
@@ -65,9 +66,11 @@ def ensemble(models: Sequence[str], output: Path) -> None:
                 "their entity types or their tag scheme."
             )
     losses = [loss_of(network.nlp) for network in networks]
+    idle = [network.model for network in networks if found_nothing(network.nlp)]
     _join(networks)
     first.nlp.meta.update(ensemble=losses, performance={})  # the figures were the first one's
     save_whole(first.nlp, output)
+    return idle
 
 
 def _load(model: str) -> _Network:

@@ -184,6 +184,23 @@ def concatenate(parts: Sequence[HeldOut]) -> HeldOut:
     return HeldOut(**arrays)
 
 
+def part(held_out: HeldOut, documents: NDArray[np.bool_]) -> HeldOut:
+    """The tokens and entities of some of the documents; the annotation's tokens stay counted as
+    they were. documents (bool [D]): Which ones."""
+    here = documents[held_out.documents]
+    tokens = {
+        field.name: getattr(held_out, field.name)[here]
+        for field in fields(HeldOut)
+        if field.name not in ("annotated", "gold_ents")
+    }
+    aligned = held_out.gold_starts >= 0
+    numbers, first = np.unique(held_out.documents[aligned], return_index=True)
+    begins = held_out.gold_starts[aligned][first]  # of each document that has one
+    places = np.searchsorted(begins, held_out.gold_ents[:, 0], side="right") - 1
+    ents = documents[numbers[np.maximum(places, 0)]] if len(numbers) else np.zeros(0, "bool")
+    return HeldOut(**tokens, annotated=held_out.annotated, gold_ents=held_out.gold_ents[ents])
+
+
 def read_entities(
     held_out: HeldOut, tags: Ints, p: Probabilities, *, scheme: TagScheme
 ) -> Entities:

@@ -1,42 +1,29 @@
 """How a calibrator decides, chosen on held-out documents: more rare types at a bounded price."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.training import Corpus, Example
 
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.store import Store
 from spacy_btl.neighbors.votes import Probabilities
-from spacy_btl.pipeline.confidence import decide_held_out, fit_maps, fit_tokens, mixed
+from spacy_btl.pipeline.confidence import fit_maps, fit_tokens, mixed
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
-from spacy_btl.pipeline.held_out import HeldOut, read_entities
+from spacy_btl.pipeline.judge import Judge, Scores, Settings
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
-from spacy_btl.tags import MISSING, TagScheme
+from spacy_btl.pipeline.validation import Validation, validate
 
 MIXES = (0.0, 0.25, 0.5, 1.0)
 TRANSITIONS = (0.0, 0.2, 0.35, 0.5)
 # From those that favour the common types to those that favour the rare ones.
 TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
-
-
-class Scores(NamedTuple):
-    """Figures on the held-out documents, from 0 to 1.
-
-    uar (float): Mean token recall of the classes in the annotation, `O` among them.
-    token_macro_f (float): Their mean token F1.
-    entity_micro_f (float): F1 of entities, boundaries and type right.
-    """
-
-    uar: float
-    token_macro_f: float
-    entity_micro_f: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,8 @@ class Tuned:
     mix (float), tau (float), transitions (float): The settings.
     plain (Scores): Of the network's arg-max: mix = 0, tau = 0, transitions = 0.
     chosen (Scores): Of the settings.
+    validation (Optional[Validation]): What settings that are chosen so are worth on documents that
+        they were not chosen on. None where that was not asked, or of a single patient.
     """
 
     mix: float
@@ -53,57 +42,20 @@ class Tuned:
     transitions: float
     plain: Scores
     chosen: Scores
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Scores decisions on held-out documents, and says which of them are good enough.
-
-    tolerance (float): How far entity micro F1 may fall below that of the network's arg-max. Token
-        macro F1 may not fall.
-    """
-
-    held_out: HeldOut
-    store: Store
-    tolerance: float
+    validation: Validation | None = None
 
     @property
-    def scheme(self) -> TagScheme:
-        """The tags."""
-        return TagScheme(self.store.labels, self.store.scheme)
-
-    def score(self, p: Probabilities, tau: float, transitions: float) -> Scores:
-        """Score the decisions by probabilities [N, C]."""
-        tags = decide_held_out(self.held_out, p, self.store, tau, transitions)
-        scored = self.held_out.tags != MISSING
-        tag_types, n_types = self.scheme.tag_types, len(self.scheme.types)
-        gold, found = tag_types[self.held_out.tags[scored]], tag_types[tags[scored]]
-        n_right, n_gold, n_found = (
-            np.bincount(types, minlength=n_types + 1).astype("float64")
-            for types in (gold[gold == found], gold, found)
-        )
-        held = n_gold > 0
-        entities = read_entities(self.held_out, tags, p, scheme=self.scheme)
-        n_ents = len(self.held_out.gold_ents) + len(entities.right)
-        return Scores(
-            uar=float((n_right[held] / n_gold[held]).mean()),
-            token_macro_f=float((2 * n_right[held] / (n_gold + n_found)[held]).mean()),
-            entity_micro_f=2 * int(entities.right.sum()) / max(n_ents, 1),
-        )
-
-    def allows(self, scores: Scores, plain: Scores) -> bool:
-        """Whether scores keep what the network's arg-max has."""
-        return (
-            scores.token_macro_f >= plain.token_macro_f
-            and scores.entity_micro_f >= plain.entity_micro_f - self.tolerance
-        )
+    def settings(self) -> Settings:
+        """What was chosen."""
+        return Settings(self.mix, self.tau, self.transitions)
 
 
 def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> Tuned:
     """Choose `mix`, `tau` and `transitions` on held-out documents, and fit the maps for them.
 
     The settings have the greatest UAR of those that keep the token macro F1 of the network's
-    arg-max, and its strict entity micro F1 but for the tolerance.
+    arg-max, and its strict entity micro F1 but for the tolerance. What such a choice is worth
+    beside the pipeline's present settings is cross-validated over documents, or patients.
 
     model (str): A calibrated pipeline: a package name or a folder.
     corpus (Path): The `.spacy` file of documents that neither the network nor the calibrator had.
@@ -114,11 +66,13 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     refuse_foreign_folder(output)
     nlp = load_pipeline(model)
     calibrator = _calibrator(nlp, model)
-    docs = read_docs(corpus, nlp.vocab)
+    docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
     if not any(doc.ents for doc in docs):
         raise CalibratorError(f"{corpus}: has no entity, so there is nothing to tune on.")
     examples = Corpus(corpus).make_examples(nlp, docs)
-    tuned = tune_calibrator(calibrator, examples, tolerance=tolerance)
+    tuned = tune_calibrator(
+        calibrator, examples, tolerance=tolerance, patients=patient_numbers(docs)
+    )
     nlp.get_pipe_config(calibrator.name).update(
         {key: getattr(tuned, key) for key in ("mix", "tau", "transitions")}
     )
@@ -132,13 +86,24 @@ def tune_calibrator(
     examples: Iterable[Example],
     *,
     tolerance: float = 0.01,
+    patients: NDArray[np.int64] | None = None,
 ) -> Tuned:
-    """The same for a fitted calibrator in place, by examples."""
+    """The same for a fitted calibrator in place, by examples.
+
+    patients (Optional[int64 [D]]): The patient of each example, for the cross-validation; without
+        there is none.
+    """
     store = calibrator.fitted_store()
     held_out = calibrator.read_held_out(examples)
     p_knn = calibrator.neighbor_probabilities(held_out.logits[held_out.seen])
     judge = Judge(held_out, store, tolerance)
     tuned = choose(judge, p_knn)
+    if patients is not None:
+        present = Settings(calibrator.mix, calibrator.tau, calibrator.transitions)
+        found = validate(
+            judge, p_knn, patients, present=present, choose=lambda *seen: choose(*seen).settings
+        )
+        tuned = replace(tuned, validation=found)
     calibrator.mix, calibrator.tau = tuned.mix, tuned.tau
     calibrator.transitions = tuned.transitions
     calibrator.maps = fit_maps(

@@ -14,7 +14,7 @@ from spacy.tokens import Doc, Span
 from spacy_btl.annotate.entities import Annotated, entities_of
 from spacy_btl.annotate.formats import BRAT, Stamp, rows
 from spacy_btl.annotate.notes import Note
-from spacy_btl.colors import color_of
+from spacy_btl.colors import colors_of
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
@@ -33,16 +33,20 @@ border-radius: 0.35em; margin: 0 0.35em 0.35em 0; display: inline-block; \
 font-size: 0.8em;">{label} <b>{count}</b></span>"""
 
 
-def marked(text: str, ents: Sequence[Span]) -> str:
-    """The text as HTML, by displaCy: entities in the colour of their type, with confidence."""
+def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
+    """The text as HTML, by displaCy: entities in the colour of their type, with confidence.
+
+    labels (Sequence[str]): All types of the pipeline: so each keeps its colour from note to note.
+    """
     found: list[dict[str, Any]] = []
+    colors = colors_of([*labels, *(ent.label_ for ent in ents)])
     for ent in ents:
         value = confidence(ent)
         figure = "" if value is None else f" {value:.2f}"
         label = html.escape(ent.label_)  # displaCy escapes the text and not the labels
         about = f"{label}, characters {ent.start_char} to {ent.end_char}"
         # A type that displaCy does not know gets a colour of its own, by `bg`.
-        params = {"figure": figure, "about": about, "bg": color_of(ent.label_)}
+        params = {"figure": figure, "about": about, "bg": colors[ent.label_]}
         place = {"start": ent.start_char, "end": ent.end_char}
         found.append({**place, "label": label, "params": params})
     return displacy.render(
@@ -55,12 +59,14 @@ def marked(text: str, ents: Sequence[Span]) -> str:
     )
 
 
-def legend(ents: Sequence[Span]) -> str:
-    """A chip of HTML for each type, the most frequent first, with the number of its entities."""
+def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
+    """A chip of HTML for each type, the most frequent first, with the number of its entities.
+    labels (Sequence[str]): As for `marked`."""
     counts = Counter(ent.label_ for ent in ents)
+    colors = colors_of([*labels, *counts])
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return "".join(
-        CHIP.format(color=color_of(label), label=html.escape(label), count=count)
+        CHIP.format(color=colors[label], label=html.escape(label), count=count)
         for label, count in ranked
     )
 

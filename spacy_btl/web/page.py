@@ -83,9 +83,9 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
     if pipeline.missing:
         st.info(pipeline.missing)
     ents = _choose(pipeline, note)
-    st.html(content.legend(ents) or "No entity is found with these settings.")
+    st.html(content.legend(ents, pipeline.labels) or "No entity is found with these settings.")
     with st.container(border=True):
-        st.html(content.marked(note.doc.text, ents))
+        st.html(content.marked(note.doc.text, ents, pipeline.labels))
     _downloads(pipeline, note, ents)
     if not ents:
         return

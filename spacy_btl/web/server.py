@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from spacy_btl.about import how_to_install
 from spacy_btl.errors import PageError
 from spacy_btl.web.session import open_pipeline
 
@@ -29,7 +30,7 @@ def serve(
     RAISES: PageError, without Streamlit or one of the files; PipelineError, without the pipeline.
     """
     if find_spec("streamlit") is None:
-        raise PageError("The page wants Streamlit: pip install 'spacy-btl[web]'.")
+        raise PageError(f"The page wants Streamlit: get it {how_to_install('web')}.")
     for file in (metrics, corpus):
         if file is not None and not file.is_file():
             raise PageError(f"{file}: no such file.")

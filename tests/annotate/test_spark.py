@@ -21,7 +21,7 @@ from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
 
-pytest.importorskip("pyspark", reason="pip install 'spacy-btl[spark]' to test it")
+pytest.importorskip("pyspark", reason="pip install '.[spark]' to test it")
 if shutil.which("java") is None:
     pytest.skip("Spark needs Java 17 or later", allow_module_level=True)
 

@@ -45,7 +45,7 @@ def test_a_missing_library_is_told_before_any_training(corpus_path, tmp_path, mo
     monkeypatch.setattr("spacy_btl.evaluation.bias.run_bias_test", None)
     status, output = run(corpus_path, "--output", tmp_path)
     assert status == 1
-    assert "spacy-btl[report]" in output
+    assert "pip install '.[report]'" in output
 
 
 def test_errors_are_told_in_a_line(corpus_path, tmp_path):

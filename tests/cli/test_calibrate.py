@@ -32,11 +32,28 @@ def test_saves_a_calibrated_pipeline_with_the_settings(trained_path, corpus_path
     assert all(ent._.confidence is not None for ent in nlp(SENTENCES[0][0]).ents)
 
 
-def test_the_defaults_are_the_papers(trained_path, corpus_path, tmp_path):
-    status, output = run(trained_path, corpus_path, tmp_path / "out")
-    assert status == 0, output
-    pipe = spacy.load(tmp_path / "out").get_pipe("knn_calibrator")
-    assert (pipe.n_neighbors, pipe.votes, pipe.mix, pipe.tau) == (17, "uniform", 1.0, 0.0)
+def test_the_defaults_are_what_did_best_and_the_papers_can_be_had(
+    trained_path, corpus_path, tmp_path
+):
+    papers = ["--mix", "1", "--tau", "0", "--transitions", "0"]
+    for options, settings in (([], (0.25, 0.15, 0.15)), (papers, (1.0, 0.0, 0.0))):
+        out = tmp_path / f"out-{len(options)}"
+        status, output = run(trained_path, corpus_path, out, *options)
+        assert status == 0, output
+        pipe = spacy.load(out).get_pipe("knn_calibrator")
+        assert (pipe.n_neighbors, pipe.votes) == (17, "uniform")
+        assert (pipe.mix, pipe.tau, pipe.transitions) == settings
+
+
+def test_warns_where_confidence_is_not_calibrated(
+    trained_path, corpus_path, held_out_path, tmp_path
+):
+    warning = "⚠ Confidence is not calibrated: it is likely to be too high. Give --held-out"
+    _, output = run(trained_path, corpus_path, tmp_path / "without")
+    assert warning in output
+    held_out = ["--held-out", held_out_path]
+    _, output = run(trained_path, corpus_path, tmp_path / "with", *held_out)
+    assert "⚠" not in output
 
 
 def test_a_ner_pipe_of_another_name(trained_path, corpus_path, tmp_path):

@@ -111,6 +111,9 @@ def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     assert f"mix {pipe.mix:g} " in output
     assert f"tau {pipe.tau:g} " in output
     assert "arg-max tuned" in output
+    assert "cross-validated present tuned gain 95% interval" in output
+    assert "Settings that are chosen on 4 documents hold badly for others: give 100." in output
+    assert f"No clear gain: keep the present settings of {model}" in output
     assert "token recall, mean of the classes (UAR)" in output
     assert f"Saved to {tmp_path / 'out'}" in output
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -206,7 +207,49 @@ def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         metrics = evaluate(str(trained_path), renamed)
-    assert metrics == evaluate(str(trained_path), corpus_path)
+    assert metrics["corpus"].pop("file") == str(renamed)
+    same = evaluate(str(trained_path), corpus_path)
+    assert same["corpus"].pop("file") == str(corpus_path)
+    assert metrics == same
+
+
+def test_says_what_was_measured_on_what_and_when(calibrated, trained_path, corpus_path):
+    metrics = evaluate(str(calibrated), corpus_path, versus=str(trained_path))
+    nlp = spacy.load(calibrated)
+    pipeline = metrics["pipeline"]
+    assert (pipeline["name"], pipeline["version"]) == ("en_pipeline", "0.0.0")
+    assert pipeline["folder"] == str(calibrated)
+    assert pipeline["fingerprint"] == metrics["model_files"]
+    assert pipeline["settings"] == nlp.get_pipe("knn_calibrator").settings
+    assert not pipeline["calibrated"]
+    assert (
+        metrics["corpus"]["fingerprint"]
+        == evaluate(str(trained_path), corpus_path)["corpus"]["fingerprint"]
+    )
+    assert date.fromisoformat(metrics["date"]) <= date.today()
+    assert metrics["versus"]["pipeline"]["folder"] == str(trained_path)
+    assert metrics["versus"]["pipeline"]["settings"] is None
+    assert metrics["versus"]["pipeline"]["fingerprint"] != pipeline["fingerprint"]
+
+
+def test_recall_is_of_all_annotated_mentions_too(ruled, tmp_path):
+    """Of nested mentions one is an entity. What is found of the others counts as well."""
+    nlp = spacy.blank("en")
+    doc = nlp("severe fever and cough , no crp today")
+    fragments = [doc[0:1], doc[3:4]]
+    doc.spans["mentions"] = [
+        Span(doc, 0, 2, label="Sign", span_id="T1"),
+        Span(doc, 1, 2, label="Sign", span_id="T2"),  # found
+        Span(doc, 3, 4, label="Sign", span_id="T3"),  # found
+        *(Span(doc, s.start, s.end, label="Sign", span_id="T4") for s in fragments),
+    ]
+    doc.ents = [doc.spans["mentions"][0], doc.spans["mentions"][2]]
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "c.spacy")
+    metrics = evaluate(str(ruled), tmp_path / "c.spacy")
+    assert (metrics["mentions"], metrics["annotated"]) == (2, 4)
+    assert metrics["figures"]["entity_micro_r"]["value"] == 1 / 2
+    assert metrics["figures"]["entity_micro_r_all"]["value"] == 2 / 4
+    assert metrics["types"]["Sign"]["annotated"] == 4
 
 
 def test_what_cannot_be_scored_is_a_clear_error(ruled, corpus_path, tmp_path):

@@ -299,7 +299,7 @@ def test_the_same_figures_give_the_same_bytes(full, tmp_path):
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(BtlError, match=r"matplotlib.*pip install 'spacy-btl\[report\]'"):
+    with pytest.raises(BtlError, match=r"matplotlib.*pip install '\.\[report\]'"):
         write_report(make_metrics(), tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
 

@@ -171,6 +171,26 @@ def test_the_cards_training_tokens_and_settings_are_the_pipelines(text, model):
     assert f"`someone/tiny-bert`, bert, {parameters:,} parameters" in text
 
 
+def test_the_card_says_what_was_measured_on_what_and_when(text, metrics):
+    measured = srsly.read_json(metrics)
+    assert f"Measured on {measured['date']} with spacy-btl" in text
+    assert measured["model_files"] in text
+    assert "on `sentences.spacy` of fingerprint" in text
+    assert f"**{measured['cautions'][0]}**" in text
+    assert "14 annotated mentions in 8 documents" in text
+
+
+def test_the_card_says_how_many_mentions_overlap_and_how_many_of_all_are_found(
+    model, metrics, tmp_path
+):
+    measured = srsly.read_json(metrics)
+    measured["annotated"] = 20
+    measured["figures"]["entity_micro_r_all"] = {"value": 0.5, "low": 0.2, "high": 0.8}
+    text = card_text(spacy.load(model), measured, CardFile(**FACTS), versions={"spacy-btl": "1"})
+    assert "14 annotated mentions (of 20: 6 overlap these" in text
+    assert "| entity recall, overlapping mentions too | 50.0% (20.0–80.0) |" in text
+
+
 def test_the_card_says_what_its_author_wrote_and_the_standing_warnings(text):
     for key in ("description", "training_data", "evaluation_data", "intended_use"):
         assert FACTS[key] in text

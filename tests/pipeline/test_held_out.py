@@ -11,7 +11,7 @@ from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, install_extensions
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.decoding import span_confidence
-from spacy_btl.pipeline.held_out import HeldOut, concatenate, read_entities, read_held_out
+from spacy_btl.pipeline.held_out import HeldOut, concatenate, part, read_entities, read_held_out
 from spacy_btl.tags import MISSING, O_TAG, TagScheme
 from tests.conftest import make_examples
 
@@ -120,6 +120,33 @@ def test_parts_are_joined_as_if_read_at_once(trained_path):
     np.testing.assert_allclose(joined.logits, whole.logits, atol=1e-4)
     for name in ("tags", "starts", "ends", "begins", "gold_starts", "gold_ends", "gold_ents"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_part_has_the_entities_of_its_documents(seed):
+    """What the parts have together is what the whole has, and each what it has when read alone."""
+    nlp = make_nlp("IO")
+    rng = np.random.default_rng(seed)
+    examples = [example(nlp, rng, 3) for _ in range(5)]
+    whole = read(nlp, examples)
+    scheme = TagScheme(TYPES)
+    p = np.ones((1, 3)) / 3
+    tags = rng.choice(3, len(whole.tags))
+    for number in range(5):
+        chosen = part(whole, np.arange(5) == number)
+        alone = read(nlp, examples[number : number + 1])
+        assert (chosen.logits == alone.logits).all()
+        assert (chosen.tags == alone.tags).all()
+        assert len(chosen.gold_ents) == len(alone.gold_ents)
+        here = tags[whole.documents == number]
+        ours, theirs = (
+            read_entities(which, here, p.repeat(len(here), axis=0), scheme=scheme)
+            for which in (chosen, alone)
+        )
+        assert (ours.right == theirs.right).all()
+    odd = part(whole, np.arange(5) % 2 == 1)
+    assert set(odd.documents) == {1, 3}
+    assert len(part(whole, np.zeros(5, bool)).gold_ents) == 0
 
 
 def test_an_entity_of_an_unknown_type_is_there_to_be_missed(trained_path):

@@ -1,0 +1,23 @@
+"""The GPU, where a command is told to use one."""
+
+from spacy import util
+
+from spacy_btl.about import how_to_install
+from spacy_btl.errors import PipelineError
+
+
+def use_gpu(gpu: int) -> None:
+    """Make a GPU the one that spaCy works on. gpu (int): Its number; -1 is the CPU.
+
+    RAISES: PipelineError, where it cannot be used.
+    """
+    if gpu < 0:
+        return
+    try:
+        util.require_gpu(gpu)
+    except Exception as error:  # of thinc, or of CuPy's CUDA
+        reason = str(error).strip().splitlines()[0]
+        raise PipelineError(
+            f"The GPU {gpu} cannot be used: {reason}. Get CuPy, for CUDA 12, "
+            f"{how_to_install('cuda12x')}; or leave --gpu-id out."
+        ) from error
