@@ -18,6 +18,7 @@ from thinc.api import xp2torch
 from thinc.types import FloatsXd
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.windows import TOKENIZING
 
 CODE = (".py", ".pyc", ".so", ".pyd")
 
@@ -42,6 +43,19 @@ class CheckedShim(HFShim):
             for name, values in before.items():
                 weights[name].data = values
 
+    def to_bytes(self) -> bytes:
+        """Save an encoder: the same bytes whatever it read before, and wherever it was loaded."""
+        tokenizer = self._hfmodel.tokenizer
+        if tokenizer is None:
+            return super().to_bytes()
+        with TOKENIZING:  # what the last call left there is saved, and each call sets its own
+            if tokenizer.is_fast:
+                tokenizer.backend_tokenizer.no_truncation()
+                tokenizer.backend_tokenizer.no_padding()
+            saved = srsly.msgpack_loads(super().to_bytes())
+        saved["tokenizer"] = dict(sorted(saved["tokenizer"].items()))  # in the order of a folder
+        return srsly.msgpack_dumps(saved)
+
     def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
         """Load an encoder.
 
@@ -51,6 +65,9 @@ class CheckedShim(HFShim):
             saved = srsly.msgpack_loads(bytes_data)
             _check_tokenizer(saved["tokenizer"])
             super().from_bytes(bytes_data)
+            if saved["config"]:
+                # Not the temporary folder that spacy-transformers loads it from.
+                self._model.config.name_or_path = saved["config"].get("_name_or_path", "")
             if "layer_norm_eps" in saved["config"]:
                 _set_epsilon(self._model, saved["config"]["layer_norm_eps"])
             return self
