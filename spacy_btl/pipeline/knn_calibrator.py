@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
+from spacy.pipeline.factories import register_factories
 from spacy.tokens import Doc, Span
 
 from spacy_btl.errors import BtlWarning, CalibratorError
@@ -46,6 +47,11 @@ OTHER_NETWORK_WARNING = (
     "or the calibrator taken from another pipeline?), so its entities and their confidence are not "
     "to be relied on. Save the pipeline and fit it with `python -m spacy btl calibrate`."
 )
+
+
+# `calibrate` adds spaCy's `doc_cleaner`. spaCy registers its own factories with the first pipeline
+# that is made, unless another package (EDS-NLP 0.23) has replaced `Language.__init__`.
+register_factories()
 
 
 @Language.factory(
