@@ -20,6 +20,7 @@ from spacy_btl.models.token_logits import head_digest
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
 from spacy_btl.pipeline.labels import find_tags
+from spacy_btl.pipeline.optimizer import resolve_optimizer
 from spacy_btl.pipeline.stream import annotate_stream
 from spacy_btl.tags import MISSING, SchemeName, TagScheme
 
@@ -179,6 +180,8 @@ class BtlNer(TrainablePipe):
             those of the other tag scheme, or with another number of tags than the network has; for
             a type that is called "O".
         """
+        if nlp is not None:
+            resolve_optimizer(nlp)
         streamed = nlp is not None and nlp.config["training"]["max_epochs"] == -1
         if streamed and not isinstance(labels, Mapping):
             raise PipelineError(STREAMED.format(name=self.name))
