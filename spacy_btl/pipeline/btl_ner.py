@@ -16,7 +16,7 @@ from thinc.types import Floats2d
 
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.metrics import Scorer
-from spacy_btl.models.token_logits import head_digest
+from spacy_btl.models.token_logits import head_digest, missing_upstream
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
 from spacy_btl.pipeline.labels import find_tags
@@ -203,11 +203,18 @@ class BtlNer(TrainablePipe):
         """Compute raw logits.
 
         RETURNS (List[float32 [T, C]]): One array per doc, each its own memory.
-        RAISES: PipelineError, for a doc whose tokens are not those that the encoder read.
+        RAISES: PipelineError, for a doc that no encoder read, or whose tokens are not those that it
+            read.
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
             return [np.zeros((0, len(self.tag_scheme)), dtype="float32") for _ in docs]
+        missing = missing_upstream(self.model, docs)
+        if missing is not None:
+            raise PipelineError(
+                f"'{self.name}' reads what a '{missing}' pipe leaves on a doc, and none ran on a "
+                f"doc before it: enable that pipe, or put it before '{self.name}'."
+            )
         ops = self.model.ops
         per_doc = [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
         if [len(logits) for logits in per_doc] != [len(doc) for doc in docs]:
