@@ -1,6 +1,6 @@
 """The head: token vectors in, raw logits out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 
@@ -34,6 +34,19 @@ def token_logits(
     model = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
     model.set_ref("tok2vec", tok2vec)
     return model
+
+
+def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
+    """The kind of pipe, "transformer" or "tok2vec", that a model listens to and that did not run on
+    one of the docs; None if there is none. Such listeners give zeros, as for unseen tokens."""
+    layers = {layer.name for layer in model.walk()}
+    for doc in filter(len, docs):
+        vectors = doc._.trf_data if doc.has_extension("trf_data") else None
+        if "transformer-listener" in layers and vectors is None:
+            return "transformer"
+        if "tok2vec-listener" in layers and not doc.tensor.size:
+            return "tok2vec"
+    return None
 
 
 def head_digest(model: Model) -> str:

@@ -1,7 +1,5 @@
 """The labelled logits that a calibrator keeps, saved as plain arrays and never as pickles."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -9,20 +7,17 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
-from spacy_btl.errors import CalibratorError
+from spacy_btl.arrays import Arrays, load_arrays, save_arrays
+from spacy_btl.errors import BtlError, CalibratorError
 from spacy_btl.neighbors.decision import Transitions, count_pairs
 from spacy_btl.tags import SchemeName
 
 FORMAT = "spacy_btl.neighbors"
-VERSION = "2"
+VERSION = "3"
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
-CHECKSUM = "sha256"
 # No network gives greater logits, and the squares of their distances would not be finite.
 GREATEST_LOGIT = 1e15
-
-Arrays = dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -67,14 +62,14 @@ class Store(LabelledRows):
     def to_bytes(self) -> bytes:
         """The store as the bytes of a safetensors file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        metadata = {
+        content = {
             "format": FORMAT,
             "version": VERSION,
-            "labels": json.dumps(self.labels),
+            "labels": self.labels,
             "scheme": self.scheme,
             "network": self.network,
         }
-        return save_checked(arrays, metadata)
+        return save_arrays(arrays, content)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> "Store":
@@ -84,21 +79,20 @@ class Store(LabelledRows):
         RAISES: CalibratorError, for anything but a complete and finite store of this version.
         """
         try:
-            arrays, metadata = load_checked(data)
-            _require(metadata.get("format") == FORMAT, "it is no calibrator of spacy-btl")
-            version = metadata.get("version")
+            arrays, content = load_arrays(data)
+            _require(content.get("format") == FORMAT, "it is no calibrator of spacy-btl")
+            version = content.get("version")
             _require(version == VERSION, f"its version is {version}, not {VERSION}")
-            labels = json.loads(metadata["labels"])
-            _check(arrays, labels, metadata["scheme"])
-        except CalibratorError as error:
+            _check(arrays, content["labels"], content["scheme"])
+        except BtlError as error:
             raise _unusable(where, str(error)) from None
         except Exception as error:  # safetensors, json and numpy each have their own
             raise _unusable(where, "it is damaged") from error
         return cls(
             **arrays,
-            labels=tuple(labels),
-            scheme=cast(SchemeName, metadata["scheme"]),
-            network=metadata.get("network", ""),
+            labels=tuple(content["labels"]),
+            scheme=cast(SchemeName, content["scheme"]),
+            network=str(content["network"]),
         )
 
 
@@ -125,36 +119,6 @@ def _unusable(where: str, reason: str) -> CalibratorError:
 def _require(holds: bool, reason: str) -> None:
     if not holds:
         raise CalibratorError(reason)
-
-
-def save_checked(arrays: Arrays, metadata: dict[str, str]) -> bytes:
-    """Arrays and metadata as the bytes of a safetensors file, with a checksum of them."""
-    return save(arrays, metadata={**metadata, CHECKSUM: _checksum(arrays, metadata)})
-
-
-def load_checked(data: bytes) -> tuple[Arrays, dict[str, str]]:
-    """Arrays and metadata from the bytes of a safetensors file.
-
-    The checksum finds damage; files from before there was one are read without it. Whoever changes
-    a file on purpose can leave it out, so what is read must be checked all the same.
-
-    RAISES: Exception, of whatever kind, for damaged bytes.
-    """
-    arrays = load(data)
-    length = int.from_bytes(data[:8], "little")  # the numpy reader gives no metadata
-    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-    checksum = metadata.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(arrays, metadata):
-        raise ValueError("the checksum is another")
-    return arrays, metadata
-
-
-def _checksum(arrays: Arrays, metadata: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode("utf-8"))
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:

@@ -16,10 +16,11 @@ from thinc.types import Floats2d
 
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.metrics import Scorer
-from spacy_btl.models.token_logits import head_digest
+from spacy_btl.models.token_logits import head_digest, missing_upstream
 from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
 from spacy_btl.pipeline.labels import find_tags
+from spacy_btl.pipeline.optimizer import resolve_optimizer
 from spacy_btl.pipeline.stream import annotate_stream
 from spacy_btl.tags import MISSING, SchemeName, TagScheme
 
@@ -179,6 +180,8 @@ class BtlNer(TrainablePipe):
             those of the other tag scheme, or with another number of tags than the network has; for
             a type that is called "O".
         """
+        if nlp is not None:
+            resolve_optimizer(nlp)
         streamed = nlp is not None and nlp.config["training"]["max_epochs"] == -1
         if streamed and not isinstance(labels, Mapping):
             raise PipelineError(STREAMED.format(name=self.name))
@@ -200,11 +203,18 @@ class BtlNer(TrainablePipe):
         """Compute raw logits.
 
         RETURNS (List[float32 [T, C]]): One array per doc, each its own memory.
-        RAISES: PipelineError, for a doc whose tokens are not those that the encoder read.
+        RAISES: PipelineError, for a doc that no encoder read, or whose tokens are not those that it
+            read.
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
             return [np.zeros((0, len(self.tag_scheme)), dtype="float32") for _ in docs]
+        missing = missing_upstream(self.model, docs)
+        if missing is not None:
+            raise PipelineError(
+                f"'{self.name}' reads what a '{missing}' pipe leaves on a doc, and none ran on a "
+                f"doc before it: enable that pipe, or put it before '{self.name}'."
+            )
         ops = self.model.ops
         per_doc = [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
         if [len(logits) for logits in per_doc] != [len(doc) for doc in docs]:

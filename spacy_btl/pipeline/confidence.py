@@ -1,12 +1,12 @@
 """The maps of a calibrator: fitted on held-out documents, saved as plain arrays."""
 
-import json
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spacy_btl.arrays import load_arrays, save_arrays
 from spacy_btl.errors import CalibratorError
 from spacy_btl.neighbors.decision import decide
 from spacy_btl.neighbors.maps import (
@@ -15,14 +15,14 @@ from spacy_btl.neighbors.maps import (
     fit_confidence_map,
     fit_token_map,
 )
-from spacy_btl.neighbors.store import Store, load_checked, save_checked
+from spacy_btl.neighbors.store import Store
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.decoding import Tau, tau_per_tag
 from spacy_btl.pipeline.held_out import HeldOut, read_entities
 from spacy_btl.tags import O_TAG, TagScheme
 
 FORMAT = "spacy_btl.maps"
-VERSION = "1"
+VERSION = "2"
 # Coefficients beyond these are not fitted, and what they give would not be finite.
 LEAST, GREATEST = 1e-9, 1e9
 
@@ -41,12 +41,12 @@ class Maps:
 
     def to_bytes(self) -> bytes:
         """The maps as the bytes of a safetensors file."""
-        metadata = {"format": FORMAT, "version": VERSION, "settings": json.dumps(self.settings)}
+        content = {"format": FORMAT, "version": VERSION, "settings": self.settings}
         arrays = {
             "tokens": np.array(astuple(self.tokens)),
             "confidence": np.array(astuple(self.confidence), dtype="float64"),
         }
-        return save_checked(arrays, metadata)
+        return save_arrays(arrays, content)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> "Maps":
@@ -56,8 +56,8 @@ class Maps:
         RAISES: CalibratorError, for anything but complete and finite maps of this version.
         """
         try:
-            arrays, metadata = load_checked(data)
-            if (metadata["format"], metadata["version"]) != (FORMAT, VERSION):
+            arrays, content = load_arrays(data)
+            if (content["format"], content["version"]) != (FORMAT, VERSION):
                 raise ValueError("another format or version")
             _check(arrays["tokens"], 3, positive=2, not_negative=1)
             _check(arrays["confidence"], 4, positive=0, not_negative=2)
@@ -66,7 +66,7 @@ class Maps:
             confidence = ConfidenceMap(sharpness, certainty, bias, int(n_entities))
             if n_entities < 1:
                 raise ValueError("fitted to nothing")
-            return cls(tokens, confidence, dict(json.loads(metadata["settings"])))
+            return cls(tokens, confidence, dict(content["settings"]))
         except Exception as error:  # safetensors, json and numpy each have their own
             raise CalibratorError(
                 f"Cannot use the calibrator's maps in {where}: they are damaged, or of another "

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 from spacy import util
 from spacy.tokens import Doc
 from spacy.training import Corpus
 from spacy.vocab import Vocab
 from thinc.api import Config, ConfigValidationError
 
+from spacy_btl.arrays import load_arrays, save_arrays
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.split import divide
 from spacy_btl.errors import CalibratorError, PipelineError
@@ -148,7 +148,8 @@ def _run_fold(
     held_out = read_held_out(nlp, examples, ner=fold_ner, reader="cross-fitting", strict=True)
     numbers = np.flatnonzero(read).astype("int32")
     held_out = replace(held_out, documents=numbers[held_out.documents])
-    write_file(part / HELD_OUT, save({f.name: getattr(held_out, f.name) for f in fields(HeldOut)}))
+    arrays = {field.name: getattr(held_out, field.name) for field in fields(HeldOut)}
+    write_file(part / HELD_OUT, save_arrays(arrays, {}))
     for name in ("model-last", "model-best"):
         shutil.rmtree(part / name, ignore_errors=True)
     part.rename(folder)
@@ -170,4 +171,5 @@ def _train(config: Config, folder: Path, how: CrossFit) -> None:
 
 
 def _load(file: Path) -> HeldOut:
-    return HeldOut(**load(file.read_bytes()))
+    arrays, _ = load_arrays(file.read_bytes())
+    return HeldOut(**arrays)

@@ -1,5 +1,6 @@
 """A pipe that is fitted: to labelled logits, whose neighbours vote, and to held-out documents."""
 
+import sys
 import warnings
 from collections.abc import Iterable
 from copy import deepcopy
@@ -13,6 +14,7 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_btl.errors import BtlWarning, CalibratorError
+from spacy_btl.metrics import Scorer
 from spacy_btl.models.token_logits import head_digest
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import LabelledRows, Store, empty_rows
@@ -27,6 +29,7 @@ from spacy_btl.pipeline.labelled_logits import (
     check_size,
     find_ner,
     make_store,
+    name_of_network,
     pipes_from,
 )
 from spacy_btl.pipeline.stored import StoredPipe
@@ -50,6 +53,7 @@ class FittedPipe(StoredPipe):
         mix: float = 1.0,
         tau: Tau = 0.0,
         transitions: float = 0.0,
+        scorer: Scorer | None = None,
     ):
         self.nlp = nlp
         self.name = name
@@ -60,9 +64,33 @@ class FittedPipe(StoredPipe):
         self.tau = tau
         self.transitions = transitions
         self.search = search
+        self.scorer = scorer
         self._warned: set[str] = set()
         self._check_settings()
         install_extensions()
+
+    @property
+    def name(self) -> str:
+        """Its name in its pipeline."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        # spaCy tells a pipe that is sourced nothing of the pipeline it comes to, but names it
+        # whenever it links that pipeline's pipes (`Language._link_components`).
+        self._name = name
+        linking = sys._getframe(1).f_locals.get("self")
+        if isinstance(linking, Language) and any(pipe is self for _, pipe in linking.components):
+            self.nlp = linking
+            self._follow_ner(linking)
+
+    def _follow_ner(self, nlp: Language) -> None:
+        """Set `ner`, in the config of the pipeline too, to what the pipe that it was fitted to is
+        called there: it may have been renamed, or stand beside another."""
+        network = self._store.network if self._store is not None else ""
+        name = name_of_network(nlp, network, self.ner)
+        if name is not None and name != self.ner:
+            self.ner = nlp.get_pipe_config(self.name)["ner"] = name
 
     @property
     def store(self) -> Store | None:
@@ -178,9 +206,7 @@ class FittedPipe(StoredPipe):
 
     def _pipeline(self) -> Language:
         if self.nlp is None:
-            raise CalibratorError(
-                f"'{self.name}' has no pipeline around it, as in a worker: use the original here."
-            )
+            raise CalibratorError(f"'{self.name}' has no pipeline around it: add it to one.")
         return self.nlp
 
     def _check_settings(self) -> None:
@@ -191,7 +217,10 @@ class FittedPipe(StoredPipe):
                 f"votes 'uniform' or 'distance'; it got {self.n_neighbors}, {self.mix}, "
                 f"{self.transitions} and {self.votes!r}."
             )
-        taus = self.tau.values() if isinstance(self.tau, dict) else [self.tau]
+        self._check_tau(self.tau)
+
+    def _check_tau(self, tau: Tau) -> None:
+        taus = tau.values() if isinstance(tau, dict) else [tau]
         if not all(isinstance(tau, Real) and np.isfinite(tau) for tau in taus):
             raise CalibratorError(f"'{self.name}' needs a tau that is a number, or one per type.")
 

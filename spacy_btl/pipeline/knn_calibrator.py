@@ -6,15 +6,16 @@ whose logits lie nearest to its own, and their votes are its class probabilities
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
+from spacy.pipeline.factories import register_factories
 from spacy.tokens import Doc, Span
 
 from spacy_btl.errors import BtlWarning, CalibratorError
+from spacy_btl.metrics import Scorer
 from spacy_btl.neighbors.maps import TokenMap
 from spacy_btl.neighbors.search import Search
 from spacy_btl.neighbors.store import Store
@@ -48,6 +49,11 @@ OTHER_NETWORK_WARNING = (
 )
 
 
+# `calibrate` adds spaCy's `doc_cleaner`. spaCy registers its own factories with the first pipeline
+# that is made, unless another package (EDS-NLP 0.23) has replaced `Language.__init__`.
+register_factories()
+
+
 @Language.factory(
     "knn_calibrator",
     requires=[f"doc._.{LOGITS}"],
@@ -66,6 +72,7 @@ OTHER_NETWORK_WARNING = (
         "tau": 0.0,
         "transitions": 0.0,
         "search": {"@misc": "spacy_btl.ClusterSearch.v1"},
+        "scorer": {"@scorers": "spacy_btl.NerScorer.v1"},
     },
 )
 def make_knn_calibrator(
@@ -78,10 +85,12 @@ def make_knn_calibrator(
     tau: Tau,
     transitions: float,
     search: Search,
+    scorer: Scorer | None,
 ) -> "KnnCalibrator":
     """Make a `knn_calibrator` pipe.
 
-    ner (str): The name of the `btl_ner` pipe whose logits it reads.
+    ner (str): The name of the `btl_ner` pipe whose logits it reads. Once fitted it follows that
+        pipe if it is renamed, or sourced under another name.
     n_neighbors (int): How many neighbours vote; 17 in the paper.
     votes (str): "uniform", or "distance" (by inverse distance).
     mix (float): p = mix * p_kNN + (1 - mix) * softmax(logits). 1 is the paper; 0 needs no
@@ -91,6 +100,7 @@ def make_knn_calibrator(
     transitions (float): Decides for the whole note: what it counts that a tag follows another as
         often as it does in the corpus that the pipe is fitted to. 0 is the paper: token by token.
     search (Search): How neighbours are found.
+    scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """
     return KnnCalibrator(
         nlp,
@@ -102,6 +112,7 @@ def make_knn_calibrator(
         tau=tau,
         transitions=transitions,
         search=search,
+        scorer=scorer,
     )
 
 
@@ -148,13 +159,26 @@ class KnnCalibrator(FittedPipe):
         return p
 
     def set_annotations(
-        self, docs: Iterable[Doc], probabilities: Sequence[Probabilities | None]
+        self,
+        docs: Iterable[Doc],
+        probabilities: Sequence[Probabilities | None],
+        *,
+        tau: Tau | None = None,
     ) -> None:
-        """Write probabilities, entities and `ent._.confidence`, from what `predict` returned."""
+        """Write probabilities, entities and `ent._.confidence`, from what `predict` returned.
+
+        tau (Optional[float | Dict[str, float]]): In place of the pipe's own.
+        RAISES: CalibratorError, for a tau that is neither, or names a type that is not known.
+        """
         known = [(doc, p) for doc, p in zip(docs, probabilities, strict=True) if p is not None]
         if self.store is None or not known:
             return
-        for (doc, p), entities in zip(known, self.decode(*zip(*known, strict=True)), strict=True):
+        if tau is not None:
+            self._check_tau(tau)
+            if self.maps is not None and self.maps.settings["tau"] != tau:
+                self._warn_once(STALE_WARNING)
+        decoded = self.decode(*zip(*known, strict=True), tau=tau)
+        for (doc, p), entities in zip(known, decoded, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
             set_entities(doc, *entities, labels=self.store.labels)
 
@@ -211,26 +235,30 @@ class KnnCalibrator(FittedPipe):
         check_size(self._store, self.n_neighbors, reader=self.name)
         return self._store
 
-    def __call__(self, doc: Doc) -> Doc:
-        """Annotate one doc."""
-        return next(annotate_stream(self, [doc], 1), doc)
+    def __call__(self, doc: Doc, *, tau: Tau | None = None) -> Doc:
+        """Annotate one doc. tau: As for `pipe`."""
+        return next(annotate_stream(self, [doc], 1, tau=tau), doc)
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Annotate a stream; spaCy's error handler gets a failing doc alone."""
-        return annotate_stream(self, stream, batch_size)
+    def pipe(
+        self, stream: Iterable[Doc], *, batch_size: int = 128, tau: Tau | None = None
+    ) -> Iterator[Doc]:
+        """Annotate a stream; spaCy's error handler gets a failing doc alone.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "KnnCalibrator":
-        copied = memo[id(self)] = _restore(*deepcopy(self._state(self._store), memo))
-        copied.nlp = deepcopy(self.nlp, memo)  # of a copied pipeline the copy
-        return copied
+        tau (Optional[float | Dict[str, float]]): In place of the pipe's own, for these docs:
+            `nlp.pipe(notes, component_cfg={"knn_calibrator": {"tau": 0.5}})`.
+        """
+        return annotate_stream(self, stream, batch_size, tau=tau)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # For `nlp.pipe(n_process=2)`: a worker needs the store, not the pipeline around the pipe.
-        return _restore, self._state(self.store)
+        # The search holds no state that needs saving: it is fitted again. The pipeline comes last,
+        # since this pipe is in it.
+        settings = {"search": self.search, "scorer": self.scorer, **self.settings}
+        names = {"name": self.name, "ner": self.ner}
+        state = ({**settings, **names}, self._store, self.maps, self.get_error_handler())
+        return _restore, state, {"nlp": self.nlp}
 
-    def _state(self, store: Store | None) -> tuple[Any, ...]:
-        settings = {"search": self.search, "name": self.name, "ner": self.ner, **self.settings}
-        return settings, store, self.maps, self.get_error_handler()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.nlp = state["nlp"]
 
     def _warn_once(self, problem: str) -> None:
         if problem not in self._warned:

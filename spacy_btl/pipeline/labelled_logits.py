@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_btl.errors import CalibratorError
+from spacy_btl.models.token_logits import head_digest
 from spacy_btl.neighbors.store import LabelledRows, Store
 from spacy_btl.pipeline.annotations import LOGITS, WRITER
 from spacy_btl.pipeline.btl_ner import BtlNer
@@ -45,6 +46,17 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
             f"pipeline {nlp.component_names} has none. Add one, or set `ner` to its name."
         )
     return ner
+
+
+def name_of_network(nlp: Language, network: str, preferred: str) -> str | None:
+    """What the `btl_ner` pipe of a network is called in a pipeline; None if it is not there.
+
+    network (str): The digest of its head.
+    preferred (str): The name of several such pipes to choose, if it is one of them.
+    """
+    pipes = [(name, pipe) for name, pipe in nlp.components if isinstance(pipe, BtlNer)]
+    names = [name for name, pipe in pipes if head_digest(pipe.model) == network]
+    return preferred if preferred in names else next(iter(names), None)
 
 
 def check_labels(store: Store, ner: BtlNer, *, reader: str) -> None:

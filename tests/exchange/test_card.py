@@ -24,6 +24,8 @@ from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.ensemble import ensemble
+from spacy_btl.web.content import read_metrics
+from spacy_btl.web.session import open_pipeline
 from tests.conftest import SENTENCES, bert_pipeline, train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -293,6 +295,30 @@ def test_metrics_of_another_pipeline_are_refused(
         with pytest.raises(PipelineError, match=r"metrics\.json: (cannot be read|not from)"):
             write_card(str(model), tmp_path / "metrics.json", facts, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_package_of_a_card_is_accepted_with_the_metrics_of_the_pipeline(
+    calibrated_path, corpus_path, held_out_path, tmp_path
+):
+    """Its files were saved three times: by `calibrate`, by `card`, and by hand in between."""
+    model = tmp_path / "model"
+    calibrate(
+        str(calibrated_path),
+        corpus_path,
+        model,
+        settings={"n_neighbors": 3},
+        held_out=held_out_path,
+    )
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps(evaluate(str(model), corpus_path)))
+    spacy.load(model).to_disk(tmp_path / "again")
+    carded, facts = tmp_path / "carded", card_file(tmp_path)
+    write_card(str(tmp_path / "again"), metrics, facts, carded, name="carded", version="1.0.0")
+    package(carded, tmp_path, create_sdist=False)
+    packaged = tmp_path / "en_carded-1.0.0" / "en_carded" / "en_carded-1.0.0"
+    assert packaged.is_dir()
+    assert read_metrics(metrics, open_pipeline(str(packaged)))
+    write_card(str(packaged), metrics, facts, tmp_path / "anew")
 
 
 def test_names_that_cannot_be_packages_and_other_folders_are_refused(model, metrics, tmp_path):

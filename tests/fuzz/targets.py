@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import spacy
 import srsly
-from safetensors.numpy import load, save
 from spacy.tokens import DocBin, Span
 from spacy.vocab import Vocab
 
+from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.split import split_corpus
@@ -274,7 +274,9 @@ def _header(data: bytes) -> tuple[dict[str, Any], bytes]:
 def _changed_header(data: bytes, rng: Random) -> bytes:
     header, body = _header(data)
     if rng.random() < 0.5:
-        header["__metadata__"].pop("sha256")
+        content = json.loads(header["__metadata__"][CONTENT])
+        del content[CHECKSUM]
+        header["__metadata__"][CONTENT] = json.dumps(content)
     odd = ("F16", "BF16", "F8_E4M3", "BOOL", "I64", "U8", -1, 2**40, 2**63, 10**30, None, [], {})
     change_values(header, rng, [*odd, [0], [2**32, 2**32], "", "3", '["a"]', "[" * 9_000, "BIO"])
     written = json.dumps(header).encode()
@@ -283,12 +285,11 @@ def _changed_header(data: bytes, rng: Random) -> bytes:
 
 
 def _changed_arrays(data: bytes, rng: Random) -> bytes:
-    """As one would who knows the format: no checksum, and values that do not fit."""
-    arrays, metadata = load(data), _header(data)[0]["__metadata__"]
-    del metadata["sha256"]
+    """As one would who knows the format: a sound checksum, and values that do not fit."""
+    arrays, content = load_arrays(data)
     name = rng.choice(sorted(arrays))
     array = np.array(arrays[name])
-    change = rng.choice(("value", "value", "value", "type", "shape", "drop", "name", "metadata"))
+    change = rng.choice(("value", "value", "value", "type", "shape", "drop", "name", "content"))
     if change == "value":
         kind = array.dtype
         limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
@@ -310,13 +311,25 @@ def _changed_arrays(data: bytes, rng: Random) -> bytes:
             )
     elif change == "shape":
         array = rng.choice((array[:0], array[:2], array.ravel()[:1], array[None], array.T.copy()))
-    elif change == "metadata":
-        odd_texts = ("", "[]", '["Sign"]', '["Sign", "Severity"]', "null", "{}", "BIO", "1", "[[]]")
-        metadata[rng.choice(sorted(metadata))] = rng.choice((*odd_texts, '{"tau": NaN}'))
+    elif change == "content":
+        odd_values = (
+            "",
+            [],
+            ["Sign"],
+            ["Sign", "Severity"],
+            None,
+            {},
+            "BIO",
+            "1",
+            1,
+            [[]],
+            [[], 0],
+        )
+        content[rng.choice(sorted(content))] = rng.choice((*odd_values, {"tau": np.nan}))
     arrays[f"{name}x" if change == "name" else name] = np.ascontiguousarray(array)
     if change == "drop":
         del arrays[name]
-    return save(arrays, metadata=metadata)
+    return save_arrays(arrays, content)
 
 
 TARGETS = (brat, json_lines, docs_file, calibrator_files)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
-import srsly
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load_file, save
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_btl.arrays import load_arrays, save_arrays
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.neighbors.maps import ConfidenceMap, TokenMap
 from spacy_btl.pipeline.confidence import Maps
@@ -188,10 +188,10 @@ def test_the_file_holds_plain_numbers(mapped, tmp_path):
     }
 
 
-def damaged(metadata: dict | None = None, **arrays: np.ndarray) -> bytes:
+def damaged(content: dict | None = None, **arrays: np.ndarray) -> bytes:
     whole = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0, -1, 9), SETTINGS)
-    texts = {"format": "spacy_btl.maps", "version": "1", "settings": srsly.json_dumps(SETTINGS)}
-    return save({**load(whole.to_bytes()), **arrays}, metadata={**texts, **(metadata or {})})
+    kept, said = load_arrays(whole.to_bytes())
+    return save_arrays({**kept, **arrays}, {**said, **(content or {})})
 
 
 DAMAGES = {
@@ -199,6 +199,7 @@ DAMAGES = {
     "cut": damaged()[:-1],
     "a pickle": pickle.dumps([1.0]),
     "text": b"not fitted yet",
+    "of an older version": save({"tokens": np.ones(3)}, metadata={"format": "spacy_btl.maps"}),
     "a number missing": damaged(tokens=np.ones(2)),
     "a narrow array": damaged(tokens=np.ones(3, "float32")),
     "a temperature of 0": damaged(tokens=np.array([0, 1, 0.0])),
@@ -210,8 +211,8 @@ DAMAGES = {
     "an infinite bias": damaged(confidence=np.array([1, 0, np.inf, 9.0])),
     "no entity": damaged(confidence=np.array([1, 0, 0, 0.0])),
     "another format": damaged({"format": "spacy_btl.neighbors"}),
-    "another version": damaged({"version": "2"}),
-    "settings that are none": damaged({"settings": "3"}),
+    "another version": damaged({"version": "1"}),
+    "settings that are none": damaged({"settings": 3}),
 }
 
 

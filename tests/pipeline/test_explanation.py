@@ -235,15 +235,19 @@ def test_nothing_to_explain_by_is_an_error(nlp, trained_path):
         unfitted.explain(doc[:2])
 
 
-def test_a_calibrator_apart_from_its_pipeline_needs_the_logits(nlp):
+def test_a_calibrator_from_a_pickle_explains_with_and_without_the_logits(nlp):
     doc = nlp(NOTE)
     expected = nlp.get_pipe("knn_calibrator").explain(doc[:])
-    worker = pickle.loads(pickle.dumps(nlp.get_pipe("knn_calibrator")))
-    assert worker.explain(doc[:]) == expected
+    back = pickle.loads(pickle.dumps(nlp.get_pipe("knn_calibrator")))
+    whole = pickle.loads(pickle.dumps(nlp)).get_pipe("knn_calibrator")
+    assert back.explain(doc[:]) == whole.explain(doc[:]) == expected
     doc._.token_logits = None
-    with pytest.raises(CalibratorError, match="has no pipeline around it"):
-        worker.explain(doc[:])
-    pipe = nlp.get_pipe("knn_calibrator")
+    assert back.explain(doc[:]) == whole.explain(doc[:]) == expected
+
+
+def test_a_calibrator_that_was_removed_needs_the_logits(nlp):
+    pipe, doc = nlp.get_pipe("knn_calibrator"), nlp(NOTE)
+    doc._.token_logits = None
     nlp.remove_pipe("knn_calibrator")
     with pytest.raises(CalibratorError, match="is not in the pipeline"):
         pipe.explain(doc[:])

@@ -238,13 +238,16 @@ def test_a_network_that_was_trained_again_is_warned_of(nlp, pipe, tmp_path):
 
 
 def test_a_calibrator_from_another_pipeline_is_warned_of(nlp, pipe, trained_path):
-    """Taken along without its `ner`, and fitted there: by the pipeline that it is from."""
+    """Taken along without its `ner`; fitted there, it belongs there."""
     pipe.fit(make_examples(nlp))
     other = spacy.load(trained_path)
     other.update(make_examples(other), sgd=other.resume_training())
     other.add_pipe("knn_calibrator", source=nlp)
-    other.get_pipe("knn_calibrator").fit(make_examples(other))
     with pytest.warns(UserWarning, match="taken from another pipeline"):
+        other(TEXT)
+    other.get_pipe("knn_calibrator").fit(make_examples(other))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         other(TEXT)
 
 

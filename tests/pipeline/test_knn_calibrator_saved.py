@@ -74,8 +74,9 @@ def test_the_pipe_comes_back_from_a_pickle(calibrated):
     for before, after in zip(pipe.predict(docs), back.predict(docs), strict=True):
         np.testing.assert_array_equal(before, after)
     assert (back.votes, back.mix, back.n_neighbors) == ("distance", 0.7, 5)
-    with pytest.raises(CalibratorError, match="has no pipeline around it"):
-        back.fit([])
+    assert back.nlp.get_pipe("knn_calibrator") is back
+    back.fit(make_examples(back.nlp, repeat=2))
+    assert len(back.store.tags) == 2 * len(pipe.store.tags)
 
 
 def test_a_pickled_pipe_keeps_its_error_handler(calibrated, trained_path):

@@ -1,0 +1,66 @@
+"""Arrays and what is to be said of them, as the bytes of a safetensors file.
+
+The bytes depend on the content alone, so that a pipeline that is saved twice has one fingerprint.
+safetensors writes several metadata keys in an order of chance, so there is one: canonical JSON.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from spacy_btl.errors import FileError
+
+CONTENT = "spacy_btl"
+CHECKSUM = "sha256"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_arrays(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) -> bytes:
+    """Arrays as the bytes of a safetensors file, with a checksum.
+
+    arrays (Mapping[str, ndarray]): Numbers, in any memory order.
+    content (Mapping[str, Any]): What else to keep; of JSON's types.
+    """
+    # safetensors reads the memory of what it saves as if it were in row order.
+    rows = {
+        name: array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        for name, array in arrays.items()
+    }
+    said = {**content, CHECKSUM: _checksum(rows, content)}
+    return save(rows, metadata={CONTENT: _canonical(said)})
+
+
+def load_arrays(data: bytes) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays, and what else was kept, from the bytes of `save_arrays`.
+
+    The checksum finds damage. Whoever changes a file on purpose can make it anew, so what is read
+    must be checked all the same.
+
+    RAISES: FileError, for another safetensors file; Exception, of whatever kind, for damaged bytes.
+    """
+    arrays = load(data)
+    length = int.from_bytes(data[:8], "little")  # the numpy reader gives no metadata
+    said = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    if CONTENT not in said:
+        raise FileError("it is no file of this version of spacy-btl")
+    content = dict(json.loads(said[CONTENT]))
+    if content.pop(CHECKSUM) != _checksum(arrays, content):
+        raise ValueError("the checksum is another")
+    return arrays, content
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical(content).encode("utf-8"))
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

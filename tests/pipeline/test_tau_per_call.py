@@ -1,0 +1,125 @@
+"""tau for some notes only, and what spaCy's commands do with a calibrator's tau and figures."""
+
+import pickle
+import warnings
+
+import pytest
+import spacy
+import srsly
+from spacy.cli._util import app
+from spacy.language import Language
+from typer.testing import CliRunner
+
+from spacy_btl.errors import CalibratorError
+from tests.conftest import SENTENCES, make_examples
+
+NOTES = [text for text, _ in SENTENCES]
+TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
+
+
+def make(trained_path, **settings) -> Language:
+    nlp = spacy.load(trained_path)
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, "mix": 0.5, **settings})
+    pipe.fit(make_examples(nlp))
+    return nlp
+
+
+@pytest.fixture
+def nlp(trained_path) -> Language:
+    return make(trained_path)
+
+
+def entities(docs) -> list[list[tuple[str, str, float]]]:
+    return [[(ent.text, ent.label_, ent._.confidence) for ent in doc.ents] for doc in docs]
+
+
+def given(tau) -> dict:
+    return {"knn_calibrator": {"tau": tau}}
+
+
+@pytest.mark.parametrize("tau", TAUS, ids=str)
+def test_a_tau_per_call_is_that_of_a_pipe_that_has_it(nlp, trained_path, tau):
+    expected = entities(make(trained_path, tau=tau).pipe(NOTES))
+    before = entities(nlp.pipe(NOTES))
+    assert entities(nlp.pipe(NOTES, component_cfg=given(tau))) == expected
+    assert entities([nlp(note, component_cfg=given(tau)) for note in NOTES]) == expected
+    workers = pickle.loads(pickle.dumps(nlp)).pipe(NOTES, component_cfg=given(tau))
+    assert entities(workers) == expected
+    assert entities(nlp.pipe(NOTES)) == before
+    assert nlp.get_pipe("knn_calibrator").tau == 0
+
+
+def test_the_taus_of_this_test_decide_differently(nlp):
+    decided = [entities(nlp.pipe(NOTES, component_cfg=given(tau))) for tau in TAUS]
+    assert len({str(found) for found in decided}) > 1
+
+
+def test_a_tau_per_call_replaces_the_pipes_own(trained_path):
+    nlp = make(trained_path, tau={"Sign": 9.0})
+    plain = entities(make(trained_path).pipe(NOTES))
+    assert entities(nlp.pipe(NOTES)) != plain
+    assert entities(nlp.pipe(NOTES, component_cfg=given(0))) == plain
+
+
+@pytest.mark.parametrize("tau", ["0.5", float("nan"), {"Sign": None}, {"NoType": 1.0}], ids=str)
+def test_a_tau_that_is_none_is_a_clear_error(nlp, tau):
+    with pytest.raises(CalibratorError, match="tau"):
+        nlp(NOTES[0], component_cfg=given(tau))
+    with pytest.raises(CalibratorError, match="tau"):
+        list(nlp.pipe(NOTES, component_cfg=given(tau)))
+
+
+def test_maps_that_were_fitted_for_another_tau_are_warned_of(nlp):
+    nlp.get_pipe("knn_calibrator").fit_map(make_examples(nlp))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nlp(NOTES[0], component_cfg=given(0.0))
+    with pytest.warns(UserWarning, match="other settings than those that its maps"):
+        nlp(NOTES[0], component_cfg=given(0.5))
+
+
+def test_an_unfitted_calibrator_takes_a_tau_too(trained_path):
+    nlp = spacy.load(trained_path)
+    expected = entities(nlp.pipe(NOTES))
+    nlp.add_pipe("knn_calibrator")
+    with pytest.warns(UserWarning, match="not fitted"):
+        assert entities(nlp.pipe(NOTES, component_cfg=given(0.5))) == expected
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(("key", "tau"), [("tau", 0.0), ("tau.Sign", {"Sign": 0.0})])
+def test_spacy_finds_the_best_tau(trained_path, corpus_path, tmp_path, key, tau):
+    make(trained_path, tau=tau).to_disk(tmp_path)
+    words = ("find-threshold", tmp_path, corpus_path, "knn_calibrator", key, "ents_f")
+    table = run(*words, "--n_trials", 3)
+    found = [line.split() for line in table.splitlines() if line.startswith(("0", "1"))]
+    assert [float(threshold) for threshold, _ in found] == [0.0, 0.5, 1.0]
+    for threshold, score in found:
+        value = {"Sign": float(threshold)} if "." in key else float(threshold)
+        nlp = make(trained_path, tau=value)
+        examples = make_examples(nlp, repeat=2)
+        assert float(score) == pytest.approx(nlp.evaluate(examples)["ents_f"], abs=5e-4)
+
+
+def test_spacy_evaluates_the_deciding_pipe_under_its_own_name(trained_path, corpus_path, tmp_path):
+    nlp = make(trained_path, tau={"O": 5.0})
+    nlp.to_disk(tmp_path / "model")
+    file = tmp_path / "metrics.json"
+    run("evaluate", tmp_path / "model", corpus_path, "--per-component", "--output", file)
+    scores = srsly.read_json(file)
+    expected = nlp.evaluate(make_examples(nlp, repeat=2))
+    plain = spacy.load(trained_path).evaluate(make_examples(nlp, repeat=2))
+    assert expected["ents_f"] != plain["ents_f"]
+    for name in ("ents_f", "ents_p", "ents_r", "ents_macro_f", "tag_uar", "tag_macro_f"):
+        assert scores["knn_calibrator"][name] == pytest.approx(expected[name])
+    assert scores["knn_calibrator"]["ents_per_type"] == expected["ents_per_type"]
+
+
+def test_a_calibrator_without_a_scorer_scores_nothing(trained_path):
+    nlp = make(trained_path, scorer=None)
+    assert nlp.get_pipe("knn_calibrator").score(make_examples(nlp)) == {}
