@@ -4,16 +4,17 @@ T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, Token
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import FULL_LINE, PARAGRAPH, read_lines
 
 O_TAG = 0
@@ -123,9 +124,10 @@ def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
     RETURNS (List[Optional[str]]): T names; None where the annotation is missing or does not align,
         and for white space.
     """
+    aligned = trim_gold(example).get_aligned_ner()
     return [
         None if token.is_space else _from_biluo(biluo, scheme)
-        for token, biluo in zip(example.predicted, example.get_aligned_ner(), strict=True)
+        for token, biluo in zip(example.predicted, aligned, strict=True)
     ]
 
 
@@ -153,8 +155,40 @@ def token_types(doc: Doc) -> list[str]:
 def strip_space(span: Span) -> Span:
     """The span without white-space tokens at its ends (empty if it holds nothing else)."""
     start, end = span.start, span.end
-    while start < end and span.doc[start].is_space:
+    while start < end and _is_space(span.doc[start]):
         start += 1
-    while end > start and span.doc[end - 1].is_space:
+    while end > start and _is_space(span.doc[end - 1]):
         end -= 1
-    return Span(span.doc, start, end, label=span.label_)
+    return Span(span.doc, start, end, label=span.label, kb_id=span.kb_id, span_id=span.id)
+
+
+def trim_entities(doc: Doc) -> int:
+    """Take the white space from both ends of a doc's entities, in place, and drop those that hold
+    nothing else. RETURNS (int): How many were dropped."""
+    if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in doc.ents):
+        return 0
+    trimmed = [strip_space(ent) for ent in doc.ents]
+    kept = [ent for ent in trimmed if len(ent)]
+    missing = [doc[token.i : token.i + 1] for token in doc if not token.ent_iob]
+    doc.set_ents(kept, missing=missing, default="outside")
+    return len(trimmed) - len(kept)
+
+
+def trim_gold(example: Example) -> Example:
+    """An example whose gold entities neither begin nor end in white space, where nothing could find
+    them: the example itself if it is so already. Warns of entities of white space alone."""
+    if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in example.reference.ents):
+        return example
+    reference = example.reference.copy()
+    if trim_entities(reference):
+        warnings.warn(
+            "The annotation holds entities of white space alone: they are left out.",
+            BtlWarning,
+            stacklevel=2,
+        )
+    return Example(example.predicted, reference)
+
+
+def _is_space(token: Token) -> bool:
+    # Not token.is_space: the vocab that a file is read into may know no language.
+    return token.text.isspace()

@@ -9,9 +9,9 @@ from seqeval.metrics.sequence_labeling import get_entities
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.pipeline.labels import entity_types
-from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types
+from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types, trim_gold
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test", "Value")
@@ -193,6 +193,25 @@ def test_decoding_leaves_the_tags_as_they_are():
 
 def test_a_span_of_white_space_alone_strips_to_nothing():
     assert len(strip_space(doc_of(["fever", " ", "\n"])[1:3])) == 0
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_gold_that_begins_or_ends_in_white_space_is_trimmed(scheme):
+    words = ["\n", "severe", "fever", " ", "was", "\n"]
+    doc, clean = (
+        doc_of(words, [(start, end, "Sign")], missing=[4]) for start, end in ((0, 4), (1, 3))
+    )
+    example = Example(Doc(VOCAB, words=words), doc)
+    assert as_tuples(trim_gold(example).reference.ents) == [(1, 3, "Sign")]
+    assert encode(doc, scheme).tolist() == encode(clean, scheme).tolist()
+    assert as_tuples(doc.ents) == [(0, 4, "Sign")]  # the file's own doc is left alone
+    assert trim_gold(Example(Doc(VOCAB, words=words), clean)).reference is clean
+
+
+def test_gold_of_white_space_alone_is_left_out_with_a_warning():
+    doc = doc_of(["fever", " ", "\n"], [(1, 3, "Sign")])
+    with pytest.warns(BtlWarning, match="entities of white space alone"):
+        assert encode(doc, "BIO").tolist() == [0, MISSING, MISSING]
 
 
 def test_missing_annotation_is_missing():

@@ -19,7 +19,7 @@ from spacy_btl.neighbors.store import LabelledRows
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.labelled_logits import read_logits
-from spacy_btl.tags import MISSING, TagScheme
+from spacy_btl.tags import MISSING, TagScheme, trim_gold
 
 # Docs that are held with all that the encoder left on them.
 BATCH_SIZE = 32
@@ -113,7 +113,8 @@ def read_held_out(
     docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
     for doc, (number, reference) in docs:
         logits = read_logits(doc, scheme, ner=ner.name, reader=reader)
-        parts.append(_read(Example(doc, reference), logits, scheme, number, strict))
+        example = trim_gold(Example(doc, reference))
+        parts.append(_read(example, logits, scheme, number, strict))
     return concatenate(parts)
 
 
