@@ -12,7 +12,7 @@ from spacy import registry
 from spacy.scorer import get_ner_prf
 from spacy.training import Example
 
-from spacy_btl.tags import gold_tags, token_types
+from spacy_btl.tags import gold_tags, token_types, trim_gold
 
 Scorer = Callable[..., dict[str, Any]]
 Confusion = Mapping[tuple[str, str], int]
@@ -32,7 +32,7 @@ def score_ner(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         recall of the token classes in it, `O` included ("unweighted accuracy" in arXiv
         2409.03238); `tag_macro_f`, their mean F. From 0 to 1; None without annotation.
     """
-    examples = list(examples)
+    examples = [trim_gold(example) for example in examples]
     scores = get_ner_prf(examples)
     gold_types = {ent.label_ for example in examples for ent in example.reference.ents}
     per_type = scores["ents_per_type"] or {}

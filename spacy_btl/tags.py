@@ -4,23 +4,21 @@ T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.
 """
 
-import re
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.attrs import IS_SPACE
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, Token
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlWarning, PipelineError
+from spacy_btl.lines import FULL_LINE, PARAGRAPH, read_lines
 
 O_TAG = 0
 MISSING = -1
-
-LINE_END = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
 
 SchemeName = Literal["IO", "BIO"]
 
@@ -40,8 +38,6 @@ class TagScheme:
         self.scheme = scheme
         self.tags = ("O", *(prefix + label for label in self.types for prefix in prefixes))
         self._ids = {tag: i for i, tag in enumerate(self.tags)}
-        # The tag that continues an entity of each tag's type: in BIO, B- is odd and I- next to it.
-        self._inside = [i + i % 2 if scheme == "BIO" else i for i in range(len(self.tags))]
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -75,42 +71,51 @@ class TagScheme:
         """Turn tag ids into entity spans. An `I-` that continues nothing begins a new span.
 
         doc (Doc): The doc of T tokens.
-        tag_ids (int [T]): One tag per token.
-        RETURNS (List[Span]): Spans that do not overlap, in order. White space within a line, which
-            the encoder cannot see, is part of an entity that goes on behind it; at the ends of an
-            entity spaCy does not accept it. A line end ends an entity.
+        tag_ids (int [T]): One tag per token; those of white space are not read.
+        RETURNS (List[Span]): Spans that do not overlap, in order. White space between the words of
+            an entity, which the encoder cannot see, is part of it. Where it holds a line end, see
+            `entity_starts`.
         """
-        tag_ids = self._continue_over_space(doc, tag_ids)
-        types = self.tag_types[tag_ids]
-        starts = types != np.concatenate([[0], types[:-1]])
+        words, breaks, short = read_lines(doc)
+        tags = tag_ids[words]
+        types = self.tag_types[tags]
+        starts = self.entity_starts(tags, breaks, short)
+        borders = np.flatnonzero(starts)
+        ends = np.append(borders[1:], len(words))[types[borders] > 0]
+        first, last = borders[types[borders] > 0], ends - 1
+        found = np.stack([words[first], words[last] + 1, types[first] - 1], axis=1).tolist()
+        return [Span(doc, start, end, label=self.types[number]) for start, end, number in found]
+
+    def entity_starts(
+        self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which words an entity does not go on to from the word before: bool [W].
+
+        It ends at a line end, but for one that parts two lines of a paragraph: in BIO where an
+        `I-` follows, and in IO behind a full line. Two short lines that hold words of one type and
+        nothing else are items of a list, and stay apart in IO.
+
+        tags (int [W]): One per word.
+        breaks (int8 [W]), short (bool [W]): See `lines.Lines`; of one doc, or of several.
+        """
+        types = self.tag_types[tags]
+        starts = np.diff(types, prepend=0) != 0
         if self.scheme == "BIO":
-            starts |= (tag_ids % 2 == 1) & (types > 0)
-        begin = np.flatnonzero(starts & (types > 0))
-        borders = np.flatnonzero(starts | (types == 0))
-        spans = []
-        for start in begin:
-            later = borders[np.searchsorted(borders, start, side="right") :]
-            end = int(later[0]) if len(later) else len(doc)
-            spans.append(Span(doc, int(start), end, label=self.types[types[start] - 1]))
-        space = white_space(doc)
-        spans = [strip_space(s) if space[s.start] or space[s.end - 1] else s for s in spans]
-        return [span for span in spans if len(span)]
-
-    def _continue_over_space(self, doc: Doc, tag_ids: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Give a white-space token the tag that continues the entity before it.
-
-        Typeset text parts numbers from units by thin spaces, which are tokens to spaCy.
-        """
-        tag_ids = tag_ids.copy()
-        for i in np.flatnonzero(white_space(doc)).tolist():
-            before = tag_ids[i - 1] if i and not LINE_END.search(doc[i].text) else 0
-            tag_ids[i] = self._inside[before]
-        return tag_ids
+            return starts | (breaks == PARAGRAPH) | ((tags % 2 == 1) & (types > 0))
+        return starts | (breaks > FULL_LINE) | _list_items(types, breaks, short)
 
 
-def white_space(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens are white space: bool [T]."""
-    return doc.to_array(IS_SPACE).astype(bool)
+def _list_items(
+    types: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which words begin a line that, as the line before, is short and of one type: bool [W]."""
+    lines = np.flatnonzero(breaks)  # the first words of lines; that of a doc is one
+    items = np.zeros(len(types), dtype=bool)
+    if len(lines):
+        least, most = (f.reduceat(types, lines) for f in (np.minimum, np.maximum))
+        alone = (least == most) & short[lines]
+        items[lines[1:]] = alone[1:] & alone[:-1]
+    return items
 
 
 def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
@@ -119,9 +124,10 @@ def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
     RETURNS (List[Optional[str]]): T names; None where the annotation is missing or does not align,
         and for white space.
     """
+    aligned = trim_gold(example).get_aligned_ner()
     return [
         None if token.is_space else _from_biluo(biluo, scheme)
-        for token, biluo in zip(example.predicted, example.get_aligned_ner(), strict=True)
+        for token, biluo in zip(example.predicted, aligned, strict=True)
     ]
 
 
@@ -149,8 +155,40 @@ def token_types(doc: Doc) -> list[str]:
 def strip_space(span: Span) -> Span:
     """The span without white-space tokens at its ends (empty if it holds nothing else)."""
     start, end = span.start, span.end
-    while start < end and span.doc[start].is_space:
+    while start < end and _is_space(span.doc[start]):
         start += 1
-    while end > start and span.doc[end - 1].is_space:
+    while end > start and _is_space(span.doc[end - 1]):
         end -= 1
-    return Span(span.doc, start, end, label=span.label_)
+    return Span(span.doc, start, end, label=span.label, kb_id=span.kb_id, span_id=span.id)
+
+
+def trim_entities(doc: Doc) -> int:
+    """Take the white space from both ends of a doc's entities, in place, and drop those that hold
+    nothing else. RETURNS (int): How many were dropped."""
+    if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in doc.ents):
+        return 0
+    trimmed = [strip_space(ent) for ent in doc.ents]
+    kept = [ent for ent in trimmed if len(ent)]
+    missing = [doc[token.i : token.i + 1] for token in doc if not token.ent_iob]
+    doc.set_ents(kept, missing=missing, default="outside")
+    return len(trimmed) - len(kept)
+
+
+def trim_gold(example: Example) -> Example:
+    """An example whose gold entities neither begin nor end in white space, where nothing could find
+    them: the example itself if it is so already. Warns of entities of white space alone."""
+    if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in example.reference.ents):
+        return example
+    reference = example.reference.copy()
+    if trim_entities(reference):
+        warnings.warn(
+            "The annotation holds entities of white space alone: they are left out.",
+            BtlWarning,
+            stacklevel=2,
+        )
+    return Example(example.predicted, reference)
+
+
+def _is_space(token: Token) -> bool:
+    # Not token.is_space: the vocab that a file is read into may know no language.
+    return token.text.isspace()

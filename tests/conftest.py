@@ -122,6 +122,17 @@ def make_examples(nlp: Language, repeat: int = 1) -> list[Example]:
     ]
 
 
+def make_corpus(nlp: Language, repeat: int = 1, *, ending: str = "") -> list[Doc]:
+    """The sentences as annotated docs, none the copy of another: each repetition ends with one full
+    stop more, after an ending if there is one."""
+    endings = [ending + i * " ." for i in range(repeat)]
+    return [
+        Example.from_dict(nlp.make_doc(text + end), {"entities": entities}).reference
+        for end in endings
+        for text, entities in SENTENCES
+    ]
+
+
 def train(nlp: Language, *, steps: int = 30, seed: int = 0) -> Language:
     """Initialize a pipeline on the sentences and train it until it knows them."""
     spacy.util.fix_random_seed(seed)
@@ -159,16 +170,16 @@ def trained_path(trained: Language, tmp_path_factory: pytest.TempPathFactory) ->
 def corpus_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sentences, each twice, as a `.spacy` file."""
     path = tmp_path_factory.mktemp("corpus") / "sentences.spacy"
-    docs = [example.reference for example in make_examples(spacy.blank("en"), repeat=2)]
+    docs = make_corpus(spacy.blank("en"), repeat=2)
     DocBin(docs=docs, store_user_data=True).to_disk(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def held_out_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sentences, each once: another file, to fit maps on."""
+    """The sentences with another ending: other documents, to fit maps on."""
     path = tmp_path_factory.mktemp("held_out") / "sentences.spacy"
-    docs = [example.reference for example in make_examples(spacy.blank("en"))]
+    docs = make_corpus(spacy.blank("en"), ending=" today")
     DocBin(docs=docs, store_user_data=True).to_disk(path)
     return path
 

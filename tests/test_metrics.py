@@ -127,3 +127,12 @@ def test_gold_of_another_tokenization_is_aligned():
     )
     scores = make_ner_scorer()([Example(predicted, gold)])
     assert scores["tag_uar"] == scores["ents_f"] == 1.0
+
+
+def test_gold_with_white_space_at_its_ends_is_not_counted_wrong():
+    words = ["no", "\n", "fever", " ", "today"]
+    gold, predicted = Doc(VOCAB, words=words), Doc(VOCAB, words=words)
+    gold.ents = [Span(gold, 1, 4, label="Sign")]
+    predicted.ents = [Span(predicted, 2, 3, label="Sign")]
+    scores = score_ner([Example(predicted, gold)])
+    assert scores["ents_f"] == scores["ents_macro_f"] == scores["tag_uar"] == 1

@@ -9,9 +9,9 @@ from seqeval.metrics.sequence_labeling import get_entities
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.pipeline.labels import entity_types
-from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types
+from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types, trim_gold
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test", "Value")
@@ -121,22 +121,60 @@ def test_white_space_belongs_to_no_class(scheme):
     [
         (["84", "\u2009", "mg"], ["B", "O", "I"], [(0, 3)]),
         (["84", " ", "\t", "mg"], ["B", "O", "O", "I"], [(0, 4)]),
-        (["84", "\n", "mg"], ["B", "O", "I"], [(0, 1), (2, 3)]),
-        (["84", " \r\n ", "mg"], ["B", "B", "I"], [(0, 1), (2, 3)]),
-        (["84", " ", "\n", " ", "mg"], ["B", "O", "O", "O", "I"], [(0, 1), (4, 5)]),
+        (["was", "84", "\n", "mg"], ["O", "B", "O", "I"], [(1, 4)]),
+        (["was", "84", " ", "\r\n", " ", "mg"], ["O", "B", "O", "O", "B", "I"], [(1, 6)]),
+        (["was", "84", "\n\n", "mg"], ["O", "B", "B", "I"], [(1, 2), (3, 4)]),
+        (["was", "84", "\n", " ", "\n", "mg"], ["O", "B", "I", "I", "I", "I"], [(1, 2), (5, 6)]),
+        (["was", "84", "\f", "mg"], ["O", "B", "I", "I"], [(1, 2), (3, 4)]),
         (["84", " ", "was"], ["B", "I", "O"], [(0, 1)]),
         ([" ", "84", " ", "\n"], ["B", "I", "I", "I"], [(1, 2)]),
         (["was", " ", "\n"], ["O", "B", "I"], []),
     ],
 )
 @pytest.mark.parametrize("scheme", ["IO", "BIO"])
-def test_an_entity_goes_on_over_white_space_within_a_line_only(scheme, words, tags, found):
+def test_an_entity_goes_on_over_white_space_within_a_paragraph(scheme, words, tags, found):
     made = TagScheme(TYPES, scheme)
     names = {"IO": {"B": "Sign", "I": "Sign"}, "BIO": {"B": "B-Sign", "I": "I-Sign"}}[scheme]
     doc = doc_of(words)
     decoded = made.decode(doc, np.array([made.tags.index(names.get(tag, tag)) for tag in tags]))
     assert as_tuples(decoded) == [(start, end, "Sign") for start, end in found]
-    doc.set_ents(decoded)  # spaCy takes no entity that begins or ends with white space
+
+
+NLP = spacy.blank("en")
+ADMITTED = "The patient was admitted to the ward with severe chest pain and a productive cough"
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("severe chest\r\npain today", ["chest\r\npain"]),
+        (f"{ADMITTED} and chest\npain at night, and with fever", ["chest\npain", "fever"]),
+        (f"{ADMITTED} due to\nlobar\npneumonia", ["lobar", "pneumonia"]),
+        ("Signs:\nfever\ncough\nchest pain\n", ["fever", "cough", "chest pain"]),
+        ("Fever\nCough", ["Fever", "Cough"]),
+        ("acute fever\n\ncough", ["fever", "cough"]),
+        (f"{ADMITTED}\n- chest pain\n- fever", ["chest pain", "fever"]),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_perfect_tags_give_the_mentions_of_wrapped_notes_and_of_lists(scheme, text, mentions):
+    gold = NLP.make_doc(text)
+    places = [(text.index(mention), mention) for mention in mentions]
+    gold.ents = [gold.char_span(i, i + len(mention), label="Sign") for i, mention in places]
+    made = TagScheme(TYPES, scheme)
+    decoded = made.decode(gold, made.encode(Example(NLP.make_doc(text), gold)))
+    assert [span.text for span in decoded] == mentions
+
+
+def test_bio_goes_on_where_its_tags_say_so_and_io_only_behind_a_full_line():
+    text = f"{ADMITTED}\nacute chest\npain at night"
+    tags = ["O"] * len(NLP.make_doc(ADMITTED)) + ["O", "O", "B", "O", "I", "O", "O"]
+    doc = NLP.make_doc(text)
+    for scheme, found in (("BIO", ["chest\npain"]), ("IO", ["chest", "pain"])):
+        made = TagScheme(TYPES, scheme)
+        names = {"IO": {"B": "Sign", "I": "Sign"}, "BIO": {"B": "B-Sign", "I": "I-Sign"}}[scheme]
+        ids = np.array([made.tags.index(names.get(tag, tag)) for tag in tags])
+        assert [span.text for span in made.decode(doc, ids)] == found
 
 
 def test_bio_begins_an_entity_behind_white_space_too():
@@ -155,6 +193,25 @@ def test_decoding_leaves_the_tags_as_they_are():
 
 def test_a_span_of_white_space_alone_strips_to_nothing():
     assert len(strip_space(doc_of(["fever", " ", "\n"])[1:3])) == 0
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_gold_that_begins_or_ends_in_white_space_is_trimmed(scheme):
+    words = ["\n", "severe", "fever", " ", "was", "\n"]
+    doc, clean = (
+        doc_of(words, [(start, end, "Sign")], missing=[4]) for start, end in ((0, 4), (1, 3))
+    )
+    example = Example(Doc(VOCAB, words=words), doc)
+    assert as_tuples(trim_gold(example).reference.ents) == [(1, 3, "Sign")]
+    assert encode(doc, scheme).tolist() == encode(clean, scheme).tolist()
+    assert as_tuples(doc.ents) == [(0, 4, "Sign")]  # the file's own doc is left alone
+    assert trim_gold(Example(Doc(VOCAB, words=words), clean)).reference is clean
+
+
+def test_gold_of_white_space_alone_is_left_out_with_a_warning():
+    doc = doc_of(["fever", " ", "\n"], [(1, 3, "Sign")])
+    with pytest.warns(BtlWarning, match="entities of white space alone"):
+        assert encode(doc, "BIO").tolist() == [0, MISSING, MISSING]
 
 
 def test_missing_annotation_is_missing():

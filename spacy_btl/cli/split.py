@@ -25,8 +25,8 @@ def split_cli(
     """Divide a corpus into train, dev and test.
 
     Divides by document, or by patient where `convert --patients` was told whose the notes are, once
-    or in folds. The parts have like shares of every entity type, the rare ones too, and split.json
-    names the notes of each part.
+    or in folds; copies of one text stay together. The parts have like shares of every entity type,
+    the rare ones too, and of notes without any, and split.json names the notes of each part.
     """
     from spacy_btl.corpora.split import missing_types, split_corpus
 

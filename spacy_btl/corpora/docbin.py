@@ -1,6 +1,7 @@
 """Read and write `.spacy` files, whole or not at all."""
 
 import gc
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from spacy.attrs import DEP, ENT_ID, ENT_KB_ID, ENT_TYPE, LEMMA, NORM, ORTH, TAG
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import BtlWarning, CorpusError
 from spacy_btl.files import write_file
+from spacy_btl.tags import trim_entities
 
 # What spaCy keeps as the number of a string, and writes as one.
 STRINGS = [ORTH, NORM, LEMMA, TAG, DEP, ENT_TYPE, ENT_KB_ID, ENT_ID]
@@ -18,6 +20,9 @@ STRINGS = [ORTH, NORM, LEMMA, TAG, DEP, ENT_TYPE, ENT_KB_ID, ENT_ID]
 
 def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     """Read the docs of a `.spacy` file.
+
+    Entities lose the white space at their ends: no pipe would find them with it. Warns of those
+    that hold nothing else, which are dropped.
 
     vocab (Vocab): The vocab they are to share: a pipeline's own, if it is to process them.
     RAISES: CorpusError, for a file that is missing, truncated, corrupt or without docs.
@@ -36,6 +41,13 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
         ) from None
     if not docs:
         raise CorpusError(f"{path}: holds no document.")
+    dropped = sum(trim_entities(doc) for doc in docs)
+    if dropped:
+        warnings.warn(
+            f"{path}: {dropped:,} entities hold white space alone, and are left out.",
+            BtlWarning,
+            stacklevel=2,
+        )
     return docs
 
 

@@ -1,6 +1,7 @@
 """Divide a `.spacy` corpus into train, dev and test, once or in folds.
 
-By document; those of one patient, where they say whose they are, stay in one part.
+By document; those of one patient, where they say whose they are, and copies of one text stay in
+one part.
 """
 
 import json
@@ -14,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.corpora.patients import patient_numbers
+from spacy_btl.corpora.groups import group_numbers, warn_of_copies
 from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
@@ -34,11 +35,13 @@ def split_corpus(
 ) -> list[Parts]:
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
-    The parts that an earlier split wrote there are removed. A doc without a `note_id` in its user
+    Copies of one text stay in one part, with a warning. The parts that an earlier split wrote there
+    are removed. A doc without a `note_id` in its user
     data gets one, "doc-000001" and so on.
 
     dev (float): The share of the documents that goes to dev; in folds, of the training documents.
-        Where docs say whose they are, shares are of patients: see `patients.patient_numbers`.
+        Where docs are of patients, or copies, shares are of the groups that they make: see
+        `groups.group_numbers`.
     test (float): The share that goes to test. Without a meaning in folds.
     folds (Optional[int]): If given, every document is in the test part of one of so many folds.
     seed (int): Not negative. The same seed gives the same split.
@@ -49,6 +52,7 @@ def split_corpus(
     _check_shares(dev, test, folds)
     docs = read_docs(corpus, Vocab())
     _name_docs(docs, corpus)
+    warn_of_copies(docs, corpus)
     if folds is None:
         splits = [_split(docs, dev, test, seed)]
         folders = [out_dir]
@@ -124,16 +128,20 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
 
 
 def divide(docs: Sequence[Doc], shares: Sequence[float], *, seed: int) -> NDArray[np.int64]:
-    """The part of each doc [D], the same for the docs of one patient; the types in like shares.
+    """The part of each doc [D]: the types, and documents without an entity, in like shares; docs of
+    one patient and copies of one text together (see `groups.group_numbers`).
 
-    shares (Sequence[float]): The parts' shares of the patients, or documents; their sum is 1.
+    shares (Sequence[float]): The parts' shares of the documents, where these are of no patient and
+        no copies; otherwise of the groups that they make. Their sum is 1.
     seed (int): Not negative. The same seed gives the same parts.
-    RAISES: CorpusError, for fewer patients, or documents, than parts.
+    RAISES: CorpusError, for fewer documents, or groups, than parts.
     """
-    table, patients = _type_table(docs), patient_numbers(docs)
-    merged = np.zeros((patients.max(initial=-1) + 1, table.shape[1]), dtype=bool)
-    np.logical_or.at(merged, patients, table)
-    return stratify(merged, shares, seed=seed)[patients]
+    table, groups = _type_table(docs), group_numbers(docs)
+    n_groups = int(groups.max(initial=-1)) + 1
+    merged = np.zeros((n_groups, table.shape[1]), dtype=bool)
+    np.logical_or.at(merged, groups, table)
+    without = np.bincount(groups, ~table.any(axis=1), n_groups).astype("int64")
+    return stratify(merged, shares, seed=seed, without=without)[groups]
 
 
 def _split(docs: Sequence[Doc], dev: float, test: float, seed: int) -> Parts:

@@ -21,6 +21,7 @@ from spacy_btl.evaluation.summary import summarize
 from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
+from spacy_btl.pipeline.trained_on import warn_of_trained_on
 
 NEIGHBORS = 5  # of each error
 
@@ -116,6 +117,7 @@ def _predictions(nlp: Language, model: str, corpus: Path) -> tuple[Predictions, 
     types = {ent.label_ for doc in docs for ent in doc.ents}
     if not types:
         raise CorpusError(f"{corpus}: has no entity, so there is nothing to score.")
+    warn_of_trained_on(nlp, docs, corpus)
     predictions = predict(nlp, Corpus(corpus).make_examples(nlp, docs))
     if not len(predictions.predicted_ents) and not _finds_entities(nlp):
         raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")

@@ -22,7 +22,7 @@ from spacy_btl.pipeline.annotations import confidence as confidence_of
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.labelled_logits import find_ner, hiding_pipes
-from spacy_btl.tags import gold_tags, token_types
+from spacy_btl.tags import gold_tags, token_types, trim_gold
 
 # Docs that are held with all that the encoder left on them.
 BATCH_SIZE = 32
@@ -94,7 +94,7 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     ner = _find_ner(nlp, calibrator)
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
-            rows.append(_read(Example(doc, reference), ner))
+            rows.append(_read(trim_gold(Example(doc, reference)), ner))
             references.append(reference)
     return _assemble(rows, patient_numbers(references), ner, _prior(ner, calibrator))
 

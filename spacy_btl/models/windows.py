@@ -13,10 +13,10 @@ from spacy.tokens import Doc, Span
 from transformers import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.lines import OTHER_LINE, read_lines
 from spacy_btl.models.alignment import trim_offsets
 from spacy_btl.models.draws import new_generator
 from spacy_btl.models.supported import NO_LIMIT
-from spacy_btl.tags import LINE_END, white_space
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
 CUT_WORD_MARGIN = 8
@@ -48,11 +48,13 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
 
 
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens end a sentence or a line, as far as one sees without a parser: bool [T]."""
+    """Which tokens come last in a sentence or a line, as far as one sees without a parser:
+    bool [T]. A full line goes on in the next one."""
     orths = np.array([doc.vocab.strings[end] for end in SENTENCE_ENDS], dtype="uint64")
     ends = np.isin(doc.to_array("ORTH"), orths)
-    for i in np.flatnonzero(white_space(doc)).tolist():
-        ends[i] = LINE_END.search(doc[i].text) is not None
+    words, breaks, _ = read_lines(doc)
+    begins = words[breaks >= OTHER_LINE]
+    ends[begins[begins > 0] - 1] = True
     return ends
 
 

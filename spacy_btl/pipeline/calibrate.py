@@ -1,16 +1,19 @@
 """From a trained pipeline to one with a fitted calibrator, ready to be packaged."""
 
 import shutil
-from filecmp import cmp
+import warnings
+from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Corpus
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import CalibratorError
+from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics import is_chance
 from spacy_btl.neighbors.store import Store
@@ -19,6 +22,7 @@ from spacy_btl.pipeline.crossfit import CrossFit, fit_crossfit
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipeline.labelled_logits import find_ner
+from spacy_btl.pipeline.trained_on import same_text, training_docs
 from spacy_btl.tags import TagScheme
 
 CALIBRATOR = "knn_calibrator"
@@ -43,7 +47,7 @@ def calibrate(
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     settings (Dict[str, Any]): The settings of the `knn_calibrator`.
     held_out (Optional[Path]): A `.spacy` file of documents that neither the network nor the
-        calibrator had, to fit the maps on.
+        calibrator had, to fit the maps on. Those whose text they had are left out, with a warning.
     crossfit (Optional[CrossFit]): Read the corpus by networks that did not train on what they read,
         and fit the maps too. What a cut run leaves is in a hidden folder beside the output, and the
         next run goes on from there.
@@ -55,15 +59,11 @@ def calibrate(
         raise CalibratorError(
             "Cross-fitting fits the maps on the corpus itself: give no held-out documents with it."
         )
-    if held_out is not None and _same(held_out, corpus):
-        raise CalibratorError(
-            f"{held_out} holds what the calibrator is fitted to: maps need other documents."
-        )
     if crossfit is not None:
         use_gpu(crossfit.gpu)
     nlp = load_pipeline(model)
     docs = read_docs(corpus, nlp.vocab)
-    held_out_docs = read_docs(held_out, nlp.vocab) if held_out is not None else []
+    held_out_docs = _read_held_out(held_out, nlp, corpus, docs) if held_out is not None else []
     attrs: dict[str, Any] = {}
     for name, factory in list(nlp.pipe_factories.items()):
         if factory == CLEANER:
@@ -117,5 +117,19 @@ def _work(output: Path) -> Path:
     return output.parent / f".{output.name}-crossfit"
 
 
-def _same(held_out: Path, corpus: Path) -> bool:
-    return held_out.is_file() and corpus.is_file() and cmp(held_out, corpus, shallow=False)
+def _read_held_out(held_out: Path, nlp: Language, corpus: Path, docs: Sequence[Doc]) -> list[Doc]:
+    """The held-out documents whose text neither the network nor the calibrator had."""
+    found = read_docs(held_out, nlp.vocab)
+    had = same_text(found, [*docs, *training_docs(nlp)])
+    if had.all():
+        raise CalibratorError(
+            f"{held_out} holds what the calibrator is fitted to: maps need other documents."
+        )
+    if had.any():
+        warnings.warn(
+            f"{held_out}: {had.sum():,} of {len(found):,} documents are left out: {corpus}, or the "
+            "training corpus of the network, has their text too.",
+            BtlWarning,
+            stacklevel=3,
+        )
+    return list(compress(found, ~had))

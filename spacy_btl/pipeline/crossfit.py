@@ -1,8 +1,9 @@
 """Cross-fitting: the logits of every document from a network that did not train on it.
 
-The corpus is divided by document, or patient, into folds; a network is trained on all folds but
-one and read on that one. A network is surer of documents that it trained on than of others, so a
-store of such logits is more like the notes to come than one of the training documents.
+The corpus is divided into folds, by document or patient, with copies of one text together; a
+network is trained on all folds but one and read on that one. A network is surer of documents that
+it trained on than of others, so a store of such logits is more like the notes to come than one of
+the training documents.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from thinc.api import Config, ConfigValidationError
 
 from spacy_btl.arrays import load_arrays, save_arrays
 from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.corpora.groups import warn_of_copies
 from spacy_btl.corpora.split import divide
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.files import write_file
@@ -92,6 +94,7 @@ def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[Hel
     if how.folds < 2:
         raise CalibratorError(f"{how.folds} folds: there must be at least 2.")
     docs = [doc for doc in read_docs(corpus, Vocab()) if len(doc)]  # as spaCy reads a corpus
+    warn_of_copies(docs, corpus)
     config = _config(how, ner, work)
     folds = divide(docs, [1 / how.folds] * how.folds, seed=0)
     made_of = [config.to_str(), ner.labels, hashlib.sha256(corpus.read_bytes()).hexdigest()]

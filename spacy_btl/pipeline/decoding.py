@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
 from spacy_btl.errors import CalibratorError
+from spacy_btl.lines import white_space
 from spacy_btl.neighbors.decision import Transitions, decide
 from spacy_btl.neighbors.maps import ConfidenceMap
 from spacy_btl.neighbors.votes import Probabilities
-from spacy_btl.tags import TagScheme, white_space
+from spacy_btl.tags import TagScheme
 
 Tau = float | dict[str, float]
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_btl.lines import read_lines
 from spacy_btl.neighbors.store import LabelledRows
 from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.labelled_logits import read_logits
-from spacy_btl.tags import LINE_END, MISSING, TagScheme
+from spacy_btl.tags import MISSING, TagScheme, trim_gold
 
 # Docs that are held with all that the encoder left on them.
 BATCH_SIZE = 32
@@ -36,8 +36,8 @@ class HeldOut:
     logits (float32 [N, C]): Raw logits; a row of zeros for a token that the encoder never saw.
     tags (int16 [N]): Gold tags; MISSING without annotation.
     documents, starts, ends (int32 [N]): As in `LabelledRows`.
-    begins (bool [N]): Whether an entity cannot go on from the token before: the first token of a
-        document or of a line.
+    breaks (int8 [N]), short (bool [N]): What lies before each token, and whether its line is short:
+        see `lines.Lines`.
     gold_starts, gold_ends (int64 [N]): The first token of the annotation that the token aligns to,
         and the one after the last; -1 if there is none.
     annotated (bool [R]): Whether entity annotation is there.
@@ -50,7 +50,8 @@ class HeldOut:
     documents: NDArray[np.int32]
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
-    begins: NDArray[np.bool_]
+    breaks: NDArray[np.int8]
+    short: NDArray[np.bool_]
     gold_starts: NDArray[np.int64]
     gold_ends: NDArray[np.int64]
     annotated: NDArray[np.bool_]
@@ -112,7 +113,8 @@ def read_held_out(
     docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
     for doc, (number, reference) in docs:
         logits = read_logits(doc, scheme, ner=ner.name, reader=reader)
-        parts.append(_read(Example(doc, reference), logits, scheme, number, strict))
+        example = trim_gold(Example(doc, reference))
+        parts.append(_read(example, logits, scheme, number, strict))
     return concatenate(parts)
 
 
@@ -123,7 +125,8 @@ def _empty(n_tags: int) -> HeldOut:
         documents=np.zeros(0, "int32"),
         starts=np.zeros(0, "int32"),
         ends=np.zeros(0, "int32"),
-        begins=np.zeros(0, "bool"),
+        breaks=np.zeros(0, "int8"),
+        short=np.zeros(0, "bool"),
         gold_starts=np.zeros(0, "int64"),
         gold_ends=np.zeros(0, "int64"),
         annotated=np.zeros(0, "bool"),
@@ -136,8 +139,8 @@ def _read(
 ) -> HeldOut:
     doc, reference = example.predicted, example.reference
     tags = scheme.encode(example, strict=strict).astype("int16")
-    words = [token for token in doc if not token.is_space]
-    numbers = np.array([token.i for token in words], dtype="int64")
+    numbers, breaks, short = read_lines(doc)
+    words = [doc[i] for i in numbers.tolist()]
     aligned = [example.alignment.x2y[token.i] for token in words]
     types = {label: i for i, label in enumerate(scheme.types, start=1)}
     ents = [(ent.start, ent.end, types.get(ent.label_, 0)) for ent in reference.ents]
@@ -147,23 +150,13 @@ def _read(
         documents=np.full(len(words), number, dtype="int32"),
         starts=np.array([token.idx for token in words], dtype="int32"),
         ends=np.array([token.idx + len(token) for token in words], dtype="int32"),
-        begins=_begins(doc)[numbers],
+        breaks=breaks,
+        short=short,
         gold_starts=np.array([a[0] if len(a) else -1 for a in aligned], dtype="int64"),
         gold_ends=np.array([a[-1] + 1 if len(a) else -1 for a in aligned], dtype="int64"),
         annotated=np.array([token.ent_iob != 0 for token in reference], dtype="bool"),
         gold_ents=np.array(ents, dtype="int64").reshape(-1, 3),
     )
-
-
-def _begins(doc: Doc) -> NDArray[np.bool_]:
-    """Whether each token comes first in the doc, or behind a line end and white space only."""
-    begins = np.ones(len(doc), dtype="bool")
-    for token in doc[1:]:
-        before = doc[token.i - 1]
-        begins[token.i] = before.is_space and (
-            begins[before.i] or bool(LINE_END.search(before.text))
-        )
-    return begins
 
 
 def concatenate(parts: Sequence[HeldOut]) -> HeldOut:
@@ -210,9 +203,7 @@ def read_entities(
     p (float64 [N, C]): Probabilities.
     """
     types = scheme.tag_types[tags]
-    starts = (types != np.concatenate([[0], types[:-1]])) | held_out.begins
-    if scheme.scheme == "BIO":
-        starts |= tags % 2 == 1
+    starts = scheme.entity_starts(tags, held_out.breaks, held_out.short)
     inside = np.flatnonzero(types)
     runs = np.cumsum(starts)[inside]
     first = inside[np.flatnonzero(np.diff(runs, prepend=0))]

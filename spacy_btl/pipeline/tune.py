@@ -18,6 +18,7 @@ from spacy_btl.pipeline.confidence import fit_maps, fit_tokens, mixed
 from spacy_btl.pipeline.files import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.pipeline.judge import Judge, Scores, Settings
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.pipeline.trained_on import warn_of_trained_on
 from spacy_btl.pipeline.validation import Validation, validate
 
 MIXES = (0.0, 0.25, 0.5, 1.0)
@@ -69,6 +70,7 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
     if not any(doc.ents for doc in docs):
         raise CalibratorError(f"{corpus}: has no entity, so there is nothing to tune on.")
+    warn_of_trained_on(nlp, docs, corpus)
     examples = Corpus(corpus).make_examples(nlp, docs)
     tuned = tune_calibrator(
         calibrator, examples, tolerance=tolerance, patients=patient_numbers(docs)

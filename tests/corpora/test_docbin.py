@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import spacy
 import srsly
-from spacy.tokens import Span
+from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.errors import CorpusError, FileError
+from spacy_btl.errors import BtlWarning, CorpusError, FileError
 from spacy_btl.files import write_file
 
 
@@ -102,3 +102,23 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot be written"):
         write_file(tmp_path / "file" / "corpus.spacy", b"")
+
+
+def test_entities_lose_the_white_space_at_their_ends(tmp_path: Path) -> None:
+    doc = Doc(Vocab(), words=["no", "\n", "chest", " ", "pain", "\n", "or", " ", "x"])
+    doc.set_ents(
+        [Span(doc, 1, 6, label="Sign", kb_id="Q1", span_id="T1"), Span(doc, 7, 8, label="Test")],
+        missing=[doc[8:9]],
+        default="outside",
+    )
+    whole = spacy.blank("en").make_doc("No fever.")
+    whole.ents = [Span(whole, 1, 2, label="Sign")]
+    path = tmp_path / "foreign.spacy"
+    write_docs(path, [doc, whole])
+    with pytest.warns(BtlWarning, match=r"foreign\.spacy: 1 entities hold white space alone"):
+        read, same = read_docs(path, Vocab())
+    assert [(e.start, e.end, e.label_, e.kb_id_, e.id_) for e in read.ents] == [
+        (2, 5, "Sign", "Q1", "T1")
+    ]
+    assert [token.ent_iob for token in read] == [2, 2, 3, 1, 1, 2, 2, 2, 0]
+    assert [(ent.start, ent.end) for ent in same.ents] == [(1, 2)]

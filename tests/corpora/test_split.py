@@ -11,9 +11,10 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.corpora.groups import group_numbers
 from spacy_btl.corpora.split import missing_types, split_corpus
 from spacy_btl.corpora.stratify import stratify
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import BtlWarning, CorpusError
 
 PARTS = ("train", "dev", "test")
 
@@ -23,7 +24,7 @@ def make_corpus(path: Path, types: list[set[str]], *, named: bool = True) -> Pat
     vocab = Vocab()
     docs = []
     for number, labels in enumerate(types):
-        doc = Doc(vocab, words=["x", *labels])
+        doc = Doc(vocab, words=[f"x{number}", *labels])
         doc.ents = [Span(doc, i, i + 1, label=label) for i, label in enumerate(labels, start=1)]
         doc.spans["mentions"] = list(doc.ents)
         if named:
@@ -187,9 +188,72 @@ def test_what_cannot_be_split_is_an_error(corpus: Path, tmp_path: Path) -> None:
 def test_stratify_fills_every_part(rows: list[list[bool]], shares: list[float]) -> None:
     labels = np.array(rows, dtype=bool)
     labels = labels[:, labels.any(axis=0)]
-    parts = stratify(labels, shares, seed=0)
+    parts = stratify(labels, shares, seed=0, without=1 - labels.any(axis=1))
     assert parts.shape == (len(rows),)
     assert set(parts) == set(range(len(shares)))
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(0, 60),
+    st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=5, max_size=60),
+    st.sampled_from([[0.65, 0.15, 0.2], [0.85, 0.15], [0.2] * 5, [0.1, 0.15, 0.25, 0.5]]),
+    st.integers(0, 1000),
+)
+def test_documents_without_an_entity_are_within_one_of_their_share(n_empty, rows, shares, seed):
+    labels = np.array([*rows, *[[False] * 3] * n_empty], dtype=bool)
+    labels = labels[:, labels.any(axis=0)]
+    without = 1 - labels.any(axis=1)
+    parts = stratify(labels, shares, seed=seed, without=without)
+    found = np.bincount(parts, without, len(shares))
+    if len(labels) > 20:  # of fewer, one may have to fill a part
+        assert np.abs(found - np.array(shares) * without.sum()).max() < 1
+
+
+def test_a_third_without_an_entity(tmp_path: Path) -> None:
+    types = [{"Common", "Half"} if i % 2 else {"Common"} for i in range(66)] + [set()] * 34
+    corpus = make_corpus(tmp_path / "corpus.spacy", types)
+    for seed in range(20):
+        (parts,) = split_corpus(corpus, tmp_path / "out", seed=seed)
+        empty = [sum(not doc.ents for doc in parts[name]) for name in PARTS]
+        assert np.abs(np.subtract(empty, [22.1, 5.1, 6.8])).max() < 1
+        assert [len(parts[name]) for name in PARTS] == pytest.approx([65, 15, 20], abs=2)
+
+
+def with_copies(corpus: Path) -> Path:
+    """The same docs, ten of them the text of another in other capitals and white space, and without
+    an entity."""
+    docs = read_docs(corpus, Vocab())
+    for number in range(0, 100, 10):
+        words = ["\n", *(token.text.upper() for token in docs[number]), "\n"]
+        note_id = docs[number + 5].user_data["note_id"]
+        docs[number + 5] = Doc(docs[0].vocab, words=words, user_data={"note_id": note_id})
+    path = corpus.with_name("copies.spacy")
+    write_docs(path, docs)
+    return path
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_copies_of_a_text_stay_together(corpus: Path, tmp_path: Path, folds: int | None) -> None:
+    path = with_copies(corpus)
+    for seed in range(5):
+        with pytest.warns(BtlWarning, match="20 of 100 documents share their text with another"):
+            splits = split_corpus(path, tmp_path / "out", folds=folds, seed=seed)
+        for parts in splits:
+            assert sum(len(parts[name]) for name in PARTS) == 100
+            texts = [{" ".join(doc.text.lower().split()) for doc in parts[name]} for name in PARTS]
+            assert sum(map(len, texts)) == len(set.union(*texts)) == 90
+
+
+def test_patients_and_copies_tie_documents_together() -> None:
+    vocab = Vocab()
+    rows = [("a", "p"), ("b", "q"), (" A ", None), ("c", "q"), ("d", None), ("b", "p")]
+    docs = [
+        Doc(vocab, words=[text], user_data={"patient_id": patient})
+        for text, patient in [*rows, ("\n", None), ("\n", None)]
+    ]
+    assert group_numbers(docs).tolist() == [0, 0, 0, 0, 1, 0, 2, 3]
+    assert group_numbers([]).tolist() == []
 
 
 def test_the_parts_of_an_earlier_split_are_removed(corpus: Path, tmp_path: Path) -> None:

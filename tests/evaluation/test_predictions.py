@@ -145,3 +145,10 @@ def test_a_pipe_that_is_disabled_says_nothing(trained_path):
     predictions = predict(nlp, make_examples(nlp))
     assert len(predictions.predicted_ents) == 2
     assert predictions.probabilities is None
+
+
+def test_gold_with_white_space_at_its_ends_is_found_without_it():
+    gold = Doc(tagger().vocab, ["no", "\n", "fever", "\n", "today"])
+    gold.ents = [Span(gold, 1, 4, label="Sign")]
+    predictions = annotate(gold, "O", "O", "B-Sign", "O", "O")
+    assert predictions.gold_ents.tolist() == predictions.predicted_ents.tolist() == [(0, 2, 3, 1)]

@@ -82,8 +82,8 @@ def test_without_overlap_windows_end_where_a_sentence_does_if_they_can(counts, b
             assert size + counts[end] > budget
 
 
-def test_sentences_and_lines_are_natural_ends():
-    doc = EN.make_doc("No fever. BP 1.5 mg\nIs it  so? Yes\n\n- pain")
+def test_sentences_and_lines_that_are_not_full_are_natural_ends():
+    doc = EN.make_doc("No fever. BP 1.5 mg\nIs it  so? Yes, all day long\nit is\n\n- pain")
     assert [doc[int(i)].text for i in np.flatnonzero(natural_ends(doc))] == [".", "\n", "?", "\n\n"]
 
 

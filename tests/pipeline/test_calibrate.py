@@ -8,6 +8,7 @@ import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import DocBin, Span
+from spacy.training import Corpus
 
 from spacy_btl.errors import BtlError, CalibratorError, CorpusError, PipelineError
 from spacy_btl.evaluation.predictions import predict
@@ -35,7 +36,7 @@ def test_appends_a_fitted_calibrator_and_a_cleaner(trained_path, corpus_path, ou
 
     other = spacy.load(trained_path)
     pipe = other.add_pipe("knn_calibrator", config=SETTINGS)
-    pipe.fit(make_examples(other, repeat=2))
+    pipe.fit(Corpus(corpus_path)(other))
     assert len(nlp.get_pipe("knn_calibrator").store.tags) == len(pipe.store.tags)
     expected = entities(other(TEXT))
     assert [name for _, name, _ in expected]

@@ -19,7 +19,7 @@ from spacy_btl.pipeline import crossfit
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.crossfit import CrossFit
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
-from tests.conftest import bert_pipeline, make_examples, train
+from tests.conftest import bert_pipeline, make_corpus, train
 
 SETTINGS = {"n_neighbors": 5, "tau": 0.25}
 
@@ -63,7 +63,7 @@ def trainings(trained_path, another_path, monkeypatch) -> Trainings:
 def corpus(tmp_path) -> Path:
     """Twelve documents, named, and an empty one that spaCy leaves out."""
     nlp = spacy.blank("en")
-    docs = [example.reference for example in make_examples(nlp, repeat=3)]
+    docs = make_corpus(nlp, repeat=3)
     docs.insert(2, nlp(""))
     for number, doc in enumerate(docs):
         doc.user_data["note_id"] = f"note-{number}"

@@ -1,10 +1,12 @@
 """Entities read from arrays, against spaCy's spans and spaCy's scorer."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import spacy
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.errors import CalibratorError, PipelineError
@@ -18,6 +20,7 @@ from tests.conftest import make_examples
 TYPES = ["Sign", "Test"]
 # White space inside, at the ends and between lines, and a token that the annotation has as two.
 WORDS = ["\n", "a", "b", " ", "c", "d", "\u2009", "\n", " ", "e", "fg", "h", "\n", "\n", "i", " "]
+WORDS += ["\n", "j", "\n", "k", "lm", "no", "\n", "p", "\n"]
 FINER = [*WORDS[:10], "f", "g", *WORDS[11:]]
 
 
@@ -118,7 +121,9 @@ def test_parts_are_joined_as_if_read_at_once(trained_path):
     parts = [read_held_out(nlp, [eg], ner=ner, reader="a test") for eg in examples]
     joined, whole = concatenate(parts), read_held_out(nlp, examples, ner=ner, reader="a test")
     np.testing.assert_allclose(joined.logits, whole.logits, atol=1e-4)
-    for name in ("tags", "starts", "ends", "begins", "gold_starts", "gold_ends", "gold_ents"):
+    for name in (
+        field.name for field in fields(HeldOut) if field.name not in ("logits", "documents")
+    ):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
 
 
@@ -165,3 +170,17 @@ def test_what_cannot_be_read_is_a_clear_error(trained_path):
         read_held_out(nlp, [eg], ner=ner, reader="a test", strict=True)
     with pytest.raises(CalibratorError, match="reached 'a test' without token logits"):
         read_held_out(nlp, make_examples(nlp), ner=ner, reader="a test", disable=["ner"])
+
+
+@pytest.mark.parametrize("scheme_name", ["IO", "BIO"])
+def test_gold_with_white_space_at_its_ends_is_read_without_it(scheme_name):
+    nlp = make_nlp(scheme_name)
+    scheme = TagScheme(TYPES, scheme_name)
+    doc, reference = (make_doc(nlp, ["no", "\n", "fever", "\n", "today"]) for _ in range(2))
+    reference.ents = [Span(reference, 1, 4, label="Sign")]
+    doc._.set(LOGITS, np.ones((5, len(scheme)), "float32"))
+    held_out = read(nlp, [Example(doc, reference)])
+    assert held_out.gold_ents.tolist() == [[2, 3, 1]]
+    assert held_out.tags.tolist() == [0, 1, 0]
+    found = read_entities(held_out, held_out.tags, np.ones((3, len(scheme))), scheme=scheme)
+    assert found.right.tolist() == [True]
