@@ -5,7 +5,7 @@ stands one by which every line end ends an entity, and beside the network's tags
 annotation ("perfect tags"), which a decoding should give back.
 
     python -m bench.line_ends training/maccrobat-atl/model-best corpus/maccrobat/test.spacy \\
-        --lists corpus/chia.spacy --output bench/results/line_ends.json
+        bench/results/line_ends.json --lists corpus/chia.spacy
 """
 
 import json
@@ -83,10 +83,10 @@ def perfect(gold: Doc, scheme: TagScheme) -> Doc:
 
 
 def figures(found: Iterable[Doc], gold: Iterable[Doc]) -> dict[str, dict[str, float]]:
-    """The figures of entities as they are found, and cut at every line end."""
+    """The figures of entities as they are found, and as they are if every line end ends one."""
     pairs = list(zip(found, gold, strict=True))
     decodings = {
-        "as it is": [Example(doc, reference) for doc, reference in pairs],
+        "entities go on over line ends": [Example(doc, reference) for doc, reference in pairs],
         "every line end ends an entity": [
             Example(cut_at_line_ends(doc), reference) for doc, reference in pairs
         ],

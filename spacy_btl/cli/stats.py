@@ -45,12 +45,17 @@ def stats_cli(
     )
     if stats.missing:
         msg.info(f"{stats.missing:,} more tokens have no annotation and are not counted")
+    if stats.over_line_ends:
+        msg.info(
+            f"{stats.over_line_ends:,} mentions run over a line end, {stats.cut:,} of them where "
+            "the tag scheme IO ends an entity: over an empty line, or behind one that is not full"
+        )
     if stats.left_out:
         msg.info(f"{stats.left_out:,} more mentions overlap these and are left out of doc.ents")
     if stats.too_rare:
         msg.warn(
-            f"In fewer than {MIN_DOCUMENTS} documents, too few for train, dev and test to have "
-            f"one each: {', '.join(stats.too_rare)}"
+            f"In fewer than {MIN_DOCUMENTS} documents, too few for train, dev and test to have one "
+            f"each, if you divide this: {', '.join(stats.too_rare)}"
         )
     if output is not None:
         figures = json.dumps(dataclasses.asdict(stats), indent=2)

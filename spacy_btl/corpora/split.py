@@ -76,6 +76,11 @@ def split_corpus(
     return splits
 
 
+def written_parts(out_dir: Path) -> list[Path]:
+    """The parts that an earlier split wrote into a folder, or that of their fold."""
+    return _written(out_dir) + [part for part in _written(out_dir.parent) if part.parent == out_dir]
+
+
 def _written(out_dir: Path) -> list[Path]:
     """The parts that an earlier split wrote into a folder."""
     try:

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spacy.tokens import Doc, Token
-from spacy.vocab import Vocab
+import spacy
+from spacy.tokens import Doc
 
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.split import written_parts
 from spacy_btl.errors import CorpusError
+from spacy_btl.lines import FULL_LINE, LINE_END, read_lines
 
 OUTSIDE = "O"
 MIN_DOCUMENTS = 3  # one for each of train, dev and test
@@ -40,9 +42,13 @@ class CorpusStats:
     """A whole corpus.
 
     tokens (int): N, the tokens whose annotation is not missing.
-    missing (int): The other tokens.
+    missing (int): The other tokens, white space left out too.
+    over_line_ends (int): Mentions that run over the end of a line.
+    cut (int): Those of them that no IO pipeline can find, since it ends an entity there: over an
+        empty line, or behind a line that is not full (see `lines.read_lines`).
     left_out (Optional[int]): Mentions of `doc.spans["mentions"]` that `doc.ents`, which cannot
         overlap, has no place for. None where no doc has such spans.
+    is_part (bool): Whether a split wrote the file.
     types (List[TypeStats]): From the type of fewest mentions to that of most.
     outside (TypeStats): `O`.
     """
@@ -51,14 +57,22 @@ class CorpusStats:
     tokens: int
     missing: int
     mentions: int
+    over_line_ends: int
+    cut: int
     left_out: int | None
+    is_part: bool
     types: list[TypeStats]
     outside: TypeStats
 
     @property
     def too_rare(self) -> list[str]:
-        """The types in too few documents for one each in train, dev and test, rarest first."""
-        return [stats.type for stats in self.types if stats.documents < MIN_DOCUMENTS]
+        """The types in too few documents for one each in train, dev and test, rarest first; none
+        in a part, which is divided already."""
+        return (
+            []
+            if self.is_part
+            else [stats.type for stats in self.types if stats.documents < MIN_DOCUMENTS]
+        )
 
 
 def corpus_stats(corpus: Path) -> CorpusStats:
@@ -66,7 +80,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
     RAISES: CorpusError, for a file that cannot be read, or without an annotated token.
     """
-    docs = read_docs(corpus, Vocab())
+    docs = read_docs(corpus, spacy.blank("xx").vocab)  # one that knows white space
     tokens = Counter(label for doc in docs for label in _token_types(doc))
     documents = Counter(label for doc in docs for label in set(_token_types(doc)))
     mentions = Counter(ent.label_ for doc in docs for ent in doc.ents)
@@ -83,9 +97,14 @@ def corpus_stats(corpus: Path) -> CorpusStats:
     return CorpusStats(
         documents=len(docs),
         tokens=total,
-        missing=sum(not _is_space(token) for doc in docs for token in doc) - total,
+        missing=sum(not token.is_space for doc in docs for token in doc) - total,
         mentions=mentions.total(),
+        over_line_ends=sum(
+            LINE_END.search(ent.text) is not None for doc in docs for ent in doc.ents
+        ),
+        cut=sum(map(_count_cut, docs)),
         left_out=_left_out(docs),
+        is_part=corpus.resolve() in written_parts(corpus.resolve().parent),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
         outside=stats(OUTSIDE),
     )
@@ -93,13 +112,14 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
 def _token_types(doc: Doc) -> list[str]:
     """The types of the tokens whose annotation is not missing, white space left out."""
-    words = (token for token in doc if token.ent_iob and not _is_space(token))
+    words = (token for token in doc if token.ent_iob and not token.is_space)
     return [token.ent_type_ or OUTSIDE for token in words]
 
 
-def _is_space(token: Token) -> bool:
-    # Not token.is_space: the vocab that a file is read into here knows no language.
-    return token.text.isspace()
+def _count_cut(doc: Doc) -> int:
+    words, breaks, _ = read_lines(doc)
+    begins = words[breaks > FULL_LINE]
+    return sum(bool(((ent.start < begins) & (begins < ent.end)).any()) for ent in doc.ents)
 
 
 def _left_out(docs: Iterable[Doc]) -> int | None:

@@ -3,10 +3,15 @@
 import json
 from pathlib import Path
 
+import spacy
 from spacy.cli._util import app
+from spacy.tokens import Span
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
+from spacy_btl.corpora.docbin import write_docs
+from spacy_btl.corpora.split import split_corpus
+from spacy_btl.corpora.stats import corpus_stats
 from tests.corpora.test_split import make_corpus
 
 
@@ -25,7 +30,7 @@ def test_prints_and_writes_the_figures(tmp_path: Path) -> None:
     assert " ".join(rows) in output
     assert "4 documents, 8 tokens, 4 mentions, 2 types" in output
     assert "In fewer than 3 documents, too few for train, dev and test" in output
-    assert "one each: [age]" in output
+    assert "one each, if you divide this: [age]" in output
     figures = json.loads((tmp_path / "stats.json").read_text())
     assert [row["type"] for row in figures["types"]] == ["[age]", "Sign"]
     assert figures["outside"]["tokens"] == 4
@@ -37,3 +42,29 @@ def test_an_error_is_told(tmp_path: Path) -> None:
     status, output = run(tmp_path / "c.spacy")
     assert status == 1
     assert "c.spacy: not a .spacy file, or a damaged one" in output
+
+
+def test_a_part_of_a_split_is_not_said_to_be_too_small(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "c.spacy", [{"Sign"}, {"Sign", "Age"}] * 10)
+    for folds, folder in ((None, tmp_path), (2, tmp_path / "fold-1")):
+        split_corpus(corpus, tmp_path, folds=folds)
+        for part in ("dev", "test"):
+            status, output = run(folder / f"{part}.spacy")
+            assert status == 0
+            assert "Sign" in output
+            assert "In fewer than" not in output
+    (tmp_path / "split.json").unlink()
+    assert "In fewer than 3 documents" in run(folder / "dev.spacy")[1]
+
+
+def test_mentions_over_line_ends_are_counted(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    texts = ("severe chest\npain today", "severe chest\n\npain today", "no fever\n")
+    docs = [nlp.make_doc(text) for text in texts]
+    for doc in docs:
+        doc.ents = [Span(doc, 1, len(doc) - 1, label="Sign")]
+    write_docs(tmp_path / "c.spacy", docs)
+    _, output = run(tmp_path / "c.spacy")
+    assert "2 mentions run over a line end, 1 of them where the tag scheme IO" in output
+    stats = corpus_stats(tmp_path / "c.spacy")
+    assert (stats.over_line_ends, stats.cut, stats.is_part) == (2, 1, False)
