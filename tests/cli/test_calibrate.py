@@ -103,7 +103,8 @@ def test_held_out_documents_make_confidence_honest(
     assert status == 0, output
     maps = spacy.load(out).get_pipe("knn_calibrator").maps
     assert maps.settings["n_neighbors"] == 5
-    status, output = run(trained_path, corpus_path, out, "--held-out", tmp_path / "gone.spacy")
+    gone = ["--held-out", tmp_path / "gone.spacy", "--force"]
+    status, output = run(trained_path, corpus_path, out, *gone)
     assert status == 1
     assert "gone.spacy: no such file" in output
 

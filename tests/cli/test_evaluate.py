@@ -95,7 +95,7 @@ def test_text_goes_into_the_page_alone_and_only_if_asked(tmp_path, corpus_path):
     nlp.to_disk(tmp_path / "model")
     args = (tmp_path / "model", corpus_path, "--output", tmp_path / "out")
     for asked in (False, True):
-        status, output = run(*args, *(["--with-text"] if asked else []))
+        status, output = run(*args, *(["--with-text", "--force"] if asked else []))
         assert status == 0, output
         assert "daily" not in output
         assert "daily" not in (tmp_path / "out" / "metrics.json").read_text()

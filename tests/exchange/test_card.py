@@ -28,6 +28,9 @@ from spacy_btl.web.content import read_metrics
 from spacy_btl.web.session import open_pipeline
 from tests.conftest import SENTENCES, bert_pipeline, train
 
+# The pipelines here are evaluated on the sentences that they are fitted on.
+pytestmark = pytest.mark.filterwarnings("ignore:.*are among those that the pipeline was trained")
+
 ROOT = Path(__file__).parent.parent.parent
 FACTS = {
     "description": "Findings in sentences.",
