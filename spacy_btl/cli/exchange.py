@@ -28,7 +28,9 @@ def export_hf_cli(
 @btl.command("import-hf")
 @exits_on_error
 def import_hf_cli(
-    checkpoint: Path = typer.Argument(..., help="The folder of a token classifier"),
+    checkpoint: Path = typer.Argument(
+        ..., help="The folder of a token classifier and its tokenizer"
+    ),
     output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
     lang: str = typer.Option("en", help="The language of the tokenizer"),
     window: int = typer.Option(256, min=8, help="Wordpieces per window"),

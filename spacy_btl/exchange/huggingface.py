@@ -1,11 +1,15 @@
 """`AutoModelForTokenClassification` checkpoints: ours as one of them, and one of them as ours.
 
 A token's logits are the mean over its wordpieces of a linear layer of their vectors, so per
-wordpiece the two have the same logits.
+wordpiece the two have the same logits. What is written is loaded again before it gets its name, and
+its logits are compared with those that it is made of.
 """
 
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import spacy
@@ -18,17 +22,27 @@ from thinc.api import Model, fix_random_seed
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.exchange.classifier import (
+    UNUSED,
+    Checkpoint,
+    errors_of_transformers,
+    linear_head,
+    read_checkpoint,
+)
+from spacy_btl.exchange.comparison import NEVER, check_logits
 from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.files import (
     base_name,
     forget_paths,
     load_pipeline,
+    nearest_folder,
     refuse_foreign_folder,
     save_whole,
 )
 
-NEVER = -1e4  # the logit of a tag that the checkpoint does not have
+# Settings of an encoder that cost digits, at prediction too.
+IMPRECISE = ("mixed_precision", "predict_bfloat16")
 
 
 def export_hf(model: str, output: Path) -> None:
@@ -39,20 +53,25 @@ def export_hf(model: str, output: Path) -> None:
     model (str): A package name or a folder.
     output (Path): A new or empty folder.
     RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or with an
-        ensemble of several, or an output that exists or cannot be written.
+        ensemble of several, a kind of encoder of which transformers makes no such classifier, a
+        checkpoint whose logits are not those of the pipeline, or an output that exists or cannot be
+        written.
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise PipelineError(f"{output} exists: give a new folder.")
-    nlp = load_pipeline(model)
+    nlp = _load_in_float32(model)
     ner = _find_ner(nlp, model)
     encoder = _find_encoder(nlp, ner)
-    classifier = _classifier(encoder, ner)
+    classifier = _classifier(encoder, ner, f"'{model}'")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        nearest = nearest_folder(output)
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
             new = Path(folder) / "new"
             classifier.save_pretrained(new)
             encoder.tokenizer.save_pretrained(new)
+            ids = range(len(ner.tag_scheme))
+            check_logits(nlp, ner.name, encoder, read_checkpoint(new), ids, f"'{model}'")
+            output.parent.mkdir(parents=True, exist_ok=True)
             new.rename(output)
     except OSError as error:
         raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error
@@ -65,18 +84,19 @@ def import_hf(
 
     Fit a calibrator to it with `python -m spacy btl calibrate`.
 
-    checkpoint (Path): A folder, as `save_pretrained` writes it.
+    checkpoint (Path): A folder, as `save_pretrained` writes it, with its tokenizer.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     lang (str): The language of the tokenizer.
     window, overlap (int): See `spacy_btl.WindowedTransformer.v1`.
-    RAISES: PipelineError, for a folder that holds no such checkpoint, labels that are neither IO
-        nor BIO, a language that spaCy lacks, or an output that cannot be used.
+    RAISES: PipelineError, for a folder that holds no such checkpoint, one whose head is more than a
+        linear layer, labels that are neither IO nor BIO, a language that spaCy lacks, a pipeline
+        whose logits are not those of the checkpoint, or an output that cannot be used.
     """
     refuse_foreign_folder(output)
     nlp = _blank(lang)
-    classifier = _read_checkpoint(checkpoint)
-    scheme, ids = from_labels(classifier.config.id2label)
-    fix_random_seed(0)  # a pooler that the checkpoint lacks is made, though nothing uses it
+    read = read_checkpoint(checkpoint)
+    linear = linear_head(read.classifier, str(checkpoint))
+    scheme, ids = from_labels(read.classifier.config.id2label)
     encoder = {
         "@architectures": "spacy_btl.WindowedTransformer.v1",
         "name": str(checkpoint),
@@ -91,20 +111,51 @@ def import_hf(
     head = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
     ner = nlp.add_pipe("btl_ner", name="ner", config={"scheme": scheme.scheme, "model": head})
     nlp.config["initialize"]["components"]["ner"] = {"labels": list(scheme.types)}
-    nlp.initialize(lambda: [Example.from_dict(Doc(nlp.vocab, words=["-"]), {})])
+    kind = read.classifier.config.model_type
+    with errors_of_transformers(
+        str(checkpoint), f"an encoder of the kind {kind} does not run here"
+    ):
+        fix_random_seed(0)  # a pooler that the checkpoint lacks is made, though nothing uses it
+        nlp.initialize(lambda: [Example.from_dict(Doc(nlp.vocab, words=["-"]), {})])
     # How frequent the tags were in its training, nobody knows.
     ner.cfg["tag_counts"] = [0] * len(scheme)
-    linear = _linear(classifier)
-    W, b = (p.detach().float().numpy() for p in (linear.weight, linear.bias))
+    _set_head(ner, linear, ids)
+    nlp.meta["name"] = base_name(str(checkpoint.resolve()))
+    forget_paths(nlp)
+    save_whole(nlp, output, check=partial(_check_saved, read, ids, str(checkpoint)))
+    return nlp
+
+
+def _set_head(ner: BtlNer, linear: torch.nn.Linear, ids: list[int | None]) -> None:
+    W = linear.weight.detach().numpy()
+    b = np.zeros(len(W)) if linear.bias is None else linear.bias.detach().numpy()
     rows = [0 if number is None else number for number in ids]
     missing = np.array([number is None for number in ids])
     layer = _head(ner).layers[0]
     layer.set_param("W", layer.ops.asarray2f(np.where(missing[:, None], 0, W[rows])))
     layer.set_param("b", layer.ops.asarray1f(np.where(missing, NEVER, b[rows])))
-    nlp.meta["name"] = base_name(str(checkpoint.resolve()))
-    forget_paths(nlp)
-    save_whole(nlp, output)
-    return nlp
+
+
+def _check_saved(read: Checkpoint, ids: list[int | None], checkpoint: str, saved: Path) -> None:
+    with errors_of_transformers(checkpoint, "the pipeline made of it cannot be loaded again"):
+        nlp = spacy.load(saved)
+    ner = _find_ner(nlp, checkpoint)
+    check_logits(nlp, ner.name, _find_encoder(nlp, ner), read, ids, checkpoint)
+
+
+def _load_in_float32(model: str) -> Language:
+    """Load a pipeline without the settings of its encoders that cost digits."""
+    nlp = load_pipeline(model)
+    exact = dict.fromkeys(_imprecise(nlp.config["components"], "components"), False)
+    return load_pipeline(model, config=exact) if exact else nlp
+
+
+def _imprecise(block: dict[str, Any], place: str) -> Iterator[str]:
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield from _imprecise(value, f"{place}.{key}")
+        elif key in IMPRECISE and value:
+            yield f"{place}.{key}"
 
 
 def _blank(lang: str) -> Language:
@@ -141,7 +192,7 @@ def _head(ner: BtlNer) -> Model:
     return next(layer for layer in ner.model.walk() if layer.name == "over_seen_tokens")
 
 
-def _classifier(encoder: TransformerModel, ner: BtlNer) -> PreTrainedModel:
+def _classifier(encoder: TransformerModel, ner: BtlNer, where: str) -> PreTrainedModel:
     config = encoder.transformer.config
     labels = to_labels(ner.tag_scheme)
     classes = {
@@ -149,40 +200,17 @@ def _classifier(encoder: TransformerModel, ner: BtlNer) -> PreTrainedModel:
         "label2id": {label: number for number, label in enumerate(labels)},
     }
     config = type(config).from_dict({**config.to_dict(), **classes})
-    classifier = AutoModelForTokenClassification.from_config(config)
-    keys = classifier.base_model.load_state_dict(encoder.transformer.state_dict(), strict=False)
-    if keys.missing_keys or any("pooler" not in key for key in keys.unexpected_keys):
-        raise PipelineError(f"An encoder of the kind {config.model_type} cannot be exported.")
-    head, linear = _head(ner), _linear(classifier)
+    refusal = f"an encoder of the kind {config.model_type} cannot be exported"
+    with errors_of_transformers(where, refusal):
+        classifier = AutoModelForTokenClassification.from_config(config, torch_dtype=torch.float32)
+        keys = classifier.base_model.load_state_dict(encoder.transformer.state_dict(), strict=False)
+    if keys.missing_keys or any(UNUSED not in key for key in keys.unexpected_keys):
+        raise PipelineError(f"{where}: {refusal}, its layers are not those of the classifier.")
+    head, linear = _head(ner), linear_head(classifier, where)
     layer = head.layers[0]
     with torch.no_grad():
         for name, parameter in (("W", linear.weight), ("b", linear.bias)):
             values = layer.ops.to_numpy(layer.get_param(name)) * head.attrs["scale"]
-            parameter.copy_(torch.from_numpy(values))
-    return classifier
-
-
-def _linear(classifier: PreTrainedModel) -> torch.nn.Linear:
-    linear = getattr(classifier, "classifier", None)
-    if not isinstance(linear, torch.nn.Linear):
-        kind = classifier.config.model_type
-        raise PipelineError(f"A token classifier of the kind {kind} has no linear head of its own.")
-    return linear
-
-
-def _read_checkpoint(folder: Path) -> PreTrainedModel:
-    if not (folder / "config.json").is_file():
-        raise PipelineError(f"{folder}: no checkpoint here. Give a folder with a config.json.")
-    try:
-        classifier, report = AutoModelForTokenClassification.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
-        )
-    except Exception as error:  # of json, safetensors, torch and transformers, each its own
-        raise PipelineError(
-            f"{folder}: transformers cannot load it as a token classifier ({type(error).__name__})."
-        ) from error
-    if report["missing_keys"]:
-        raise PipelineError(
-            f"{folder}: no token classifier, its head is missing. Train it, or train a btl_ner."
-        )
+            if parameter is not None:  # a bias that is lost is seen in the comparison
+                parameter.copy_(torch.from_numpy(values))
     return classifier

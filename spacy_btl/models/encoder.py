@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spacy import registry
 from spacy.tokens import Doc
 from spacy_transformers.align import get_alignment_via_offset_mapping
-from spacy_transformers.data_classes import FullTransformerBatch, HFObjects, WordpieceBatch
+from spacy_transformers.data_classes import FullTransformerBatch, WordpieceBatch
 from spacy_transformers.layers import split_trf_batch, trfs2arrays
 from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Model, chain, get_torch_default_device
@@ -32,7 +32,7 @@ from spacy_btl.models.checkpoint import load_checkpoint
 from spacy_btl.models.draws import new_generator
 from spacy_btl.models.names import check_name
 from spacy_btl.models.saved import CheckedShim
-from spacy_btl.models.supported import NO_BFLOAT16, check_encoder, takes
+from spacy_btl.models.supported import SINGLE_PRECISION, check_encoder, takes
 from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
@@ -137,11 +137,10 @@ def _init(encoder: TransformerModel, X: Any = None, Y: Any = None) -> None:
         return
     name, windows = encoder.attrs["name"], encoder.attrs["get_spans"]
     check_name(name)
-    shim = encoder.layers[0].shims[0]
     tokenizer, transformer = load_checkpoint(
         name, encoder._init_tokenizer_config, encoder._init_transformer_config
     )
-    shim._hfmodel, shim._model = HFObjects(tokenizer, transformer, None), transformer
+    encoder.layers[0].shims[0].hold(tokenizer, transformer)
     encoder.attrs["has_transformer"] = True
     windows([])  # whether they fit
     check_encoder(tokenizer, transformer, name, windows.window)
@@ -242,7 +241,7 @@ def _forward(
     pass_cost = PASS_ON_CPU if on_cpu else np.inf if is_train else PASS_ON_GPU
     config = shim._model.config
     bfloat16 = training_bfloat16 if is_train else prediction_bfloat16
-    bfloat16 = bfloat16 and on_cpu and config.model_type not in NO_BFLOAT16
+    bfloat16 = bfloat16 and on_cpu and config.model_type not in SINGLE_PRECISION
     shape = (*wordpieces.input_ids.shape, config.hidden_size)
     hidden = torch.zeros(shape, dtype=torch.float32, device=shim.device)
     passes: list[Any] = []

@@ -21,11 +21,17 @@ from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import get_torch_default_device, xp2torch
 from thinc.types import ArgsKwargs, FloatsXd
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.checkpoint import load_tokenizer
-from spacy_btl.models.supported import prepare, settle_config
+from spacy_btl.models.supported import SINGLE_PRECISION, prepare, settle_config
 from spacy_btl.models.windows import TOKENIZING
 
 CODE = (".py", ".pyc", ".so", ".pyd")
@@ -42,6 +48,12 @@ class CheckedShim(HFShim):
         self._model.eval()
         with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
             return self._model(*inputs.args, **inputs.kwargs)
+
+    def hold(self, tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
+        """Take an encoder in."""
+        self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
+        if transformer.config.model_type in SINGLE_PRECISION:
+            self._mixed_precision = False
 
     @contextmanager
     def use_params(self, params: dict[tuple[int, str], FloatsXd]) -> Iterator[None]:
@@ -113,7 +125,7 @@ class CheckedShim(HFShim):
         transformer.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
         transformer.to(device)
         prepare(tokenizer, transformer)
-        self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
+        self.hold(tokenizer, transformer)
 
 
 def _config(config: PretrainedConfig) -> dict[str, Any]:

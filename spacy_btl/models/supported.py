@@ -16,8 +16,8 @@ from spacy_btl.errors import BtlWarning, PipelineError
 # A tokenizer without a limit says that it reads 1e30 wordpieces.
 NO_LIMIT = int(1e20)
 
-# Kinds whose attention masks with a number that bfloat16 does not have.
-NO_BFLOAT16 = frozenset({"deberta"})
+# Kinds whose attention masks with a number that neither bfloat16 nor float16 has.
+SINGLE_PRECISION = frozenset({"deberta"})
 
 # What transformers logs, once, about a text longer than the encoder's limit.
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"

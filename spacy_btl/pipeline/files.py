@@ -1,7 +1,7 @@
 """Pipelines on disk: loading, saving whole or not at all, and leaving no trace of a machine."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,16 @@ DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
 OWN_FILES = ("config.cfg", "tokenizer", "vocab", *DESCRIPTIONS)
 
 
-def load_pipeline(model: str, *, exclude: Sequence[str] = ()) -> Language:
-    """Load a pipeline. RAISES: PipelineError, where there is none of that name, or part of one."""
+def load_pipeline(
+    model: str, *, exclude: Sequence[str] = (), config: Mapping[str, Any] | None = None
+) -> Language:
+    """Load a pipeline.
+
+    config (Optional[Mapping[str, Any]]): Settings in place of its own, by their dotted names.
+    RAISES: PipelineError, where there is none of that name, or part of one.
+    """
     try:
-        return spacy.load(model, exclude=list(exclude))
+        return spacy.load(model, exclude=list(exclude), config=dict(config or {}))
     except OSError as error:
         reason = "no package and no pipeline folder of that name"
         if Path(model).is_dir():
@@ -106,18 +112,34 @@ def refuse_foreign_folder(output: Path) -> None:
         )
 
 
-def save_whole(nlp: Language, output: Path, *, texts: Mapping[str, str] | None = None) -> None:
+def nearest_folder(output: Path) -> Path:
+    """The nearest folder above an output that exists: what fails there leaves no new folders."""
+    return next(folder for folder in output.absolute().parents if folder.is_dir())
+
+
+def save_whole(
+    nlp: Language,
+    output: Path,
+    *,
+    texts: Mapping[str, str] | None = None,
+    check: Callable[[Path], None] | None = None,
+) -> None:
     """Save a pipeline beside its folder and rename it, so that it is never there half-written.
 
     texts (Optional[Mapping[str, str]]): Files to save with it, by name.
+    check (Optional[Callable]): Looks at the saved folder before it is renamed; where it raises,
+        nothing was written.
     RAISES: PipelineError, if it cannot be written.
     """
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        nearest = nearest_folder(output)
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
             nlp.to_disk(Path(folder) / "new")
             for name, text in (texts or {}).items():
                 (Path(folder) / "new" / name).write_text(text, encoding="utf-8", newline="\n")
+            if check is not None:
+                check(Path(folder) / "new")
+            output.parent.mkdir(parents=True, exist_ok=True)
             if output.exists():
                 output.rename(Path(folder) / "old")
             try:

@@ -1,20 +1,22 @@
 """Round trips with transformers itself as the judge."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import spacy
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+from transformers import pipeline
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.exchange import huggingface
 from spacy_btl.exchange.huggingface import export_hf, import_hf
-from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.ensemble import ensemble
-from spacy_btl.tags import TagScheme
+from spacy_btl.pipeline.files import fingerprint
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
+from tests.exchange.checkpoints import make_classifier, save_checkpoint, token_logits
 
 TEXT = SENTENCES[0][0]
 
@@ -33,34 +35,9 @@ def checkpoint(pipeline_path, tmp_path_factory):
     return path
 
 
-def token_logits(doc, logits, offsets):
-    """The mean over the wordpieces of each token."""
-    return np.array(
-        [
-            np.mean(
-                [
-                    row
-                    for row, (start, end) in zip(logits, offsets, strict=True)
-                    if start < end and token.idx <= start < token.idx + len(token)
-                ],
-                axis=0,
-            )
-            for token in doc
-        ]
-    )
-
-
 def test_logits_of_the_checkpoint_are_ours(pipeline_path, checkpoint):
     doc = spacy.load(pipeline_path)(TEXT)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    encoding = tokenizer(TEXT, return_tensors="pt", return_offsets_mapping=True)
-    offsets = encoding.pop("offset_mapping")[0].tolist()
-    model = AutoModelForTokenClassification.from_pretrained(checkpoint).eval()
-    with torch.inference_mode():
-        logits = model(**encoding).logits[0].numpy()
-    np.testing.assert_allclose(
-        token_logits(doc, logits, offsets), doc._.token_logits, rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose(token_logits(checkpoint, doc), doc._.token_logits, rtol=0, atol=1e-5)
 
 
 def test_another_training_starts_from_its_encoder(pipeline_path, checkpoint):
@@ -142,32 +119,6 @@ def test_labels_in_any_order_find_their_column(trained_path, tmp_path):
     np.testing.assert_allclose(nlp(TEXT)._.token_logits, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "types"), [("IO", ["A", "B-cell"]), ("BIO", ["A", "B-cell", "X"])]
-)
-def test_labels_of_our_tags_are_read_as_our_tags(scheme, types):
-    tags = TagScheme(types, scheme)
-    back, ids = from_labels(dict(enumerate(to_labels(tags))))
-    assert (back.tags, back.scheme) == (tags.tags, scheme)
-    assert ids == list(range(len(tags)))
-
-
-def test_plain_labels_are_io_and_a_type_without_inside_is_known():
-    assert from_labels({0: "Sign", 1: "O", 2: "Age"})[0].tags == ("O", "Age", "Sign")
-    scheme, ids = from_labels({0: "O", 1: "B-Age", 2: "B-Sign", 3: "I-Sign"})
-    assert scheme.tags == ("O", "B-Age", "I-Age", "B-Sign", "I-Sign")
-    assert ids == [0, 1, None, 2, 3]
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [["LABEL_0", "LABEL_1"], ["O"], ["O", "O", "A"], ["O", "B-A", "E-A", "S-A"], ["O", "I-A", "B"]],
-)
-def test_other_labels_are_refused(labels):
-    with pytest.raises(PipelineError, match="labels of the checkpoint"):
-        from_labels(dict(enumerate(labels)))
-
-
 def test_what_is_no_checkpoint_is_refused(tiny_bert, tmp_path):
     with pytest.raises(PipelineError, match="no checkpoint here"):
         import_hf(tmp_path, tmp_path / "out")
@@ -186,6 +137,74 @@ def test_what_cannot_be_exported_is_refused(trained_path, tmp_path):
     with pytest.raises(PipelineError, match="exists"):
         export_hf(str(trained_path), tmp_path / "blank")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_whose_logits_would_be_others_leaves_nothing(tiny_bert, tmp_path):
+    nlp = bert_pipeline(tiny_bert)
+    nlp.config["components"]["ner"]["model"]["tok2vec"]["pooling"]["@layers"] = "reduce_sum.v1"
+    nlp = spacy.blank("en").from_config(nlp.config)
+    train(nlp, steps=1).to_disk(tmp_path / "model")
+    with pytest.raises(PipelineError, match="do not have the same logits") as refusal:
+        export_hf(str(tmp_path / "model"), tmp_path / "new" / "out")
+    assert str(tmp_path / "model") in str(refusal.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_import_whose_logits_would_be_others_keeps_the_old_pipeline(
+    pipeline_path, checkpoint, tmp_path, monkeypatch
+):
+    shutil.copytree(pipeline_path, tmp_path / "model")
+    before = fingerprint(tmp_path / "model")
+    set_head = huggingface._set_head
+
+    def set_another(ner, linear, ids):
+        set_head(ner, linear, [*ids[:-2], ids[-1], ids[-2]])
+
+    monkeypatch.setattr(huggingface, "_set_head", set_another)
+    with pytest.raises(PipelineError, match="do not have the same logits"):
+        import_hf(checkpoint, tmp_path / "model", window=48, overlap=8)
+    with pytest.raises(PipelineError, match="do not have the same logits"):
+        import_hf(checkpoint, tmp_path / "new" / "other", window=48, overlap=8)
+    assert fingerprint(tmp_path / "model") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_pipeline_that_predicts_in_bfloat16_is_compared_in_float32(
+    tiny_bert, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("spacy_btl.models.encoder._cpu_has_bfloat16", lambda: True)
+    nlp = bert_pipeline(tiny_bert, encoder={"predict_bfloat16": True, "mixed_precision": True})
+    train(nlp, steps=1).to_disk(tmp_path / "model")
+    rough = spacy.load(tmp_path / "model")(TEXT)
+    export_hf(str(tmp_path / "model"), tmp_path / "out")
+    assert np.abs(token_logits(tmp_path / "out", rough) - rough._.token_logits).max() > 1e-4
+    exact = {"components.transformer.model.predict_bfloat16": False}
+    doc = spacy.load(tmp_path / "model", config=exact)(TEXT)
+    assert np.abs(token_logits(tmp_path / "out", doc) - doc._.token_logits).max() < 1e-4
+
+
+def test_the_head_s_scale_is_in_the_checkpoint(tiny_bert, tmp_path):
+    nlp = bert_pipeline(tiny_bert)
+    nlp.config["components"]["ner"]["model"]["scale"] = 10.0
+    nlp = train(spacy.blank("en").from_config(nlp.config), steps=1)
+    nlp.to_disk(tmp_path / "model")
+    export_hf(str(tmp_path / "model"), tmp_path / "out")
+    doc = nlp(TEXT)
+    assert np.abs(token_logits(tmp_path / "out", doc) - doc._.token_logits).max() < 1e-4
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(12, 0), (64, 16)])
+def test_tags_that_the_checkpoint_lacks_never_win_and_windows_may_be_small(
+    window, overlap, tmp_path
+):
+    labels = ["B-Age", "O", "B-Sign", "I-Sign"]
+    folder = save_checkpoint(tmp_path / "c", make_classifier("bert", labels=labels))
+    nlp = import_hf(folder, tmp_path / "out", window=window, overlap=overlap)
+    assert nlp.get_pipe("ner").tag_scheme.tags == ("O", "B-Age", "I-Age", "B-Sign", "I-Sign")
+    doc = nlp("severe fever")
+    assert (doc._.token_logits[:, 2] == -1e4).all()
+    expected = token_logits(folder, doc)[:, [1, 0, 2, 3]]
+    np.testing.assert_allclose(doc._.token_logits[:, [0, 1, 3, 4]], expected, rtol=0, atol=1e-5)
 
 
 def test_a_folder_of_something_else_is_left_alone(checkpoint, tmp_path):

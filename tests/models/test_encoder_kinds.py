@@ -186,7 +186,7 @@ def test_what_cannot_work_is_refused_in_a_line_for_the_reason_on_the_page(name, 
 
 
 def test_deberta_computes_in_float32_where_others_do_in_bfloat16(tmp_path, monkeypatch):
-    """The number that masks its attention is none of bfloat16's."""
+    """Neither bfloat16 nor float16 has the number that masks its attention."""
     monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
     folder = make_tiny("DeBERTa", tmp_path)
     nlp = train(pipeline(folder, mixed_precision=True, predict_bfloat16=True), steps=2)
@@ -199,6 +199,15 @@ def test_deberta_computes_in_float32_where_others_do_in_bfloat16(tmp_path, monke
     step(nlp, make_examples(nlp), nlp.resume_training())
     hook.remove()
     assert dtypes == {torch.float32}
+
+
+@pytest.mark.parametrize(("name", "mixed"), [("DeBERTa", False), ("BERT", True)])
+def test_deberta_computes_in_float32_where_others_do_in_float16(name, mixed, tmp_path):
+    nlp = pipeline(make_tiny(name, tmp_path))
+    shim = nlp.get_pipe("transformer").model.layers[0].shims[0]
+    shim._mixed_precision = True  # as on CUDA, if the config asks for it
+    nlp.initialize(lambda: make_examples(nlp))
+    assert shim._mixed_precision == mixed
 
 
 def test_longformer_says_that_it_pads_small_windows(tmp_path):
