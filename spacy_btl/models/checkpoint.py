@@ -40,10 +40,13 @@ def load_checkpoint(
     RAISES: PipelineError, for files that are missing or cannot be read, a key that the config does
         not have, or an encoder or a tokenizer of a kind that cannot work.
     """
+    _refuse_code(tokenizer_config, "tokenizer_config")
+    _refuse_code(transformer_config, "transformer_config")
     if Path(name).is_dir():
         _check_files(Path(name))
     config = _load_config(name, transformer_config)
-    tokenizer = load_tokenizer(name, tokenizer_config)
+    what, hint = f"the tokenizer of '{name}'", _missing(Path(name))
+    tokenizer = _call(what, read_tokenizer, name, hint=hint, **tokenizer_config)
     check_tokenizer(tokenizer, config, name)
     transformer = _call(
         f"the weights of '{name}'",
@@ -58,24 +61,22 @@ def load_checkpoint(
     return tokenizer, transformer
 
 
-def load_tokenizer(name: str, settings: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    """Load a fast tokenizer; of a folder with a `tokenizer.json` no other file is needed.
-
-    RAISES: PipelineError, if there is none that can be read.
-    """
-    _refuse_code(settings, "tokenizer_config")
-    settings = {**settings, "trust_remote_code": False}
+def read_tokenizer(name: str, **settings: Any) -> PreTrainedTokenizerFast:
+    """Read a tokenizer; of a folder with a `tokenizer.json` no other file is needed. The errors are
+    those of transformers."""
     saved = get_tokenizer_config(name)
     if isinstance(saved.get("extra_special_tokens"), list):  # as transformers 5 writes them
         names = saved["extra_special_tokens"]
         settings = {"extra_special_tokens": {}, "additional_special_tokens": names, **settings}
-    plain = saved.get("tokenizer_class") == PLAIN_TOKENIZER
-    load = (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained
-    return _call(f"the tokenizer of '{name}'", load, name, hint=_missing(Path(name)), **settings)
+    kind = (
+        PreTrainedTokenizerFast
+        if saved.get("tokenizer_class") == PLAIN_TOKENIZER
+        else AutoTokenizer
+    )
+    return kind.from_pretrained(name, **{**settings, "trust_remote_code": False})
 
 
 def _load_config(name: str, changes: Mapping[str, Any]) -> PretrainedConfig:
-    _refuse_code(changes, "transformer_config")
     what = f"the config of '{name}'"
     config = _call(what, AutoConfig.from_pretrained, name, trust_remote_code=False)
     _check_keys(changes, config)

@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models.checkpoint import load_tokenizer
+from spacy_btl.models.checkpoint import read_tokenizer
 from spacy_btl.models.supported import SINGLE_PRECISION, prepare, settle_config
 from spacy_btl.models.windows import TOKENIZING
 
@@ -113,7 +113,7 @@ class CheckedShim(HFShim):
             files["config.json"] = json.dumps(saved["config"]).encode()
             for name, data in files.items():
                 (Path(folder) / name).write_bytes(data)
-            tokenizer = load_tokenizer(folder, {"use_fast": True})
+            tokenizer = read_tokenizer(folder, use_fast=True)
             attention = saved["config"].get("attn_implementation")
             config = AutoConfig.from_pretrained(
                 folder, trust_remote_code=False, attn_implementation=attention

@@ -112,14 +112,19 @@ def test_without_weights_only_mode_pickles_do_get_in(tmp_path):
         flag.unlink()
 
 
-def test_damage_is_an_error_of_ours(trained_path, tmp_path):
+def cut_weights(encoder: dict[str, Any]) -> None:
+    encoder["state"] = encoder["state"][:1000]
+
+
+def cut_tokenizer(encoder: dict[str, Any]) -> None:
+    encoder["tokenizer"]["tokenizer.json"] = encoder["tokenizer"]["tokenizer.json"][:1000]
+
+
+@pytest.mark.parametrize("cut", [cut_weights, cut_tokenizer])
+def test_damage_is_an_error_of_ours(trained_path, tmp_path, cut):
     shutil.copytree(trained_path, tmp_path / "model")
-
-    def cut(encoder: dict[str, Any]) -> None:
-        encoder["state"] = encoder["state"][:1000]
-
     change(tmp_path / "model" / "transformer" / "model", cut)
-    with pytest.raises(PipelineError, match="cannot be loaded: it is damaged"):
+    with pytest.raises(PipelineError, match="saved encoder cannot be loaded: it is damaged"):
         spacy.load(tmp_path / "model")
 
 
