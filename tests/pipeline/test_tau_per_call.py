@@ -8,6 +8,7 @@ import spacy
 import srsly
 from spacy.cli._util import app
 from spacy.language import Language
+from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_btl.errors import CalibratorError
@@ -102,7 +103,7 @@ def test_spacy_finds_the_best_tau(trained_path, corpus_path, tmp_path, key, tau)
     for threshold, score in found:
         value = {"Sign": float(threshold)} if "." in key else float(threshold)
         nlp = make(trained_path, tau=value)
-        examples = make_examples(nlp, repeat=2)
+        examples = Corpus(corpus_path)(nlp)
         assert float(score) == pytest.approx(nlp.evaluate(examples)["ents_f"], abs=5e-4)
 
 
@@ -112,8 +113,9 @@ def test_spacy_evaluates_the_deciding_pipe_under_its_own_name(trained_path, corp
     file = tmp_path / "metrics.json"
     run("evaluate", tmp_path / "model", corpus_path, "--per-component", "--output", file)
     scores = srsly.read_json(file)
-    expected = nlp.evaluate(make_examples(nlp, repeat=2))
-    plain = spacy.load(trained_path).evaluate(make_examples(nlp, repeat=2))
+    expected = nlp.evaluate(Corpus(corpus_path)(nlp))
+    uncalibrated = spacy.load(trained_path)
+    plain = uncalibrated.evaluate(Corpus(corpus_path)(uncalibrated))
     assert expected["ents_f"] != plain["ents_f"]
     for name in ("ents_f", "ents_p", "ents_r", "ents_macro_f", "tag_uar", "tag_macro_f"):
         assert scores["knn_calibrator"][name] == pytest.approx(expected[name])
