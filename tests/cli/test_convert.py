@@ -70,7 +70,7 @@ def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
     lines = [{"text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10, "[Age]"]]}] * 2
     lines.append({"text": "fever, ill", "ents": [[0, 5, "Sign"]]})
     src.write_text("\n".join(json.dumps(line) for line in lines))
-    _, output = run(src, tmp_path / "c.spacy", "--min-mentions", "2")
+    _, output = run(src, tmp_path / "d.spacy", "--min-mentions", "2")
     assert "- dropped: type too rare 1" in output
     assert "dropped for having fewer than 2 mentions: [Age] (1)" in output
     assert "- skipped: a copy of another note, annotated as it is 1" in output
@@ -82,7 +82,7 @@ def test_chooses_types_and_which_of_two_mentions_stays(tmp_path: Path) -> None:
     path.write_text(json.dumps({"text": "pain of the knee, old", "ents": ents}))
 
     def entities(*options: str) -> list[str]:
-        status, output = run(path, out, *options)
+        status, output = run(path, out, "--force", *options)
         assert status == 0, output
         return [ent.label_ for ent in read_docs(out, Vocab())[0].ents]
 
@@ -90,7 +90,7 @@ def test_chooses_types_and_which_of_two_mentions_stays(tmp_path: Path) -> None:
     assert entities("--overlaps", "inner") == ["Site", "Age"]
     assert entities("--drop-types", "Sign, Age") == ["Site"]
     assert entities("--types", "Sign,Age") == ["Sign", "Age"]
-    status, output = run(path, out, "--types", "None")
+    status, output = run(path, tmp_path / "d.spacy", "--types", "None")
     assert status == 1
     assert "No mention is of type None. There are: Age, Sign, Site." in output
 
@@ -104,7 +104,7 @@ def test_says_in_what_units_offsets_are_and_warns_of_a_corpus_without_mentions(
     _, output = run(path, tmp_path / "c.spacy")
     assert "notes whose offsets count UTF-16 code units 1" in output
     path.write_text(json.dumps({"text": "well", "ents": []}))
-    status, output = run(path, tmp_path / "c.spacy")
+    status, output = run(path, tmp_path / "d.spacy")
     assert status == 0
     assert "No note has a mention" in output
 
