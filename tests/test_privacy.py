@@ -88,7 +88,7 @@ def test_broken_brat(command, tmp_path, problem):
         if content is not None:
             data = content if isinstance(content, bytes) else content.encode()
             (folder / f"a{suffix}").write_bytes(data)
-    (folder / "b.txt").write_text(NOTE)
+    (folder / "b.txt").write_text(f"{NOTE}, well")
     (folder / "b.ann").write_text("T1\tSign 19 24\tfever\n")
     heard = command("convert", folder, tmp_path / "c.spacy")
     assert "exit 1" in heard
@@ -241,7 +241,8 @@ def test_training_on_notes_that_do_not_fit(said, nlp):
 
 def test_ordinary_use_says_nothing_of_the_notes(said, command, nlp, tmp_path):
     """At the DEBUG level of every logger, from corpus to entities."""
-    (tmp_path / "notes.jsonl").write_text(f"{json.dumps(RECORD)}\n" * 6)
+    records = [{**RECORD, "text": f"{NOTE} {number}"} for number in range(6)]
+    (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, records)))
     corpus, model, out = tmp_path / "c.spacy", tmp_path / "model", tmp_path / "out"
     nlp.remove_pipe("knn_calibrator")
     nlp.to_disk(model)
