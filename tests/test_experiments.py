@@ -15,7 +15,6 @@ from spacy_btl.evaluation.finished import ARCHIVE, FinishedCells
 from spacy_btl.evaluation.plan import plan
 from spacy_btl.evaluation.result_files import read_results
 from spacy_btl.evaluation.results import summarize
-from spacy_btl.evaluation.tables import markdown_table
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 ROOT = Path(__file__).parent.parent
@@ -96,4 +95,3 @@ def test_committed_results_are_those_of_the_committed_counts(tmp_path, monkeypat
         cells = plan(experiment, tmp_path, documents=False)
         summary = summarize(experiment, cells, FinishedCells(tmp_path, RESULTS / name))
         assert summary == read_results(RESULTS / name)
-        assert markdown_table(summary) == (RESULTS / f"{name}.md").read_text("utf-8")
