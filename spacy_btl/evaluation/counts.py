@@ -21,8 +21,8 @@ from spacy_btl.files import write_file
 
 # Equal-width bins of confidence, from 0 to 1.
 N_BINS = 15
-# Counts are saved as whole numbers of such parts, with the documents last. An archive of them is half
-# as large, and figures of many entities differ in the fifth decimal.
+# Counts are saved as whole numbers of such parts, with the documents last: an archive of them is
+# half as large, and figures of many entities differ in the fifth decimal.
 PARTS_OF_ONE = 1024
 
 Weights = NDArray[np.float64]
