@@ -9,7 +9,8 @@ from typing import Any
 import jinja2
 import typer
 
-from spacy_btl.evaluation.results import TESTED
+from spacy_btl.evaluation.result_files import SUMMARY, read_results
+from spacy_btl.evaluation.results import TESTED, rarest_types
 from spacy_btl.evaluation.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -64,19 +65,26 @@ def value(result: Result, metric: str) -> str:
 
 def folds(result: Result) -> str:
     """The folds that a result rests on, counted from 0."""
-    return ", ".join(map(str, result["folds"]))
+    return ", ".join(map(str, result["folds"])) + result["mark"]
 
 
-def rarest(usual: Result, ours: Result, n: int = 10) -> list[tuple[str, Any, Any]]:
-    """The n types with the fewest mentions, and their figures in two results."""
-    both = [label for label in usual["types"] if label in ours["types"]]
-    return [(label, usual["types"][label], ours["types"][label]) for label in both[:n]]
+def marked(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary of an experiment, whose results have a mark if their counts were not kept."""
+    mark = "" if "counts" in summary else " †"
+    results = [{**result, "mark": mark} for result in summary["results"]]
+    return {**summary, "results": results}
+
+
+def types_mean(result: Result, name: str, labels: Sequence[str]) -> str:
+    """The mean of a figure over some types, of those that its documents have."""
+    figures = [result["types"][label][name]["mean"] for label in labels if label in result["types"]]
+    return f"{100 * mean(figures):.1f}"
 
 
 def table(summary: dict[str, Any], decodings: Sequence[str], arms: Sequence[str]) -> str:
     """The table of an experiment, of some of its arms and decodings."""
     kept = [
-        result
+        {**result, "arm": result["arm"] + result["mark"]}
         for result in summary["results"]
         if result["decoding"] in decodings and result["arm"] in arms
     ]
@@ -112,9 +120,10 @@ def screened(summaries: Sequence[dict[str, Any]], arms: Sequence[str]) -> str:
     for arm in arms:
         summary = next((summary for summary in summaries if arm in arms_of(summary)), None)
         if summary is not None:
-            known = {r["decoding"] for r in summary["results"] if r["arm"] == arm}
+            known = {r["decoding"]: r["mark"] for r in summary["results"] if r["arm"] == arm}
             cells = (points(summary, arm, d) if d in known else "" for d in SCREENED)
-            lines.append(f"| {arm} | {' | '.join(cells)} |")
+            mark = next(iter(known.values()))
+            lines.append(f"| {arm}{mark} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -141,16 +150,26 @@ def page() -> str:
             folds,
             gain_on,
             points,
-            rarest,
+            rarest_types,
             screened,
             table,
+            types_mean,
             value,
         )
     }
-    data = {path.stem: json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))}
+    names = [path.name.removesuffix(SUMMARY) for path in sorted(RESULTS.glob(f"*{SUMMARY}"))]
+    data = {name: read_results(RESULTS / name) for name in names}
+    bias = data.pop("bias")  # of `bias-test`, compressed
+    data = {name: marked(summary) for name, summary in data.items()}
     bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(**data, MAIN=MAIN, bench=bench)
+    return template.render(
+        **data,
+        MAIN=MAIN,
+        bench=bench,
+        bias=bias,
+        not_kept=[name for name, summary in data.items() if "counts" not in summary],
+    )
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from spacy_btl.evaluation.results import TESTED
+from spacy_btl.evaluation.result_files import read_results
+from spacy_btl.evaluation.results import TESTED, rarest_types
 from spacy_btl.evaluation.tables import COLUMNS
 
 ROOT = Path(__file__).parent.parent
@@ -84,16 +85,16 @@ def _three(key: tuple[str, str, str]) -> str:
 
 def _of_rare(name: str) -> str:
     """The mean of a figure over the ten rarest types, of the usual training and of ours."""
-    usual, ours = (measured(key)["types"] for key in (USUAL, OURS))
-    rarest = list(usual)[:10]
-    means = (fmean(types[label][name]["mean"] for label in rarest) for types in (usual, ours))
+    rarest = rarest_types(measured(USUAL))
+    both = (measured(key)["types"] for key in (USUAL, OURS))
+    means = (fmean(types[label][name]["mean"] for label in rarest) for types in both)
     return " → ".join(f"{100 * mean:.1f}" for mean in means)
 
 
 def measured(key: tuple[str, str, str]) -> dict[str, Any]:
     """The result of an experiment by an arm and a decoding."""
     experiment, *wanted = key
-    results = json.loads((RESULTS / f"{experiment}.json").read_text("utf-8"))["results"]
+    results = read_results(RESULTS / experiment)["results"]
     return next(row for row in results if [row["arm"], row["decoding"]] == wanted)
 
 
@@ -105,8 +106,9 @@ def table() -> str:
     ]
     for key, recipe in RECIPES.items():
         folds = len(measured(key)["folds"])
+        mark = "" if "counts" in read_results(RESULTS / key[0]) else " †"
         figures = " | ".join(_figure(key, name) for name in COLUMNS)
-        lines.append(f"| MACCROBAT | {recipe} | {folds} | {figures} |")
+        lines.append(f"| MACCROBAT | {recipe}{mark} | {folds} | {figures} |")
     demo = json.loads(DEMO.read_text("utf-8"))
     figures = " | ".join(f"{100 * demo['figures'][name]['value']:.1f}" for name in COLUMNS)
     lines.append(f"| demo notes | our recipe | 1 split | {figures} |")

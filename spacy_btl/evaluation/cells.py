@@ -36,12 +36,6 @@ from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.tune import tune_calibrator
 
 
-def is_done(cell: Cell, cache: Path) -> bool:
-    """Whether a cell is trained and decoded in every way."""
-    folder = cache / cell.key
-    return all((folder / counts_name(d)).is_file() for d in cell.decodings.values())
-
-
 def untrained(cell: Cell, cache: Path) -> list[Network]:
     """The networks that a cell still waits for: none once its logits are kept."""
     if (cache / cell.key / _logits("test")).is_file():
@@ -49,7 +43,7 @@ def untrained(cell: Cell, cache: Path) -> list[Network]:
     return [network for network in cell.networks if not is_trained(network, cache)]
 
 
-def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = None) -> Path:
+def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
     """Train what is not trained, keep logits and cost, decode; only what is missing.
 
     cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
@@ -57,16 +51,14 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
         logits, which are large: it is trained again if it is to be decoded in another way. Counts
         of decodings that only other experiments have stay as they are.
     gpu (int): As for `spacy train`; -1 is the CPU.
-    threads (Optional[int]): CPU threads.
     RETURNS (Path): The cell's folder.
     RAISES: PipelineError, if the training fails.
     """
     folder = cache / cell.key
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(cell.threads)
     if not (folder / _logits("test")).is_file():
         for network in cell.networks:
-            train_network(network, cache, gpu=gpu, threads=threads)
+            train_network(network, cache, gpu=gpu)
         for left in cache.glob(f"{cell.key}-*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
@@ -77,7 +69,7 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1, threads: int | None = No
         _put_in_place(part, folder, [counts_name(d) for d in cell.decodings.values()])
     for decoding in cell.decodings.values():
         if not (folder / counts_name(decoding)).is_file():
-            _decode(cell, folder, decoding, gpu, threads)
+            _decode(cell, folder, decoding, gpu)
     return folder
 
 
@@ -109,8 +101,7 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
             for name in ("optimizer_steps", "encoder_passes", "seconds")
         },
         "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
-        "threads": costs[0]["threads"],
-        "gpu": costs[0]["gpu"],
+        **{name: costs[0][name] for name in ("precision", "threads", "gpu")},
     }
 
 
@@ -134,25 +125,23 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
     shutil.rmtree(folder / "pipeline" / "transformer", ignore_errors=cell.ensemble)
 
 
-def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None) -> None:
+def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     """Write counts per test document, or patient, by one decoding of what is kept."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
     nlp.disable_pipe("ner")  # its logits are on the docs, or its entities
     if isinstance(nlp.get_pipe("ner"), BtlNer):
-        _add_calibrator(nlp, cell, folder, decoding, gpu, threads)
+        _add_calibrator(nlp, cell, folder, decoding, gpu)
     predictions = predict(nlp, _examples(folder, "test", nlp))
     counts = patient_counts(predictions)
     save_counts(folder / counts_name(decoding), counts, predictions.classes)
 
 
-def _add_calibrator(
-    nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int, threads: int | None
-) -> None:
+def _add_calibrator(nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
     calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
     if decoding.fit_on == "crossfit":
         cell.networks[0].config.to_disk(folder / "train.cfg")
-        how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=threads)
+        how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=cell.threads)
         fit_crossfit(
             calibrator, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit"
         )

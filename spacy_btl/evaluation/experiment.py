@@ -12,6 +12,9 @@ from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 # Parts of the training documents that the smaller training sets are made of, each in the next.
 SHARES = (0.25, 0.5, 1.0)
 
+# float16 needs a GPU, bfloat16 a CPU that has it.
+Precision = Literal["float32", "bfloat16", "float16"]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +49,8 @@ class Arm(_Strict):
     decodings (List[str]): The names of its decodings.
     folds (Optional[List[int]]): The folds that it runs on; all of them by default.
     train_share (float): 0.25, 0.5 or 1: the share of the training documents that it sees.
+    precision (Optional[str]): In place of the experiment's.
+    threads (Optional[int]): In place of the experiment's.
     """
 
     overrides: dict[str, Any] = {}
@@ -54,6 +59,8 @@ class Arm(_Strict):
     decodings: list[str]
     folds: list[int] | None = None
     train_share: float = 1.0
+    precision: Precision | None = None
+    threads: PositiveInt | None = None
 
 
 class Experiment(_Strict):
@@ -69,6 +76,9 @@ class Experiment(_Strict):
     decodings (Dict[str, Decoding]): By name.
     arms (Dict[str, Arm]): By name.
     baseline (Tuple[str, str]): The arm and decoding that the others are compared with.
+    precision (Optional[str]): What the config's `mixed_precision` comes to; by default what the
+        processor has, float16 on a GPU. Trainings of another precision are other trainings.
+    threads (int): CPU threads of each training, which are part of what makes it.
     """
 
     title: str
@@ -82,6 +92,8 @@ class Experiment(_Strict):
     decodings: dict[str, Decoding]
     arms: dict[str, Arm]
     baseline: tuple[str, str]
+    precision: Precision | None = None
+    threads: PositiveInt = 1
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -12,10 +12,11 @@ import srsly
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.plan import Network
 from spacy_btl.files import write_file
+from spacy_btl.models.encoder import cpu_has_bfloat16
 from spacy_btl.pipeline.training import spacy_train
 
 COST = "cost.json"
-# In a network's folder, beside the config and the log of its training.
+# Beside it, with the config and the log of the training.
 PIPELINE = "pipeline"
 CONFIG = "train.cfg"
 
@@ -30,19 +31,17 @@ def is_trained(network: Network, cache: Path) -> bool:
     return (network_folder(network, cache) / COST).is_file()
 
 
-def train_network(
-    network: Network, cache: Path, *, gpu: int = -1, threads: int | None = None
-) -> None:
+def train_network(network: Network, cache: Path, *, gpu: int = -1) -> None:
     """Run `spacy train`, unless it has run; its pipeline and its cost are in `network_folder`.
 
     A run that is cut short leaves a folder that ends in ".part", which the next one throws away.
 
     gpu (int): As for `spacy train`; -1 is the CPU.
-    threads (Optional[int]): CPU threads.
-    RAISES: PipelineError, if the training fails.
+    RAISES: PipelineError, if the training fails, or needs another processor.
     """
     if is_trained(network, cache):
         return
+    _check_processor(network, gpu)
     folder = network_folder(network, cache)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f"{network.key}-*.part"):
@@ -52,7 +51,7 @@ def train_network(
     log, output = part / "train.log", part / "output"
     start = time.monotonic()
     went_well, peak = spacy_train(
-        part / CONFIG, output, log, paths=network.documents, gpu=gpu, threads=threads
+        part / CONFIG, output, log, paths=network.documents, gpu=gpu, threads=network.threads
     )
     if not went_well:
         raise PipelineError(f"The training of '{network.name}' failed: {log} says why.")
@@ -64,11 +63,22 @@ def train_network(
         "encoder_passes": training["max_steps"] * training["accumulate_gradient"],
         "seconds": round(time.monotonic() - start, 1),
         "peak_memory_mb": peak,
-        "threads": threads,
+        "precision": network.precision,
+        "threads": network.threads,
         "gpu": gpu >= 0,
     }
     write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
     part.rename(folder)
+
+
+def _check_processor(network: Network, gpu: int) -> None:
+    there = {"float32", "float16" if gpu >= 0 else "bfloat16" if cpu_has_bfloat16() else ""}
+    if network.precision not in there:
+        raise PipelineError(
+            f"'{network.name}' is trained in {network.precision}, which this processor has not. "
+            "Give the experiment file the precision float32: its cells are then trained anew, all "
+            "of them, for results of their own (--output)."
+        )
 
 
 def read_cost(network: Network, cache: Path) -> dict[str, Any]:

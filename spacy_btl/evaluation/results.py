@@ -2,54 +2,66 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import product
-from pathlib import Path
 from statistics import fmean
 from typing import Any, SupportsFloat
 
 import numpy as np
-import srsly
 
-from spacy_btl.evaluation.cells import COST, is_done
-from spacy_btl.evaluation.counts import Counts, all_classes, load_counts, total, weighted, widened
+from spacy_btl.evaluation.counts import Counts, all_classes, total, weighted, widened
 from spacy_btl.evaluation.experiment import Experiment
 from spacy_btl.evaluation.figures import figures, type_figures
+from spacy_btl.evaluation.finished import FinishedCells
 from spacy_btl.evaluation.intervals import bootstrap
-from spacy_btl.evaluation.plan import Cell, counts_name
+from spacy_btl.evaluation.plan import Cell
 from spacy_btl.evaluation.significance import compare_counts, holm
 
 # What every arm is tested in against the baseline.
 TESTED = ("uar", "token_macro_f", "entity_micro_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
+ARITHMETIC = ("precision", "threads", "gpu")
 SEED = 0
 
 Result = dict[str, Any]
 
 
-def summarize(experiment: Experiment, cells: Sequence[Cell], cache: Path) -> dict[str, Any]:
+def summarize(
+    experiment: Experiment, cells: Sequence[Cell], finished: FinishedCells
+) -> dict[str, Any]:
     """The results of the cells that are done.
 
-    RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done) and
-        `results`: one per arm and decoding, of the seeds that have run on most folds, with its
-        `corpus`, `folds`, `seeds`, `documents`, `patients` (None unless some have several
-        documents: then chance draws patients), `metrics` ({"mean", "low", "high"}, 95% by a
-        bootstrap; the counts of a document are means over the seeds), `per_fold` (the same metrics
-        of each fold alone), `types` (the rarest first), `cost` (means over the cells), and its
-        differences from the baseline on the same folds.
+    RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done),
+        `counts` (the files that are summed up, see `FinishedCells.names`) and `results`: one per
+        arm and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`,
+        `seeds`, `documents`, `patients` (None unless some have several documents: then chance
+        draws patients), `metrics` ({"mean", "low", "high"}, 95% by a bootstrap; the counts of a
+        document are means over the seeds), `per_fold` (the same metrics of each fold alone),
+        `types` (the rarest first), `cost` (means over the cells, and how they were trained), and
+        its differences from the baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
         trained = [cell for cell in cells if (cell.corpus, cell.arm) == (corpus, arm)]
         for name in spec.decodings:
-            done = _of_equal_folds([cell for cell in trained if _file(cell, name, cache).is_file()])
+            done = _of_equal_folds([cell for cell in trained if finished.has(cell, name)])
             if done:
-                results.append(_result(experiment, name, done, cells, cache))
+                results.append(_result(experiment, name, done, cells, finished))
     _correct(results, experiment)
     return {
         "title": experiment.title,
         "baseline": list(experiment.baseline),
-        "missing": [cell.name for cell in cells if not is_done(cell, cache)],
+        "missing": [cell.name for cell in cells if not finished.is_done(cell)],
+        "counts": finished.names(cells),
         "results": results,
     }
+
+
+def rarest_types(result: Result, n: int = 10) -> list[str]:
+    """The n types with the fewest mentions in the documents of a result, the rarest first.
+
+    Of a result of all folds, these are the rarest of the corpus; types of equal numbers are in
+    alphabetical order.
+    """
+    return list(result["types"])[:n]
 
 
 def _result(
@@ -57,12 +69,11 @@ def _result(
     decoding: str,
     done: list[Cell],
     cells: Sequence[Cell],
-    cache: Path,
+    finished: FinishedCells,
 ) -> Result:
-    counts, classes = _pooled(done, decoding, cache)
+    counts, classes = _pooled(done, decoding, finished)
     n_docs, n_patients = int(counts["documents"].sum()), len(counts["documents"])
     metrics = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=SEED)
-    costs = [srsly.read_json(cache / cell.key / COST) for cell in done]
     corpus, arm = done[0].corpus, done[0].arm
     result = {
         "corpus": corpus,
@@ -73,9 +84,9 @@ def _result(
         "documents": n_docs,
         "patients": n_patients if n_patients < n_docs else None,
         "metrics": {name: _bounds(interval) for name, interval in metrics.items()},
-        "per_fold": _per_fold(done, decoding, cache, metrics),
+        "per_fold": _per_fold(done, decoding, finished, metrics),
         "types": _types(counts, classes),
-        "cost": {name: round(fmean(cost[name] for cost in costs), 1) for name in COSTS},
+        "cost": _cost([finished.cost(cell) for cell in done]),
     }
     base_arm, base_decoding = experiment.baseline
     base = [
@@ -85,8 +96,12 @@ def _result(
         and (cell.fold, cell.seed) in {(c.fold, c.seed) for c in done}
     ]
     is_other = (arm, decoding) != experiment.baseline
-    if is_other and len(base) == len(done) and _are_done(base, base_decoding, cache):
-        theirs, their_classes = _pooled(base, base_decoding, cache)
+    if (
+        is_other
+        and len(base) == len(done)
+        and all(finished.has(cell, base_decoding) for cell in base)
+    ):
+        theirs, their_classes = _pooled(base, base_decoding, finished)
         every = all_classes(classes, their_classes)  # a smaller training set may lack one
         rows = compare_counts(
             widened(counts, classes, every),
@@ -108,17 +123,17 @@ def _of_equal_folds(done: list[Cell]) -> list[Cell]:
     return [cell for cell in done if folds[cell.seed] == furthest]
 
 
-def _are_done(cells: Sequence[Cell], decoding: str, cache: Path) -> bool:
-    return all(_file(cell, decoding, cache).is_file() for cell in cells)
+def _cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the cells, and how all of them were trained."""
+    means = {name: round(fmean(cost[name] for cost in costs), 1) for name in COSTS}
+    return means | {name: costs[0][name] for name in ARITHMETIC}
 
 
-def _file(cell: Cell, decoding: str, cache: Path) -> Path:
-    return cache / cell.key / counts_name(cell.decodings[decoding])
-
-
-def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, tuple[str, ...]]:
+def _pooled(
+    cells: Sequence[Cell], decoding: str, finished: FinishedCells
+) -> tuple[Counts, tuple[str, ...]]:
     """The counts of the documents of all folds, means over the seeds; and the classes."""
-    parts = {(cell.seed, cell.fold): load_counts(_file(cell, decoding, cache)) for cell in cells}
+    parts = {(cell.seed, cell.fold): finished.counts(cell, decoding) for cell in cells}
     classes = all_classes(*(known for _, known in parts.values()))
     seeds = sorted({seed for seed, _ in parts})
     folds = sorted({fold for _, fold in parts})
@@ -133,13 +148,13 @@ def _pooled(cells: Sequence[Cell], decoding: str, cache: Path) -> tuple[Counts, 
 
 
 def _per_fold(
-    done: Sequence[Cell], decoding: str, cache: Path, metrics: Iterable[str]
+    done: Sequence[Cell], decoding: str, finished: FinishedCells, metrics: Iterable[str]
 ) -> dict[str, list[float]]:
     """Each metric of each fold, in their order: of pooled folds, one that is too sure of itself
     and one that is not sure enough look calibrated together."""
     rows = []
     for fold in sorted({cell.fold for cell in done}):
-        counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, cache)
+        counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, finished)
         rows.append(figures(total(counts)))
     return {name: [round(float(row[name]), 5) for row in rows] for name in metrics}
 

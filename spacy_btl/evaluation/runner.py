@@ -19,20 +19,24 @@ from rich.progress import (
 )
 
 from spacy_btl.errors import BtlError, PipelineError
-from spacy_btl.evaluation.cells import is_done, run_cell, untrained
+from spacy_btl.evaluation.cells import run_cell, untrained
+from spacy_btl.evaluation.finished import FinishedCells
 from spacy_btl.evaluation.networks import drop_network, train_network
 from spacy_btl.evaluation.plan import Cell, Network
 from spacy_btl.pipeline.training import RUNNING
 
 
-def run_cells(cells: Sequence[Cell], cache: Path, *, workers: int = 1, gpu: int = -1) -> None:
+def run_cells(
+    cells: Sequence[Cell], finished: FinishedCells, *, workers: int = 1, gpu: int = -1
+) -> None:
     """Run the cells that are not done. One that fails costs no other.
 
-    workers (int): Trainings at a time. They share the CPU's cores among them.
+    workers (int): Trainings at a time, each with as many threads as its cell has.
     gpu (int): As for `spacy train`; -1 is the CPU.
     RAISES: BtlError, at the end, where a training or a decoding failed.
     """
-    open_cells = [cell for cell in cells if not is_done(cell, cache)]
+    cache = finished.cache
+    open_cells = [cell for cell in cells if not finished.is_done(cell)]
     _drop_networks(cells, open_cells, cache)
     columns = [
         TextColumn("{task.description}"),
@@ -69,11 +73,10 @@ def _finished(
 ) -> Iterator[tuple[Cell, BtlError | None]]:
     """Run cells, and the networks that they need before them. Takes a cell that has ended out of
     `open_cells`, and yields it, with what went wrong if it failed."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
     running: dict[Future[Any], Cell | Network] = {}
     while open_cells or running:
         while len(running) < workers and (job := _next(open_cells, running.values(), cache)):
-            running[pool.submit(_run, job, cache, gpu, threads)] = job
+            running[pool.submit(_run, job, cache, gpu)] = job
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             job, error = running.pop(future), None
             try:
@@ -88,12 +91,12 @@ def _finished(
                 yield cell, error
 
 
-def _run(job: Cell | Network, cache: Path, gpu: int, threads: int) -> None:
+def _run(job: Cell | Network, cache: Path, gpu: int) -> None:
     """In a worker. Any error becomes one of ours: another could end the pool, and all trainings,
     since not every one can be sent to another process. Its text may quote a note's."""
     run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
     try:
-        run(job, cache, gpu=gpu, threads=threads)
+        run(job, cache, gpu=gpu)
     except BtlError:
         raise
     except Exception as error:

@@ -1,11 +1,7 @@
-"""The summary of an experiment as files: JSON, and one table in markdown and HTML."""
+"""The summary of an experiment as one table, in markdown and HTML."""
 
-import json
 from html import escape
-from pathlib import Path
 from typing import Any
-
-from spacy_btl.files import write_file
 
 COLUMNS = {
     "uar": "UAR",
@@ -15,24 +11,6 @@ COLUMNS = {
     "token_ece": "token ECE",
     "entity_ece": "entity ECE",
 }
-
-
-def write_results(summary: dict[str, Any], path: Path) -> list[Path]:
-    """Write PATH.json, PATH.md and PATH.html.
-
-    summary (Dict[str, Any]): What `summarize` returns.
-    RETURNS (List[Path]): The files.
-    RAISES: FileError, if one cannot be written.
-    """
-    contents = {
-        ".json": json.dumps(summary, indent=1) + "\n",
-        ".md": markdown_table(summary),
-        ".html": html_table(summary),
-    }
-    files = [path.with_name(path.name + suffix) for suffix in contents]
-    for file, text in zip(files, contents.values(), strict=True):
-        write_file(file, text.encode("utf-8"))
-    return files
 
 
 def table_rows(summary: dict[str, Any]) -> list[list[str]]:

@@ -201,8 +201,8 @@ def _bounded(
     forward = partial(
         _forward,
         max_wordpieces=max_wordpieces,
-        training_bfloat16=mixed_precision and _cpu_has_bfloat16(),
-        prediction_bfloat16=predict_bfloat16 and _cpu_has_bfloat16(),
+        training_bfloat16=mixed_precision and cpu_has_bfloat16(),
+        prediction_bfloat16=predict_bfloat16 and cpu_has_bfloat16(),
         masking=masking,
     )
     return Model(
@@ -214,7 +214,8 @@ def _bounded(
     )
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has the arithmetic that mixed precision trains in on the CPU."""
     # Elsewhere torch emulates it, which is slower than float32.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 

@@ -23,12 +23,13 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation import cells, runner
 from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
 from spacy_btl.evaluation.experiment import Decoding, read_experiment
+from spacy_btl.evaluation.finished import FinishedCells
 from spacy_btl.evaluation.networks import PIPELINE, network_folder, train_network
 from spacy_btl.evaluation.plan import counts_name, plan
 from spacy_btl.evaluation.predictions import predict
+from spacy_btl.evaluation.result_files import read_results, write_results
 from spacy_btl.evaluation.results import summarize
 from spacy_btl.evaluation.significance import holm
-from spacy_btl.evaluation.tables import write_results
 from spacy_btl.pipeline.average import average
 from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.crossfit import CrossFit
@@ -65,6 +66,14 @@ def arguments(file, folder):
         *("ablate", str(file), "--cache", str(folder / "cells")),
         *("--output", str(folder / "results"), "--workers", "2"),
     ]
+
+
+def kept(folder):
+    return FinishedCells(folder / "cells", folder / "results" / "experiment")
+
+
+def counts_of(path):
+    return load_counts(path.read_bytes(), path.name)
 
 
 def birth(cache):
@@ -121,7 +130,7 @@ def test_a_kill_loses_no_finished_cell_and_repeats_none(finished):
 
 def test_results_hold_every_arm_and_decoding_with_intervals_costs_and_tests(finished):
     _, folder, _, _ = finished
-    summary = srsly.read_json(folder / "results" / "experiment.json")
+    summary = read_results(folder / "results" / "experiment")
     assert not summary["missing"]
     assert [(row["arm"], row["decoding"]) for row in summary["results"]] == [
         ("ATL", "arg-max"),
@@ -152,7 +161,7 @@ def test_screened_arms_are_corrected_by_themselves(finished, tmp_path):
     srsly.write_yaml(tmp_path / "screened.yml", content)
     experiment = read_experiment(tmp_path / "screened.yml")
     planned = plan(experiment, folder / "cells")
-    _, knn, btl = summarize(experiment, planned, folder / "cells")["results"]
+    _, knn, btl = summarize(experiment, planned, kept(folder))["results"]
     for row in (knn, btl):
         tests = row["versus_baseline"].values()
         expected = holm([test["p"] for test in tests])
@@ -167,9 +176,9 @@ def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_pat
         content["arms"]["BTL"]["folds"] = [fold]
         srsly.write_yaml(tmp_path / "one.yml", content)
         experiment = read_experiment(tmp_path / "one.yml")
-        found = summarize(experiment, plan(experiment, folder / "cells"), folder / "cells")
+        found = summarize(experiment, plan(experiment, folder / "cells"), kept(folder))
         expected.append(found["results"][-1]["metrics"])
-    both = srsly.read_json(folder / "results" / "experiment.json")["results"][-1]["per_fold"]
+    both = read_results(folder / "results" / "experiment")["results"][-1]["per_fold"]
     for name, values in both.items():
         assert values == pytest.approx([metrics[name]["mean"] for metrics in expected]), name
 
@@ -185,7 +194,7 @@ def test_patients_are_divided_and_drawn_whole(finished, corpus_path, tmp_path):
     srsly.write_yaml(tmp_path / "experiment.yml", content)
     result = RUNNER.invoke(btl, arguments(tmp_path / "experiment.yml", tmp_path))
     assert result.exit_code == 0, result.output
-    (row,) = srsly.read_json(tmp_path / "results" / "experiment.json")["results"]
+    (row,) = read_results(tmp_path / "results" / "experiment")["results"]
     assert (row["documents"], row["patients"]) == (8, 4)
     for fold in (tmp_path / "cells" / "corpora").glob("*/fold-*"):
         parts = [read_docs(path, Vocab()) for path in sorted(fold.glob("*.spacy"))]
@@ -209,7 +218,7 @@ def test_predictions_are_those_of_the_trained_pipeline(finished, tiny_bert):
     nlp = spacy.load(folder / "by-hand" / "model-last")
     by_hand = document_counts(predict(nlp, Corpus(cell.documents["test"])(nlp)))
     files = (folder / "cells" / cell.key).glob("counts-*.npz")
-    kept = [load_counts(path)[0] for path in files]
+    kept = [counts_of(path)[0] for path in files]
     errors = [abs(each["token_losses"] - by_hand["token_losses"]).max() for each in kept]
     assert min(errors) < 1e-3  # arg-max
     assert max(errors) > 1e-2  # kNN
@@ -232,8 +241,8 @@ def test_a_cell_without_its_logits_is_summed_up_and_trained_again_for_a_new_deco
     made = birth(here)
     assert RUNNER.invoke(btl, arguments(file, tmp_path)).exit_code == 0
     assert birth(here) == made
-    expected = srsly.read_json(folder / "results" / "experiment.json")
-    assert srsly.read_json(tmp_path / "results" / "experiment.json") == expected
+    expected = read_results(folder / "results" / "experiment")
+    assert read_results(tmp_path / "results" / "experiment") == expected
 
     cell = next(cell for cell in planned if cell.arm == "BTL")
     of_another_experiment = here / cell.key / "counts-other.npz"
@@ -256,7 +265,7 @@ def test_a_cross_fitted_decoding_is_that_of_the_calibrate_command(finished, tmp_
     made = birth(tmp_path / "cells")
     cells.run_cell(replace(cell, decodings={"cross-fitted": decoding}), tmp_path / "cells")
     assert birth(tmp_path / "cells") == made
-    found, _ = load_counts(tmp_path / "cells" / cell.key / counts_name(decoding))
+    found, _ = counts_of(tmp_path / "cells" / cell.key / counts_name(decoding))
 
     config = tmp_path / "by-hand.cfg"
     cell.networks[0].config.to_disk(config)
@@ -274,7 +283,7 @@ def test_a_cross_fitted_decoding_is_that_of_the_calibrate_command(finished, tmp_
     by_hand = document_counts(predict(nlp, Corpus(cell.documents["test"])(nlp)))
     assert abs(found["token_losses"] - by_hand["token_losses"]).max() < 1e-3
     others = (tmp_path / "cells" / cell.key).glob("counts-*.npz")
-    kept = [load_counts(path)[0]["token_losses"] for path in others]
+    kept = [counts_of(path)[0]["token_losses"] for path in others]
     assert sum(abs(each - by_hand["token_losses"]).max() < 1e-3 for each in kept) == 1
 
 
@@ -364,7 +373,7 @@ def test_an_arm_may_have_spacys_own_ner(finished, tmp_path):
     assert expected > 0
     result = RUNNER.invoke(btl, arguments(tmp_path / "experiment.yml", tmp_path))
     assert result.exit_code == 0, result.output
-    stock, ours = srsly.read_json(tmp_path / "results" / "experiment.json")["results"]
+    stock, ours = read_results(tmp_path / "results" / "experiment")["results"]
     assert stock["per_fold"]["entity_micro_f"][0] == pytest.approx(expected, abs=1e-4)
     assert "token_ece" not in stock["metrics"]
     assert "token_ece" in ours["metrics"]
@@ -393,7 +402,7 @@ def test_the_summary_names_what_is_missing(finished, tmp_path):
     command = arguments(tmp_path / "more.yml", folder)
     result = RUNNER.invoke(btl, [*command, "--summary-only"])
     assert result.exit_code == 0, result.output
-    summary = srsly.read_json(folder / "results" / "more.json")
+    summary = read_results(folder / "results" / "more")
     assert len(summary["missing"]) == 4
     assert all(row["seeds"] == [0] for row in summary["results"])
     assert "4 of 8 cells are not done" in result.output
@@ -402,11 +411,117 @@ def test_the_summary_names_what_is_missing(finished, tmp_path):
 def test_where_no_cell_is_done_earlier_results_stay(finished, tmp_path):
     file, folder, _, _ = finished
     shutil.copytree(folder / "results", tmp_path / "results")
-    before = (tmp_path / "results" / "experiment.json").read_bytes()
+    (tmp_path / "results" / "experiment.cells.tar.xz").unlink()
+    before = (tmp_path / "results" / "experiment.json.xz").read_bytes()
     result = RUNNER.invoke(btl, [*arguments(file, tmp_path), "--summary-only"])
     assert result.exit_code == 1
-    assert "no cell of" in " ".join(result.output.split())
-    assert (tmp_path / "results" / "experiment.json").read_bytes() == before
+    assert "No cell of" in " ".join(result.output.split())
+    assert (tmp_path / "results" / "experiment.json.xz").read_bytes() == before
+
+
+def test_an_archive_of_the_counts_is_all_that_a_summary_needs(finished, tmp_path):
+    """No cache, no corpus and no encoder: as in a clone."""
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    spec = srsly.read_yaml(file) | {"corpora": {"sentences": str(tmp_path / "gone.spacy")}}
+    spec["overrides"] |= {"paths.encoder": srsly.read_yaml(file)["overrides"]["paths.encoder"]}
+    srsly.write_yaml(tmp_path / "experiment.yml", spec)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    assert "experiment.cells.tar.xz" in files
+    (tmp_path / "results" / "experiment.md").unlink()
+    command = [*arguments(tmp_path / "experiment.yml", tmp_path), "--summary-only"]
+    result = RUNNER.invoke(btl, command)
+    assert result.exit_code == 0, result.output
+    assert {p.name: p.read_bytes() for p in (tmp_path / "results").iterdir()} == files
+    assert not list((tmp_path / "cells").glob("*"))
+
+
+def test_a_cell_that_is_archived_is_not_trained_again(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    result = RUNNER.invoke(btl, arguments(file, tmp_path))
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["corpora"]
+
+
+def test_cells_of_several_experiments_are_archived_once(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    spec = srsly.read_yaml(file)
+    spec["arms"].pop("BTL")
+    spec["arms"]["ATL"]["folds"] = [1]
+    srsly.write_yaml(tmp_path / "part.yml", spec)
+    command = [*arguments(tmp_path / "part.yml", tmp_path), "--summary-only"]
+    assert RUNNER.invoke(btl, command).exit_code == 0
+    assert len(read_results(tmp_path / "results" / "part")["counts"]) == 2
+    assert not (tmp_path / "results" / "part.cells.tar.xz").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"precision": "float16"}, "here it is in float16 (threads: 1)"),
+        ({"threads": 2}, "(threads: 1), here it is in"),
+        ({"dev": 0.5}, "Its configs, arms, folds or seeds were others"),
+        ({"corpora": {"sentences": "changed"}}, "Its documents or encoders were others"),
+    ],
+)
+def test_results_of_other_trainings_are_not_replaced(
+    finished, corpus_path, tmp_path, monkeypatch, changes, said
+):
+    """It is told before anything is trained; and `--force` replaces them."""
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    docs = read_docs(corpus_path, Vocab())
+    docs[0].ents = docs[0].ents[:-1]
+    write_docs(tmp_path / "changed.spacy", docs)
+    if "corpora" in changes:
+        changes = {"corpora": {"sentences": str(tmp_path / "changed.spacy")}}
+    srsly.write_yaml(tmp_path / "experiment.yml", srsly.read_yaml(file) | changes)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    trained = []
+    monkeypatch.setattr(runner, "run_cells", lambda cells, *_, **__: trained.extend(cells))
+    command = arguments(tmp_path / "experiment.yml", tmp_path)
+    result = RUNNER.invoke(btl, command)
+    assert result.exit_code == 1
+    assert "is not replaced" in result.output
+    assert said in " ".join(result.output.split())
+    assert {p.name: p.read_bytes() for p in (tmp_path / "results").iterdir()} == before
+    assert not trained
+    RUNNER.invoke(btl, [*command, "--force"])
+    assert len(trained) == 4
+
+
+def test_a_part_of_the_cells_does_not_replace_the_results_of_all(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    (tmp_path / "results" / "experiment.cells.tar.xz").unlink()
+    cells_there = [path for path in (folder / "cells").iterdir() if (path / "cost.json").exists()]
+    shutil.copytree(cells_there[0], tmp_path / "cells" / cells_there[0].name)
+    command = [*arguments(file, tmp_path), "--summary-only"]
+    result = RUNNER.invoke(btl, command)
+    assert result.exit_code == 1
+    assert "of its counts" in result.output
+    assert RUNNER.invoke(btl, [*command, "--force"]).exit_code == 0
+    assert len(read_results(tmp_path / "results" / "experiment")["missing"]) == 3
+
+
+def test_a_damaged_archive_is_a_clear_error(finished, tmp_path):
+    file, folder, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    archive = tmp_path / "results" / "experiment.cells.tar.xz"
+    archive.write_bytes(archive.read_bytes()[:200])
+    result = RUNNER.invoke(btl, [*arguments(file, tmp_path), "--summary-only"])
+    assert result.exit_code == 1
+    assert "damaged" in result.output
+
+
+def test_a_precision_that_the_processor_lacks_is_refused(finished, tmp_path):
+    file, _, _, _ = finished
+    srsly.write_yaml(tmp_path / "half.yml", srsly.read_yaml(file) | {"precision": "float16"})
+    result = RUNNER.invoke(btl, arguments(tmp_path / "half.yml", tmp_path))
+    assert result.exit_code == 1
+    assert "in float16, which this processor" in " ".join(result.output.split())
 
 
 def test_a_training_that_fails_is_named(finished, tmp_path):
@@ -427,14 +542,14 @@ def test_an_arm_that_lacks_a_type_is_compared(finished, tmp_path):
     shutil.copytree(folder / "cells", tmp_path / "cells")
     spec = read_experiment(file)
     planned = plan(spec, tmp_path / "cells")
-    expected = summarize(spec, planned, tmp_path / "cells")["results"]
+    expected = summarize(spec, planned, kept(tmp_path))["results"]
     for cell in planned:
         if cell.arm == "BTL":
             for path in (tmp_path / "cells" / cell.key).glob("counts-*.npz"):
-                counts, classes = load_counts(path)
+                counts, classes = counts_of(path)
                 wider = ("O", "Aim", *classes[1:])
                 save_counts(path, widened(counts, classes, wider), wider)
-    found = summarize(spec, planned, tmp_path / "cells")["results"]
+    found = summarize(spec, planned, kept(tmp_path))["results"]
     assert [row.get("versus_baseline") for row in found] == [
         row.get("versus_baseline") for row in expected
     ]
@@ -454,7 +569,7 @@ def test_a_cell_that_fails_costs_no_other(finished, tmp_path):
     assert "n_neighbors = 100000" in " ".join(result.output.split())
     command = [*arguments(tmp_path / "more.yml", tmp_path), "--summary-only"]
     assert RUNNER.invoke(btl, command).exit_code == 0
-    summary = srsly.read_json(tmp_path / "results" / "more.json")
+    summary = read_results(tmp_path / "results" / "more")
     assert "smoothed" in {row["decoding"] for row in summary["results"]}
     assert [name for name in summary["missing"] if "ATL" in name] == summary["missing"] != []
 
@@ -469,7 +584,7 @@ def test_an_error_that_is_not_ours_can_be_sent_back(finished, tmp_path, monkeypa
 
     monkeypatch.setattr(runner, "run_cell", fail)
     with pytest.raises(PipelineError, match="ConfigValidationError") as error:
-        runner._run(cell, tmp_path, -1, 1)
+        runner._run(cell, tmp_path, -1)
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
@@ -477,4 +592,6 @@ def test_results_of_files_with_dots_in_their_names_stay_apart(tmp_path):
     summary = {"title": "t", "results": [], "baseline": ["ATL", "arg-max"], "missing": []}
     for name in ("btl.v1", "btl.v2"):
         files = write_results(summary, tmp_path / name)
-        assert [path.name for path in files] == [f"{name}.json", f"{name}.md", f"{name}.html"]
+        assert [path.name for path in files] == [
+            f"{name}.{kind}" for kind in ("json.xz", "md", "html")
+        ]

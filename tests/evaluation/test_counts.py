@@ -148,19 +148,13 @@ def test_a_pipeline_may_predict_nothing():
 def test_a_file_keeps_all(predictions, tmp_path):
     counts = document_counts(predictions)
     save_counts(tmp_path / "c.npz", counts, predictions.classes)
-    found, classes = load_counts(tmp_path / "c.npz")
+    found, classes = load_counts((tmp_path / "c.npz").read_bytes(), "c.npz")
     assert classes == predictions.classes
     assert found.keys() == counts.keys()
     for name, values in counts.items():
-        assert (found[name] == values).all()
+        whole = name in ("documents", "tokens", "entities", "overlaps")
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=0 if whole else 1 / 2000)
     assert list(tmp_path.iterdir()) == [tmp_path / "c.npz"]
-
-
-def test_a_file_that_does_not_count_documents_has_a_row_for_each(tmp_path):
-    counts = {**document_counts(random_predictions())}
-    del counts["documents"]
-    save_counts(tmp_path / "c.npz", counts, random_predictions().classes)
-    assert load_counts(tmp_path / "c.npz")[0]["documents"].tolist() == [1] * 20
 
 
 def test_damaged_files_are_a_clear_error(tmp_path):
@@ -171,6 +165,6 @@ def test_damaged_files_are_a_clear_error(tmp_path):
     np.savez(tmp_path / "other.npz", classes=np.array(["O"]))
     (tmp_path / "cut.npz").write_bytes(whole[:-40])
     (tmp_path / "text.npz").write_text("no archive")
-    for name in ("gone", "cut", "text", "other", "classes"):
+    for name in ("cut", "text", "other", "classes"):
         with pytest.raises(CorpusError, match=f"{name}.npz: not a file of counts"):
-            load_counts(tmp_path / f"{name}.npz")
+            load_counts((tmp_path / f"{name}.npz").read_bytes(), f"{name}.npz")

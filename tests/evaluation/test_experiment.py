@@ -52,7 +52,7 @@ def test_an_averaged_arm_has_a_config_of_each_network(experiment_file, tmp_path)
         assert (second["seed"], second["dropout"]) == (1, 0.3)
 
 
-def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_bert):
+def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, monkeypatch):
     def keys(**changes):
         cells = plan(read_experiment(experiment_file(**changes)), tmp_path / "cells")
         return {(cell.arm, cell.fold): cell.key for cell in cells}
@@ -64,8 +64,58 @@ def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, tiny_
         {"overrides": {**srsly.read_yaml(experiment_file())["overrides"], "training.dropout": 0.2}},
         {"seeds": [7]},
         {"split_seed": 1},
+        {"threads": 2},
+        {"precision": "float16"},
     ):
         assert not set(keys(**changes).values()) & set(before.values())
+    monkeypatch.setattr("spacy_btl.about.__version__", "9.9.9")
+    assert keys() == before
+    monkeypatch.setattr("spacy_btl.evaluation.plan.TRAINING_VERSION", 9)
+    assert not set(keys().values()) & set(before.values())
+
+
+def test_a_key_holds_the_precision_that_the_processor_gives(experiment_file, tmp_path, monkeypatch):
+    def cell(has_bfloat16, gpu=-1, **changes):
+        monkeypatch.setattr("spacy_btl.evaluation.plan.cpu_has_bfloat16", lambda: has_bfloat16)
+        experiment = read_experiment(experiment_file(**changes))
+        return plan(experiment, tmp_path / "cells", gpu=gpu)[0]
+
+    found = [cell(True), cell(False), cell(True, gpu=0)]
+    assert [each.precision for each in found] == ["bfloat16", "float32", "float16"]
+    assert len({each.key for each in found}) == len({each.networks[0].key for each in found}) == 3
+    stated = [cell(has, precision="float32") for has in (True, False)]
+    assert {each.key for each in stated} == {found[1].key}
+    for each, mixed in ((found[0], True), (stated[0], False)):
+        model = each.networks[0].config["components"]["transformer"]["model"]
+        assert model["mixed_precision"] is mixed
+    plain = srsly.read_yaml(experiment_file())["overrides"]
+    plain |= {"components.transformer.model.mixed_precision": False}
+    assert cell(True, overrides=plain).key == found[1].key
+
+
+def test_a_key_does_not_depend_on_how_a_config_says_it(experiment_file, tmp_path):
+    """A variable or its value; and the documents have no part in what the file says."""
+    spec = srsly.read_yaml(experiment_file())
+    before = plan(read_experiment(experiment_file()), tmp_path / "cells")
+    spec["overrides"]["training.optimizer.learn_rate.total_steps"] = 3
+    file = experiment_file(overrides=spec["overrides"])
+    assert [cell.key for cell in plan(read_experiment(file), tmp_path / "cells")] == [
+        cell.key for cell in before
+    ]
+    recorded = plan(read_experiment(file), tmp_path / "none", documents=False)
+    assert [cell.training for cell in recorded] == [cell.training for cell in before]
+    assert {cell.material for cell in recorded} == {""}
+    assert not (tmp_path / "none").exists()
+
+
+def test_folds_that_are_there_are_not_written_again(experiment_file, tmp_path):
+    arms = {"half": {"decodings": ["arg-max"], "train_share": 0.5}}
+    experiment = read_experiment(experiment_file(arms=arms, baseline=["half", "arg-max"]))
+    plan(experiment, tmp_path / "cells")
+    made = {path: path.stat().st_ino for path in tmp_path.glob("cells/**/*.spacy")}
+    assert any("train-0.5" in path.name for path in made)
+    plan(experiment, tmp_path / "cells")
+    assert {path: path.stat().st_ino for path in made} == made
 
 
 @pytest.mark.parametrize(

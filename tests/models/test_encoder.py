@@ -299,7 +299,7 @@ def test_nothing_is_hidden_at_prediction(tiny_bert):
 
 
 def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
     nlp = bert_pipeline(tiny_bert, encoder={"mixed_precision": True})
     losses = []
     train(nlp, steps=1)
@@ -323,7 +323,7 @@ def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypat
 
 
 def test_it_predicts_in_bfloat16_if_asked_to(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
     encoder, exact = make_encoder(tiny_bert, predict_bfloat16=True), make_encoder(tiny_bert)
     passes = spy(encoder)
     docs = [long_note(200)]
@@ -336,7 +336,7 @@ def test_it_predicts_in_bfloat16_if_asked_to(tiny_bert, monkeypatch):
 
 
 def test_without_the_processors_bfloat16_all_is_in_float32(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: False)
     encoder = make_encoder(tiny_bert, mixed_precision=True, predict_bfloat16=True)
     passes = spy(encoder)
     encoder.begin_update([EN.make_doc("fever")])

@@ -187,7 +187,7 @@ def test_what_cannot_work_is_refused_in_a_line_for_the_reason_on_the_page(name, 
 
 def test_deberta_computes_in_float32_where_others_do_in_bfloat16(tmp_path, monkeypatch):
     """Neither bfloat16 nor float16 has the number that masks its attention."""
-    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
     folder = make_tiny("DeBERTa", tmp_path)
     nlp = train(pipeline(folder, mixed_precision=True, predict_bfloat16=True), steps=2)
     encoder = nlp.get_pipe("transformer").model

@@ -56,7 +56,7 @@ def test_its_logits_are_the_means_of_its_networks(paths, joined_path):
 
 
 def test_the_settings_of_an_encoder_are_where_the_page_says(joined_path, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
     setting = "components.ner.model.tok2vec.*.network_1.encoder.predict_bfloat16"
     nlp = spacy.load(joined_path, config={setting: True})
     seen = []
