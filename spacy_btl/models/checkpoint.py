@@ -45,8 +45,7 @@ def load_checkpoint(
     if Path(name).is_dir():
         _check_files(Path(name))
     config = _load_config(name, transformer_config)
-    what, hint = f"the tokenizer of '{name}'", _missing(Path(name))
-    tokenizer = _call(what, read_tokenizer, name, hint=hint, **tokenizer_config)
+    tokenizer = load_tokenizer(name, tokenizer_config)
     check_tokenizer(tokenizer, config, name)
     transformer = _call(
         f"the weights of '{name}'",
@@ -59,6 +58,12 @@ def load_checkpoint(
     transformer.to(get_torch_default_device())
     prepare(tokenizer, transformer)
     return tokenizer, transformer
+
+
+def load_tokenizer(name: str, settings: Mapping[str, Any]) -> PreTrainedTokenizerFast:
+    """Load a tokenizer. RAISES: PipelineError, if there is none that can be read."""
+    what, hint = f"the tokenizer of '{name}'", _missing(Path(name))
+    return _call(what, read_tokenizer, name, hint=hint, **settings)
 
 
 def read_tokenizer(name: str, **settings: Any) -> PreTrainedTokenizerFast:
