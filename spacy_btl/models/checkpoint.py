@@ -40,7 +40,6 @@ def load_checkpoint(
     RAISES: PipelineError, for files that are missing or cannot be read, a key that the config does
         not have, or an encoder or a tokenizer of a kind that cannot work.
     """
-    _refuse_code(tokenizer_config, "tokenizer_config")
     _refuse_code(transformer_config, "transformer_config")
     if Path(name).is_dir():
         _check_files(Path(name))
@@ -61,9 +60,13 @@ def load_checkpoint(
 
 
 def load_tokenizer(name: str, settings: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    """Load a tokenizer. RAISES: PipelineError, if there is none that can be read."""
-    what, hint = f"the tokenizer of '{name}'", _missing(Path(name))
-    return _call(what, read_tokenizer, name, hint=hint, **settings)
+    """Load the tokenizer of a checkpoint.
+
+    RAISES: PipelineError, if there is none that can be read.
+    """
+    _refuse_code(settings, "tokenizer_config")
+    hint = _missing(Path(name))
+    return _call(f"the tokenizer of '{name}'", read_tokenizer, name, hint=hint, **settings)
 
 
 def read_tokenizer(name: str, **settings: Any) -> PreTrainedTokenizerFast:

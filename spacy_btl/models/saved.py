@@ -7,7 +7,6 @@ spacy-transformers reads and writes the same, but needs the files of slow tokeni
 the config as JSON in which BERT's layer_norm_eps, 1e-12, is 0.
 """
 
-import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import torch
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import get_torch_default_device, xp2torch
+from thinc.shims.pytorch import default_deserialize_torch_model, default_serialize_torch_model
 from thinc.types import ArgsKwargs, FloatsXd
 from transformers import (
     AutoConfig,
@@ -76,11 +76,9 @@ class CheckedShim(HFShim):
         transformer = self._hfmodel.transformer
         if transformer is None:  # nothing but settings
             return super().to_bytes()
-        weights = io.BytesIO()
-        torch.save(self._model.state_dict(), weights)
         saved = {
             "config": _config(transformer.config),
-            "state": weights.getvalue(),
+            "state": default_serialize_torch_model(transformer),
             "tokenizer": {"kwargs": {"use_fast": True}, **_files(self._hfmodel.tokenizer)},
             "_init_tokenizer_config": {},
             "_init_transformer_config": {},
@@ -121,9 +119,7 @@ class CheckedShim(HFShim):
         settle_config(config, "the saved one")
         transformer = AutoModel.from_config(config, torch_dtype=torch.float32)
         device = get_torch_default_device()
-        weights = io.BytesIO(saved["state"])
-        transformer.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-        transformer.to(device)
+        default_deserialize_torch_model(transformer, saved["state"], device)  # weights only
         prepare(tokenizer, transformer)
         self.hold(tokenizer, transformer)
 
