@@ -14,7 +14,7 @@ from bench.encoders import bfloat16_supported
 from bench.material import Setup
 from bench.reading import CALIBRATOR
 from bench.search import EXACT
-from spacy_btl.neighbors import clusters
+from spacy_btl.calibration import ivf
 
 NAME = "agreement"
 SEARCH = f"components.{CALIBRATOR}.search.@misc"
@@ -46,7 +46,7 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
     rows = [row(what, CLUSTERS)]
     if setup.gpu_id < 0 and bfloat16_supported():
         rows.append(row("predict_bfloat16", EXACT, **{BFLOAT16: True}))
-    with patch.object(clusters, "PROBES", FEW_PROBES):
+    with patch.object(ivf, "PROBES", FEW_PROBES):
         rows.insert(1, row(f"{what}, PROBES = {FEW_PROBES}", CLUSTERS))
     return rows
 

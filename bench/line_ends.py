@@ -22,8 +22,8 @@ from spacy.training import Example
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.files import write_file
 from spacy_btl.lines import LINE_END, SAME_LINE, read_lines
-from spacy_btl.metrics import score_ner
-from spacy_btl.pipeline.files import load_pipeline
+from spacy_btl.metrics.scorer import score_ner
+from spacy_btl.pipelines import load_pipeline
 from spacy_btl.tags import MISSING, O_TAG, TagScheme
 
 FIGURES = ("ents_p", "ents_r", "ents_f", "tag_uar", "tag_macro_f")

@@ -25,12 +25,12 @@ from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_btl.calibration.viterbi import Transitions, count_pairs
+from spacy_btl.calibration.votes import vote_shares
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
-from spacy_btl.metrics import score_ner, token_confusion
-from spacy_btl.neighbors.decision import Transitions, count_pairs
-from spacy_btl.neighbors.votes import vote_shares
+from spacy_btl.metrics.scorer import score_ner, token_confusion
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.neighbors.store import LabelledRows
+from spacy_btl.calibration.datastore import LabelledRows
 
 SPREAD = 0.2  # how far a row is from a real one, in differences of real ones
 

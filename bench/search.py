@@ -16,9 +16,9 @@ from bench.material import Setup
 from bench.ratios import Case, figures, in_turn
 from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
+from spacy_btl.calibration.search import Search
+from spacy_btl.calibration.votes import vote_shares
 from spacy_btl.errors import BtlError
-from spacy_btl.neighbors.search import Search
-from spacy_btl.neighbors.votes import vote_shares
 
 NAME = "search_scaling"
 ROWS = (10_000, 100_000, 1_000_000)

@@ -25,7 +25,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_btl.cli import btl
-from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.training.calibrate import calibrate
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, train
 
 POISON = "arsenic"

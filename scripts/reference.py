@@ -20,19 +20,19 @@ GROUPS = {
     "thinc_losses": (
         "losses",
         "Losses",
-        ["spacy_btl.objectives.weights.class_weights", "spacy_btl.objectives.loss.TokenLoss"],
+        ["spacy_btl.losses.class_weights.class_weights", "spacy_btl.losses.base.TokenLoss"],
     ),
     "spacy_batchers": ("batchers", "Batchers", []),
-    "spacy_scorers": ("scorers", "Scorers", ["spacy_btl.metrics.score_ner"]),
-    "spacy_misc": ("search", "Search", ["spacy_btl.neighbors.search.Search"]),
+    "spacy_scorers": ("scorers", "Scorers", ["spacy_btl.metrics.scorer.score_ner"]),
+    "spacy_misc": ("search", "Search", ["spacy_btl.calibration.search.Search"]),
     "spacy_displacy_colors": ("colors", "Colours", []),
 }
 # What a program calls that does not use the command line.
 FUNCTIONS = (
     "spacy_btl.corpora.convert.convert",
     "spacy_btl.corpora.split.split_corpus",
-    "spacy_btl.pipeline.calibrate.calibrate",
-    "spacy_btl.pipeline.tune.tune",
+    "spacy_btl.training.calibrate.calibrate",
+    "spacy_btl.training.tune.tune",
     "spacy_btl.pipeline.explanation.top_neighbors",
     "spacy_btl.evaluation.evaluate.evaluate",
     "spacy_btl.annotate.annotate.annotate_file",

@@ -9,9 +9,9 @@ from typing import Any
 import jinja2
 import typer
 
-from spacy_btl.evaluation.result_files import SUMMARY, read_results
-from spacy_btl.evaluation.results import TESTED, rarest_types
-from spacy_btl.evaluation.tables import markdown_table
+from spacy_btl.experiments.result_files import SUMMARY, read_results
+from spacy_btl.experiments.results import TESTED, rarest_types
+from spacy_btl.experiments.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "results.md"

@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from spacy_btl.evaluation.result_files import read_results
-from spacy_btl.evaluation.results import TESTED, rarest_types
-from spacy_btl.evaluation.tables import COLUMNS
+from spacy_btl.experiments.result_files import read_results
+from spacy_btl.experiments.results import TESTED, rarest_types
+from spacy_btl.experiments.tables import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"

@@ -13,7 +13,7 @@ from spacy.training import Example
 from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.training.calibrate import calibrate
 
 # The same examples on every run, however slow the machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

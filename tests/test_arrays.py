@@ -14,10 +14,10 @@ from spacy.vocab import Vocab
 
 import spacy_btl
 from spacy_btl.arrays import load_arrays, save_arrays
+from spacy_btl.calibration.datastore import Store
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import FileError
-from spacy_btl.evaluation.counts import load_counts, save_counts
-from spacy_btl.neighbors.store import Store
+from spacy_btl.metrics.counts import load_counts, save_counts
 from spacy_btl.pipeline.annotations import LOGITS, install_extensions
 
 CONTENT = {"version": "1", "labels": ["Größe", "a b"], "tau": {"b": 0.5, "a": 1.0}, "none": None}

@@ -10,11 +10,11 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Corpus
 from thinc.api import Model
 
-from spacy_btl.evaluation.experiment import read_experiment
-from spacy_btl.evaluation.finished import ARCHIVE, FinishedCells
-from spacy_btl.evaluation.plan import plan
-from spacy_btl.evaluation.result_files import read_results
-from spacy_btl.evaluation.results import summarize
+from spacy_btl.experiments.config import read_experiment
+from spacy_btl.experiments.finished import ARCHIVE, FinishedCells
+from spacy_btl.experiments.plan import plan
+from spacy_btl.experiments.result_files import read_results
+from spacy_btl.experiments.results import summarize
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 ROOT = Path(__file__).parent.parent

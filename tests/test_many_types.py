@@ -10,10 +10,10 @@ import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.metrics import score_ner
-from spacy_btl.neighbors.decision import Transitions, count_pairs
-from spacy_btl.neighbors.votes import smooth, vote_shares
-from spacy_btl.objectives.binary import BinaryTokenLabels
+from spacy_btl.calibration.viterbi import Transitions, count_pairs
+from spacy_btl.calibration.votes import smooth, vote_shares
+from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
+from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 

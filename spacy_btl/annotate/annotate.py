@@ -16,7 +16,7 @@ from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Summary, read_notes, survey
 from spacy_btl.errors import AnnotateError
-from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
+from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000
 

@@ -22,7 +22,7 @@ from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.folders import File
-from spacy_btl.pipeline.files import load_pipeline, model_name
+from spacy_btl.pipelines import load_pipeline, model_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

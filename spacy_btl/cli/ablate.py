@@ -29,14 +29,14 @@ def ablate_cli(
     that the results are computed from are kept beside them, in one file.
     """
     from spacy_btl.errors import FileError
-    from spacy_btl.evaluation.experiment import read_experiment
-    from spacy_btl.evaluation.finished import FinishedCells
-    from spacy_btl.evaluation.plan import plan
-    from spacy_btl.evaluation.result_files import refuse_other_results, write_results
-    from spacy_btl.evaluation.results import summarize
-    from spacy_btl.evaluation.runner import run_cells
-    from spacy_btl.evaluation.significance import require_statsmodels
+    from spacy_btl.experiments.config import read_experiment
+    from spacy_btl.experiments.finished import FinishedCells
+    from spacy_btl.experiments.plan import plan
+    from spacy_btl.experiments.result_files import refuse_other_results, write_results
+    from spacy_btl.experiments.results import summarize
+    from spacy_btl.experiments.runner import run_cells
     from spacy_btl.gpu import use_gpu
+    from spacy_btl.metrics.significance import require_statsmodels
 
     require_statsmodels()  # not after hours of training
     spec = read_experiment(experiment)

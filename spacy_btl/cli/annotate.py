@@ -130,7 +130,7 @@ def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: in
 
 
 def _warn_of_confidence(nlp: "Language") -> None:
-    from spacy_btl.pipeline.calibrate import uncalibrated
+    from spacy_btl.training.calibrate import uncalibrated
 
     if reason := uncalibrated(nlp):
         warn(

@@ -22,7 +22,7 @@ def average_cli(
     networks with unlike losses it has much of what each is good at. Average pipelines that are not
     calibrated yet; then calibrate the result.
     """
-    from spacy_btl.pipeline.average import average
+    from spacy_btl.training.average import average
 
     refuse_to_replace(output, force=force)
     warn_of_idle(average(models, output))

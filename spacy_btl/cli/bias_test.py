@@ -48,13 +48,13 @@ def bias_test_cli(
     from spacy.vocab import Vocab
 
     from spacy_btl.corpora.docbin import read_docs
-    from spacy_btl.evaluation.bias import LOSSES, BiasTest, run_bias_test
-    from spacy_btl.evaluation.bias_summary import plot_bias, summarize
-    from spacy_btl.evaluation.random_labels import read_shares
     from spacy_btl.evaluation.report import require_extra
+    from spacy_btl.experiments.bias_test.random_labels import read_shares
+    from spacy_btl.experiments.bias_test.run import LOSSES, BiasTest, run_bias_test
+    from spacy_btl.experiments.bias_test.summary import plot_bias, summarize
     from spacy_btl.files import write_file
     from spacy_btl.gpu import use_gpu
-    from spacy_btl.pipeline.files import base_name
+    from spacy_btl.pipelines import base_name
 
     refuse_to_replace(output / "bias.json", output / "bias.svg", force=force)
     require_extra()  # not after minutes of training
@@ -91,7 +91,7 @@ def _command(corpus: str, settings: Mapping[str, Any]) -> str:
 
 def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
     """Print a table for each way to draw: a row per loss, a column per reading."""
-    from spacy_btl.evaluation.bias import READINGS
+    from spacy_btl.experiments.bias_test.run import READINGS
 
     console = Console(markup=False)
     for drawn, rows in groupby(summary, key=lambda row: row["drawn"]):

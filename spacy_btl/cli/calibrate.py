@@ -13,7 +13,7 @@ from spacy_btl.cli import btl
 from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
-    from spacy_btl.pipeline.crossfit import CrossFit
+    from spacy_btl.training.crossfit import CrossFit
 
 
 CROSSFIT_ONLY = ("config", "folds", "gpu_id")
@@ -73,8 +73,8 @@ def calibrate_cli(
     (--paths.dev dev.spacy), and goes on where it was cut. The defaults are the settings that did
     best in our experiments.
     """
-    from spacy_btl.pipeline.calibrate import calibrate, learned_nothing
     from spacy_btl.pipeline.knn_calibrator import find_calibrator
+    from spacy_btl.training.calibrate import calibrate, learned_nothing
 
     settings = {
         "ner": ner,
@@ -119,7 +119,7 @@ def _is_given(ctx: typer.Context, name: str) -> bool:
 
 
 def _crossfit(ctx: typer.Context, config: Path | None, folds: int, gpu: int) -> "CrossFit":
-    from spacy_btl.pipeline.crossfit import CrossFit
+    from spacy_btl.training.crossfit import CrossFit
 
     if config is None:
         raise typer.BadParameter("--fit-on crossfit needs the --config of the training.")

@@ -26,7 +26,7 @@ def card_cli(
     evaluation. docs/models.md says what the YAML file holds.
     """
     from spacy_btl.exchange.card import README, write_card
-    from spacy_btl.pipeline.files import model_name
+    from spacy_btl.pipelines import model_name
 
     refuse_to_replace(output, force=force)
     nlp = write_card(model, metrics, card, output, name=name, version=version)

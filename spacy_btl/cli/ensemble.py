@@ -22,7 +22,7 @@ def ensemble_cli(
     need not have begun alike. Take pipelines that are not calibrated yet; then calibrate the
     result.
     """
-    from spacy_btl.pipeline.ensemble import ensemble
+    from spacy_btl.training.ensemble import ensemble
 
     refuse_to_replace(output, force=force)
     warn_of_idle(ensemble(models, output))

@@ -59,7 +59,7 @@ def evaluate_cli(
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print a row per entity type, then the figures over all of them."""
-    from spacy_btl.evaluation.figures import HEADLINE, headline
+    from spacy_btl.metrics.scores import HEADLINE, headline
 
     types = _table("type", "mentions", "precision", "recall", "F1")
     for label, row in metrics["types"].items():
@@ -107,7 +107,7 @@ def _settings(pipeline: dict[str, Any]) -> str:
 
 
 def _comparison(figures: dict[str, dict[str, float]]) -> Table:
-    from spacy_btl.evaluation.figures import HEADLINE
+    from spacy_btl.metrics.scores import HEADLINE
 
     table = _table("", "", "95% interval", "p (Holm)")
     for name, row in figures.items():

@@ -39,7 +39,7 @@ def explain_cli(
     the text is only in the corpus.
     """
     from spacy_btl.pipeline.explanation import read_fitted_corpus, top_neighbors
-    from spacy_btl.pipeline.files import load_pipeline
+    from spacy_btl.pipelines import load_pipeline
 
     nlp = load_pipeline(model)
     calibrator = _calibrator(nlp, model)
@@ -79,7 +79,7 @@ def _read(note: typer.FileBinaryRead) -> str:
 
 def _annotate(nlp: "Language", text: str) -> "Doc":
     """Run the pipes that leave logits and tokens: they then need not be computed once more."""
-    from spacy_btl.pipeline.labelled_logits import hiding_pipes
+    from spacy_btl.pipeline.logits import hiding_pipes
 
     return nlp(text, disable=hiding_pipes(nlp))
 

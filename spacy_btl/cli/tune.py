@@ -12,8 +12,8 @@ from spacy_btl.cli import btl
 from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
-    from spacy_btl.pipeline.tune import Tuned
-    from spacy_btl.pipeline.validation import Validation
+    from spacy_btl.training.tune import Tuned
+    from spacy_btl.training.validation import Validation
 
 ENOUGH = 100  # documents to choose by
 FIGURES = {
@@ -43,7 +43,7 @@ def tune_cli(
     how often they are right. What the choice is worth beside the present settings is
     cross-validated over documents: tell by it, and keep the present settings where it is nothing.
     """
-    from spacy_btl.pipeline.tune import tune
+    from spacy_btl.training.tune import tune
 
     refuse_to_replace(output, force=force)
     msg.info(f"Tuning {model} on {dev}")

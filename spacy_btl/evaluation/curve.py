@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.evaluation.counts import token_counts
-from spacy_btl.evaluation.figures import token_figures
-from spacy_btl.evaluation.predictions import Predictions
-from spacy_btl.neighbors.decision import decide
-from spacy_btl.pipeline.tune import TAUS
+from spacy_btl.calibration.viterbi import decide
+from spacy_btl.metrics.counts import token_counts
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.metrics.scores import token_figures
+from spacy_btl.training.tune import TAUS
 
 CURVES = ("uar", "token_macro_f", "token_accuracy")
 

@@ -15,13 +15,14 @@ from spacy_btl.about import __version__
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CorpusError, PipelineError
 from spacy_btl.evaluation.mistakes import Explain, worst_errors
-from spacy_btl.evaluation.predictions import Predictions, predict
-from spacy_btl.evaluation.significance import compare, require_statsmodels
+from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.summary import summarize
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.metrics.significance import compare, require_statsmodels
 from spacy_btl.pipeline.explanation import top_neighbors
-from spacy_btl.pipeline.files import fingerprint, load_pipeline, model_name
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
-from spacy_btl.pipeline.trained_on import warn_of_trained_on
+from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
+from spacy_btl.training.trained_on import warn_of_trained_on
 
 NEIGHBORS = 5  # of each error
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from spacy_btl.evaluation.counts import strictly_right
-from spacy_btl.evaluation.predictions import Predictions
+from spacy_btl.metrics.counts import strictly_right
+from spacy_btl.metrics.predictions import Predictions
 
 # Of each kind.
 MAX_ERRORS = 15

@@ -1,11 +1,6 @@
-"""What a pipeline says about documents beside what their annotation says, without their text.
-
-Every figure of this room is computed from `Predictions`, so those of two pipelines can be compared
-document by document.
-"""
+"""What a pipeline says about documents beside what their annotation says."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,57 +12,16 @@ from spacy.training import Example
 
 from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import PipelineError
+from spacy_btl.metrics.predictions import ENTITY, Predictions
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.annotations import confidence as confidence_of
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
-from spacy_btl.pipeline.labelled_logits import find_ner, hiding_pipes
+from spacy_btl.pipeline.logits import find_ner, hiding_pipes
 from spacy_btl.tags import gold_tags, token_types, trim_gold
 
 # Docs that are held with all that the encoder left on them.
 BATCH_SIZE = 32
-
-# An entity: its document, its first token and the one after its last (in the tokens of the
-# reference doc), and its class.
-ENTITY = np.dtype([("doc", "i4"), ("start", "i4"), ("end", "i4"), ("label", "i4")])
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Gold and predicted classes of D documents; C classes, the first of them `O`.
-
-    classes (Tuple[str, ...]): "O" and the entity types, sorted.
-    n_docs (int): D.
-    patients (int64 [D]): The patient of each document, from 0; one of its own where not known.
-    token_docs (int32 [N]): The document of each scored token: annotated, and not white space.
-    gold (int32 [N]): The class of each token by the annotation.
-    predicted (int32 [N]): The class of each token by the pipeline.
-    probabilities (Optional[float32 [N, C]]): Its class probabilities; None if it has none.
-    prior (Optional[float64 [C]]): Training frequencies of the classes; None if it has none.
-    gold_ents (ENTITY [M]): Entities of the annotation.
-    predicted_ents (ENTITY [P]): Those of the pipeline, less those where annotation is missing.
-    confidence (float64 [P]): `ent._.confidence`; nan where the pipeline gives none.
-    mentions (Optional[ENTITY [A]]): All annotated mentions, where some overlap others and so have
-        no place in `doc.ents`; None where the entities are all.
-    """
-
-    classes: tuple[str, ...]
-    n_docs: int
-    patients: NDArray[np.int64]
-    token_docs: NDArray[np.int32]
-    gold: NDArray[np.int32]
-    predicted: NDArray[np.int32]
-    probabilities: NDArray[np.float32] | None
-    prior: NDArray[np.float64] | None
-    gold_ents: NDArray[Any]
-    predicted_ents: NDArray[Any]
-    confidence: NDArray[np.float64]
-    mentions: NDArray[Any] | None = None
-
-    @property
-    def annotated(self) -> NDArray[Any]:
-        """All annotated mentions."""
-        return self.gold_ents if self.mentions is None else self.mentions
 
 
 class _Row(NamedTuple):

@@ -4,13 +4,13 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from spacy_btl.evaluation.bounds import FEW_DOCUMENTS, FEW_MENTIONS, of_figures, of_types
-from spacy_btl.evaluation.counts import Counts, patient_counts, total, weighted
 from spacy_btl.evaluation.curve import tau_curve
-from spacy_btl.evaluation.figures import figures, type_figures
-from spacy_btl.evaluation.intervals import SAMPLES, Interval, bootstrap
-from spacy_btl.evaluation.predictions import Predictions
-from spacy_btl.metrics import is_chance
+from spacy_btl.metrics.bootstrap import SAMPLES, Interval, bootstrap
+from spacy_btl.metrics.bounds import FEW_DOCUMENTS, FEW_MENTIONS, of_figures, of_types
+from spacy_btl.metrics.counts import Counts, patient_counts, total, weighted
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.metrics.scorer import is_chance
+from spacy_btl.metrics.scores import figures, type_figures
 
 UNTRAINED = (
     ": has the network learned anything? `spacy train` keeps as model-best the network of step 0 "

@@ -12,7 +12,7 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
-from spacy_btl.pipeline.files import (
+from spacy_btl.pipelines import (
     fingerprint,
     forget_paths,
     load_pipeline,

@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.language import Language
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.figures import HEADLINE, headline
 from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.metrics.scores import HEADLINE, headline
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.files import base_name, encoders, model_name
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
+from spacy_btl.pipelines import base_name, encoders, model_name
 from spacy_btl.tags import TagScheme
 
 # A hub's names of the metrics that it lists.

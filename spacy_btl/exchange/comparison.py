@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.classifier import Checkpoint, errors_of_transformers
 from spacy_btl.pipeline.annotations import LOGITS
-from spacy_btl.pipeline.labelled_logits import pipes_from
+from spacy_btl.pipeline.logits import pipes_from
 
 NEVER = -1e4  # the logit of a tag that the checkpoint does not have
 TOLERANCE = 1e-4

@@ -32,7 +32,7 @@ from spacy_btl.exchange.classifier import (
 from spacy_btl.exchange.comparison import NEVER, check_logits
 from spacy_btl.exchange.labels import from_labels, to_labels
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.files import (
+from spacy_btl.pipelines import (
     base_name,
     forget_paths,
     load_pipeline,

@@ -31,7 +31,7 @@ from spacy_btl.models.alignment import trim_offsets
 from spacy_btl.models.checkpoint import load_checkpoint
 from spacy_btl.models.draws import new_generator
 from spacy_btl.models.names import check_name
-from spacy_btl.models.saved import CheckedShim
+from spacy_btl.models.shim import CheckedShim
 from spacy_btl.models.supported import SINGLE_PRECISION, check_encoder, takes
 from spacy_btl.models.windows import TOKENIZING, WordpieceWindows
 

@@ -15,9 +15,9 @@ from thinc.api import Config, Model
 from thinc.types import Floats2d
 
 from spacy_btl.errors import BtlWarning, PipelineError
-from spacy_btl.metrics import Scorer
+from spacy_btl.losses.base import TokenLoss
+from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
-from spacy_btl.objectives.loss import TokenLoss
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
 from spacy_btl.pipeline.labels import find_tags
 from spacy_btl.pipeline.optimizer import resolve_optimizer
@@ -82,7 +82,7 @@ def make_btl_ner(
     """Make a `btl_ner` pipe.
 
     model (Model[List[Doc], List[float32 [T, C]]]): Emits raw logits: `spacy_btl.TokenLogits.v1`.
-    loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1`, or another of `spacy_btl.objectives`.
+    loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1`, or another of `spacy_btl.losses`.
     scheme (str): "IO", one tag per type; or "BIO", which keeps touching mentions apart.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """

@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
-from spacy_btl.errors import CalibratorError
+from spacy_btl.calibration.calibration_maps import ConfidenceMap
+from spacy_btl.calibration.tau import Tau, tau_per_tag
+from spacy_btl.calibration.viterbi import Transitions, decide
+from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.lines import white_space
-from spacy_btl.neighbors.decision import Transitions, decide
-from spacy_btl.neighbors.maps import ConfidenceMap
-from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.tags import TagScheme
-
-Tau = float | dict[str, float]
 
 
 def decode(
@@ -63,20 +60,6 @@ def decode(
             confidences = confidence_map(np.array(confidences)).tolist()
         decoded.append((spans, confidences))
     return decoded
-
-
-def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
-    """The tau of each tag, float64 [C]: 0 for the types that it does not name."""
-    if not isinstance(tau, dict):
-        return np.full(len(scheme), float(tau))
-    classes = ("O", *scheme.types)
-    unknown = sorted(set(tau) - set(classes))
-    if unknown:
-        raise CalibratorError(
-            f"tau names the types {unknown}, which the calibrator does not know. "
-            f"It knows {list(classes)}."
-        )
-    return np.array([tau.get(classes[i], 0.0) for i in scheme.tag_types])
 
 
 def span_confidence(span: Span, p: Probabilities, scheme: TagScheme) -> float:

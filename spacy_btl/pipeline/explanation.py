@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from spacy_btl.calibration.datastore import LabelledRows, Store
+from spacy_btl.calibration.search import Search
+from spacy_btl.calibration.votes import Votes, vote_weights
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError
-from spacy_btl.neighbors.search import Search
-from spacy_btl.neighbors.store import LabelledRows, Store
-from spacy_btl.neighbors.votes import Votes, vote_weights
 from spacy_btl.tags import TagScheme
 
 CONTEXT_WORDS = 4

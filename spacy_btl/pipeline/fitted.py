@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_btl.calibration.datastore import LabelledRows, Store, empty_rows
+from spacy_btl.calibration.fit import fit_maps
+from spacy_btl.calibration.held_out import HeldOut
+from spacy_btl.calibration.search import Search
+from spacy_btl.calibration.tau import Tau
+from spacy_btl.calibration.votes import Probabilities, Votes, smooth, vote_shares
 from spacy_btl.errors import BtlWarning, CalibratorError
-from spacy_btl.metrics import Scorer
+from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest
-from spacy_btl.neighbors.search import Search
-from spacy_btl.neighbors.store import LabelledRows, Store, empty_rows
-from spacy_btl.neighbors.votes import Probabilities, Votes, smooth, vote_shares
 from spacy_btl.pipeline.annotations import install_extensions
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.confidence import fit_maps
-from spacy_btl.pipeline.decoding import Tau
-from spacy_btl.pipeline.held_out import HeldOut, read_held_out
-from spacy_btl.pipeline.labelled_logits import (
+from spacy_btl.pipeline.logits import (
     check_labels,
     check_size,
     find_ner,
@@ -32,6 +32,7 @@ from spacy_btl.pipeline.labelled_logits import (
     name_of_network,
     pipes_from,
 )
+from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.pipeline.stored import StoredPipe
 from spacy_btl.tags import O_TAG, TagScheme
 

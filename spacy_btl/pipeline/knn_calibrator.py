@@ -14,18 +14,19 @@ from spacy.language import Language
 from spacy.pipeline.factories import register_factories
 from spacy.tokens import Doc, Span
 
+from spacy_btl.calibration.calibration_maps import TokenMap
+from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.fit import Maps, with_unseen
+from spacy_btl.calibration.search import Search
+from spacy_btl.calibration.tau import Tau
+from spacy_btl.calibration.votes import Probabilities, Votes
 from spacy_btl.errors import BtlWarning, CalibratorError
-from spacy_btl.metrics import Scorer
-from spacy_btl.neighbors.maps import TokenMap
-from spacy_btl.neighbors.search import Search
-from spacy_btl.neighbors.store import Store
-from spacy_btl.neighbors.votes import Probabilities, Votes
+from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES, set_entities
-from spacy_btl.pipeline.confidence import Maps, with_unseen
-from spacy_btl.pipeline.decoding import Tau, decode
+from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.fitted import FittedPipe
-from spacy_btl.pipeline.labelled_logits import (
+from spacy_btl.pipeline.logits import (
     check_size,
     has_logits_of,
     network_of,

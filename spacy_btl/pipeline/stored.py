@@ -7,9 +7,9 @@ from typing import Self
 from spacy import util
 from spacy.pipeline import Pipe
 
+from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.fit import Maps
 from spacy_btl.errors import CalibratorError
-from spacy_btl.neighbors.store import Store
-from spacy_btl.pipeline.confidence import Maps
 
 STORE_FILE = "store.safetensors"
 MAPS_FILE = "maps.safetensors"

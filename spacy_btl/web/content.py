@@ -18,7 +18,7 @@ from spacy_btl.colors import colors_of
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
-from spacy_btl.pipeline.files import fingerprint, model_name
+from spacy_btl.pipelines import fingerprint, model_name
 from spacy_btl.web.session import OpenNote, OpenPipeline
 
 SHOWN = 8  # neighbours of an entity

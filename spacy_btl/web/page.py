@@ -9,9 +9,9 @@ import streamlit as st
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from spacy_btl.calibration.tau import Tau
 from spacy_btl.errors import BtlError, PageError
 from spacy_btl.pipeline.annotations import confidence
-from spacy_btl.pipeline.decoding import Tau
 from spacy_btl.pipeline.explanation import read_fitted_corpus
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.web import content

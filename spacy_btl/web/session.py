@@ -13,13 +13,13 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.annotate.entities import docs_of, unreadable
 from spacy_btl.annotate.notes import Note
+from spacy_btl.calibration.tau import Tau
+from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.errors import PageError
-from spacy_btl.neighbors.votes import Probabilities
 from spacy_btl.pipeline.annotations import confidence, set_entities
-from spacy_btl.pipeline.decoding import Tau
-from spacy_btl.pipeline.files import load_pipeline
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
-from spacy_btl.pipeline.labelled_logits import has_logits_of, hiding_pipes, run_before
+from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
+from spacy_btl.pipelines import load_pipeline
 
 NO_CALIBRATOR = (
     "This pipeline has no fitted `knn_calibrator`: entities are those of its own pipes, without "

@@ -21,19 +21,19 @@ from spacy_btl.cli import btl
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation import cells, runner
-from spacy_btl.evaluation.counts import document_counts, load_counts, save_counts, widened
-from spacy_btl.evaluation.experiment import Decoding, read_experiment
-from spacy_btl.evaluation.finished import FinishedCells
-from spacy_btl.evaluation.networks import PIPELINE, network_folder, train_network
-from spacy_btl.evaluation.plan import counts_name, plan
 from spacy_btl.evaluation.predictions import predict
-from spacy_btl.evaluation.result_files import read_results, write_results
-from spacy_btl.evaluation.results import summarize
-from spacy_btl.evaluation.significance import holm
-from spacy_btl.pipeline.average import average
-from spacy_btl.pipeline.calibrate import calibrate
-from spacy_btl.pipeline.crossfit import CrossFit
-from spacy_btl.pipeline.ensemble import ensemble
+from spacy_btl.experiments.config import Decoding, read_experiment
+from spacy_btl.experiments.finished import FinishedCells
+from spacy_btl.experiments.networks import PIPELINE, network_folder, train_network
+from spacy_btl.experiments.plan import counts_name, plan
+from spacy_btl.experiments.result_files import read_results, write_results
+from spacy_btl.experiments.results import summarize
+from spacy_btl.metrics.counts import document_counts, load_counts, save_counts, widened
+from spacy_btl.metrics.significance import holm
+from spacy_btl.training.average import average
+from spacy_btl.training.calibrate import calibrate
+from spacy_btl.training.crossfit import CrossFit
+from spacy_btl.training.ensemble import ensemble
 from tests.evaluation.conftest import experiment_file
 
 RUNNER = CliRunner()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.evaluate import evaluate
-from spacy_btl.evaluation.figures import HEADLINE
+from spacy_btl.metrics.scores import HEADLINE
 from tests.conftest import make_examples
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.cli.explain import SHOWN
-from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.explanation import top_neighbors
+from spacy_btl.training.calibrate import calibrate
 from tests.conftest import SENTENCES
 
 SETTINGS = {"n_neighbors": 7, "votes": "distance"}

@@ -8,7 +8,7 @@ from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.pipeline.average import average
+from spacy_btl.training.average import average
 from tests.conftest import make_examples
 
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.pipeline import tune as room
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
-from spacy_btl.pipeline.tune import tune
+from spacy_btl.training.tune import tune
+from tests.calibration.test_fit import HELD_OUT
 from tests.conftest import make_examples
-from tests.pipeline.test_confidence import HELD_OUT
 
 FIGURES = {"uar": "tag_uar", "token_macro_f": "tag_macro_f", "entity_micro_f": "ents_f"}
 

@@ -11,7 +11,7 @@ from spacy.training import Example
 
 from spacy_btl.corpora.gold import Overlaps, to_doc
 from spacy_btl.corpora.note import Account, Mention, Note
-from spacy_btl.metrics import score_ner
+from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.tags import MISSING, TagScheme
 from tests.corpora.test_brat import ANY, notes
 

@@ -8,7 +8,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_btl.evaluation.predictions import ENTITY, Predictions, predict
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.metrics.predictions import ENTITY, Predictions
 
 CLASSES = ("O", "Rare", "Sign", "Test")
 SHARES = [0.6, 0.02, 0.25, 0.13]

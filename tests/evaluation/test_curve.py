@@ -8,10 +8,10 @@ import spacy
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from spacy.training import Corpus
 
-from spacy_btl.evaluation.counts import document_counts, total
 from spacy_btl.evaluation.curve import TAUS, tau_curve
-from spacy_btl.evaluation.figures import figures
 from spacy_btl.evaluation.predictions import predict
+from spacy_btl.metrics.counts import document_counts, total
+from spacy_btl.metrics.scores import figures
 from tests.conftest import make_examples
 from tests.evaluation.made_up import random_predictions
 

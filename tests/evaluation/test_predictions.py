@@ -10,7 +10,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.predictions import Predictions, predict
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.metrics.predictions import Predictions
 from tests.conftest import bert_pipeline, make_examples, train
 from tests.evaluation.made_up import predictions_of, tagger
 

@@ -8,10 +8,10 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, log_loss
 
-from spacy_btl.evaluation.counts import document_counts, total
-from spacy_btl.evaluation.figures import figures, type_figures
-from spacy_btl.evaluation.intervals import SAMPLES
 from spacy_btl.evaluation.summary import summarize
+from spacy_btl.metrics.bootstrap import SAMPLES
+from spacy_btl.metrics.counts import document_counts, total
+from spacy_btl.metrics.scores import figures, type_figures
 from tests.evaluation.made_up import CLASSES, predictions_of, random_predictions
 
 PREDICTIONS = random_predictions()

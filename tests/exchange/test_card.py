@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.errors import FileError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
-from spacy_btl.evaluation.figures import HEADLINE
 from spacy_btl.exchange.card import write_card
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
-from spacy_btl.pipeline.calibrate import calibrate
-from spacy_btl.pipeline.ensemble import ensemble
+from spacy_btl.metrics.scores import HEADLINE
+from spacy_btl.training.calibrate import calibrate
+from spacy_btl.training.ensemble import ensemble
 from spacy_btl.web.content import read_metrics
 from spacy_btl.web.session import open_pipeline
 from tests.conftest import SENTENCES, bert_pipeline, train

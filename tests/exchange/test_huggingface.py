@@ -12,9 +12,9 @@ from transformers import pipeline
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange import huggingface
 from spacy_btl.exchange.huggingface import export_hf, import_hf
-from spacy_btl.pipeline.calibrate import calibrate
-from spacy_btl.pipeline.ensemble import ensemble
-from spacy_btl.pipeline.files import fingerprint
+from spacy_btl.pipelines import fingerprint
+from spacy_btl.training.calibrate import calibrate
+from spacy_btl.training.ensemble import ensemble
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
 from tests.exchange.checkpoints import make_classifier, save_checkpoint, token_logits
 

@@ -15,14 +15,14 @@ from spacy.tokens import DocBin, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, TokenMap
+from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.fit import Maps
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.split import split_corpus
 from spacy_btl.corpora.stats import corpus_stats
-from spacy_btl.neighbors.maps import ConfidenceMap, TokenMap
-from spacy_btl.neighbors.store import Store
 from spacy_btl.pipeline.annotations import LOGITS
-from spacy_btl.pipeline.confidence import Maps
 from tests.fuzz.mutations import BINARY, TEXT, change_values, damage
 
 SECRET = "Zyxwvut"  # stands for a note's text, which must never be in a message

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from spacy.tokens import Doc
 
-from spacy_btl.neighbors.decision import Transitions, count_pairs
-from spacy_btl.neighbors.maps import ConfidenceMap
+from spacy_btl.calibration.calibration_maps import ConfidenceMap
+from spacy_btl.calibration.viterbi import Transitions, count_pairs
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 

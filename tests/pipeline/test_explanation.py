@@ -12,11 +12,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
+from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.search import sklearn_search
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError, CorpusError
-from spacy_btl.neighbors.search import sklearn_search
-from spacy_btl.neighbors.store import Store
-from spacy_btl.pipeline.calibrate import calibrate
 from spacy_btl.pipeline.explanation import (
     Neighbor,
     TokenExplanation,
@@ -25,6 +24,7 @@ from spacy_btl.pipeline.explanation import (
     read_fitted_corpus,
     top_neighbors,
 )
+from spacy_btl.training.calibrate import calibrate
 from spacy_btl.web.session import opened, read_note
 from tests.conftest import SENTENCES, make_examples
 

@@ -9,8 +9,8 @@ import srsly
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_btl.calibration.search import sklearn_search
 from spacy_btl.errors import CalibratorError, PipelineError
-from spacy_btl.neighbors.search import sklearn_search
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from tests.conftest import SENTENCES, make_examples
 

@@ -10,8 +10,8 @@ import pytest
 import spacy
 from spacy.language import Language
 
-from spacy_btl.pipeline.ensemble import ensemble
-from spacy_btl.pipeline.files import fingerprint
+from spacy_btl.pipelines import fingerprint
+from spacy_btl.training.ensemble import ensemble
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
 
 KINDS = ("shared", "owned", "ensemble", "hash embeddings")

@@ -7,7 +7,7 @@ import spacy
 
 from spacy_btl.colors import DISPLACY_COLORS, color_of
 from spacy_btl.errors import PageError
-from spacy_btl.pipeline.files import fingerprint
+from spacy_btl.pipelines import fingerprint
 from spacy_btl.web import content
 from spacy_btl.web.session import chosen_entities, read_note
 from tests.conftest import SENTENCES

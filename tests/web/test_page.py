@@ -18,7 +18,7 @@ pytest.importorskip("streamlit", reason="the page wants Streamlit: pip install '
 
 from streamlit.testing.v1 import AppTest
 
-from spacy_btl.pipeline.calibrate import calibrate
+from spacy_btl.training.calibrate import calibrate
 from spacy_btl.web.session import chosen_entities, opened, read_note
 from tests.conftest import SENTENCES
 

@@ -1,0 +1,152 @@
+"""Held-out documents as arrays: logits, gold tags, and which runs of tags are right entities.
+
+Entities are read from tags here without spaCy's spans, so that hundreds of settings can be tried on
+one reading of the documents. They are those of `TagScheme.decode`, and right as spaCy's scorer has
+it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.calibration.datastore import LabelledRows
+from spacy_btl.calibration.votes import Probabilities
+from spacy_btl.tags import MISSING, TagScheme
+
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """N tokens that are not white space, R tokens and M entities of the annotation.
+
+    The tokens of the annotation are counted on from document to document.
+
+    logits (float32 [N, C]): Raw logits; a row of zeros for a token that the encoder never saw.
+    tags (int16 [N]): Gold tags; MISSING without annotation.
+    documents, starts, ends (int32 [N]): As in `LabelledRows`.
+    breaks (int8 [N]), short (bool [N]): What lies before each token, and whether its line is short:
+        see `lines.Lines`.
+    gold_starts, gold_ends (int64 [N]): The first token of the annotation that the token aligns to,
+        and the one after the last; -1 if there is none.
+    annotated (bool [R]): Whether entity annotation is there.
+    gold_ents (int64 [M, 3]): First token, the one after the last, number of the type from 1
+        (0 for one that the pipe lacks).
+    """
+
+    logits: NDArray[np.float32]
+    tags: NDArray[np.int16]
+    documents: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    breaks: NDArray[np.int8]
+    short: NDArray[np.bool_]
+    gold_starts: NDArray[np.int64]
+    gold_ends: NDArray[np.int64]
+    annotated: NDArray[np.bool_]
+    gold_ents: NDArray[np.int64]
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which tokens the encoder saw, bool [N]."""
+        return np.any(self.logits != 0, axis=1)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which tokens it saw and are annotated, bool [N]."""
+        return self.seen & (self.tags != MISSING)
+
+    def rows(self) -> LabelledRows:
+        """Those tokens as rows of a store."""
+        names = [field.name for field in fields(LabelledRows)]
+        return LabelledRows(**{name: getattr(self, name)[self.labelled] for name in names})
+
+
+class Entities(NamedTuple):
+    """The P entities that tags make, and what becomes of them.
+
+    types (int64 [P]): Numbers of their types, from 1.
+    p (float64 [P]): The least of their tokens' probabilities of being of their type.
+    right (bool [P]): Whether boundaries and type are those of a gold entity.
+    """
+
+    types: Ints
+    p: Probabilities
+    right: NDArray[np.bool_]
+
+
+def concatenate(parts: Sequence[HeldOut]) -> HeldOut:
+    """The tokens of one or more parts, in their order; they keep the numbers of their documents."""
+    before = np.cumsum([0, *(len(part.annotated) for part in parts[:-1])])
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(HeldOut)
+    }
+    for name in ("gold_starts", "gold_ends"):
+        shifted = [
+            np.where(getattr(part, name) < 0, -1, getattr(part, name) + n)
+            for part, n in zip(parts, before, strict=True)
+        ]
+        arrays[name] = np.concatenate(shifted)
+    ents = [part.gold_ents + np.array([n, n, 0]) for part, n in zip(parts, before, strict=True)]
+    arrays["gold_ents"] = np.concatenate(ents)
+    return HeldOut(**arrays)
+
+
+def part(held_out: HeldOut, documents: NDArray[np.bool_]) -> HeldOut:
+    """The tokens and entities of some of the documents; the annotation's tokens stay counted as
+    they were. documents (bool [D]): Which ones."""
+    here = documents[held_out.documents]
+    tokens = {
+        field.name: getattr(held_out, field.name)[here]
+        for field in fields(HeldOut)
+        if field.name not in ("annotated", "gold_ents")
+    }
+    aligned = held_out.gold_starts >= 0
+    numbers, first = np.unique(held_out.documents[aligned], return_index=True)
+    begins = held_out.gold_starts[aligned][first]  # of each document that has one
+    places = np.searchsorted(begins, held_out.gold_ents[:, 0], side="right") - 1
+    ents = documents[numbers[np.maximum(places, 0)]] if len(numbers) else np.zeros(0, "bool")
+    return HeldOut(**tokens, annotated=held_out.annotated, gold_ents=held_out.gold_ents[ents])
+
+
+def read_entities(
+    held_out: HeldOut, tags: Ints, p: Probabilities, *, scheme: TagScheme
+) -> Entities:
+    """The entities that tags make, less those where annotation is missing.
+
+    tags (int [N]): Decided tags.
+    p (float64 [N, C]): Probabilities.
+    """
+    types = scheme.tag_types[tags]
+    starts = scheme.entity_starts(tags, held_out.breaks, held_out.short)
+    inside = np.flatnonzero(types)
+    runs = np.cumsum(starts)[inside]
+    first = inside[np.flatnonzero(np.diff(runs, prepend=0))]
+    last = inside[np.flatnonzero(np.diff(runs, append=np.inf))]
+    if not len(inside):
+        return Entities(types[:0], np.zeros(0), np.zeros(0, "bool"))
+    columns = np.flatnonzero(np.diff(scheme.tag_types, prepend=-1))
+    p_types = np.add.reduceat(p[inside], columns, axis=1)[np.arange(len(inside)), types[inside]]
+    least = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
+    spans = np.stack([held_out.gold_starts[first], held_out.gold_ends[last], types[first]], axis=1)
+    unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
+    known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
+    known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
+    right = _are_in(spans[known], held_out.gold_ents)
+    return Entities(types[first][known], np.minimum(least[known], 1.0), right)
+
+
+def _are_in(spans: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which spans [P, 3] are among the gold ones [M, 3]; each gold one is found once."""
+    _, first, same = np.unique(
+        np.concatenate([gold, spans]), axis=0, return_index=True, return_inverse=True
+    )
+    is_gold = first[same[len(gold) :]] < len(gold)
+    _, once = np.unique(same[len(gold) :], return_index=True)
+    is_first = np.zeros(len(spans), dtype="bool")
+    is_first[once] = True
+    return is_gold & is_first

@@ -1,0 +1,147 @@
+"""From probabilities to tags: token by token, or for the whole note by which tag follows which."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.calibration.votes import Probabilities
+
+# Added to the count of every pair, so that one that was never seen stays possible.
+UNSEEN = 0.1
+
+
+def decide(
+    p: Probabilities,
+    prior: Probabilities,
+    tau: Probabilities,
+    *,
+    documents: NDArray[np.integer] | None = None,
+    transitions: "Transitions | None" = None,
+    weight: float = 0.0,
+) -> NDArray[np.integer]:
+    """The tag of each token: argmax(log p - tau * log prior), or the best path through them.
+
+    p (float64 [N, C]): Class probabilities.
+    prior (float64 [C]): Training frequencies, all positive.
+    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent.
+    documents (Optional[int [N]]): The document of each token, where there are several: no path
+        leads from one into the next.
+    transitions (Optional[Transitions]), weight (float): What the best path adds for the tag that
+        follows; with a weight of 0 tokens are decided one by one.
+    RETURNS (int [N]): Tags.
+    """
+    with np.errstate(divide="ignore"):
+        scores = np.log(p) - tau * np.log(prior)
+    if transitions is None:
+        return scores.argmax(axis=1)
+    return best_paths(scores, transitions, weight, documents)
+
+
+def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count which tag follows which.
+
+    tags (int [M]): Tags of tokens, in the order of the text.
+    documents (int [M]): Their documents.
+    RETURNS (int64 [P, 3]): Tag, tag that follows, and how often; sorted, each pair once. P is
+        bounded by the number of tokens, not by the square of the number of tags.
+    """
+    pairs = np.stack([tags[:-1], tags[1:]], axis=1)[np.diff(documents) == 0].astype("int64")
+    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    return np.column_stack([found, counts])
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """log P(next | tag) - log P(next) = `leaving` + `entering[next]`.
+
+    tags, following (int [P]): The pairs that were seen, sorted by `following`.
+    seen (float64 [P]): What leaving is for them.
+    unseen (float64 [C]): What leaving is for all other pairs, by tag.
+    entering (float64 [C]): By the tag that follows.
+    """
+
+    tags: NDArray[np.integer]
+    following: NDArray[np.integer]
+    seen: Probabilities
+    unseen: Probabilities
+    entering: Probabilities
+
+    @classmethod
+    def from_pairs(cls, pairs: NDArray[np.integer], n_tags: int) -> "Transitions":
+        """Estimate them from what `count_pairs` returns, with `UNSEEN` added to every count."""
+        tags, following, counts = pairs[np.argsort(pairs[:, 1], kind="stable")].T
+        as_first = np.bincount(tags, counts, minlength=n_tags) + UNSEEN * n_tags
+        as_second = np.bincount(following, counts, minlength=n_tags) + UNSEEN * n_tags
+        return cls(
+            tags=tags,
+            following=following,
+            seen=np.log(counts + UNSEEN) - np.log(as_first[tags]),
+            unseen=np.log(UNSEEN) - np.log(as_first),
+            entering=np.log(as_second.sum()) - np.log(as_second),
+        )
+
+
+def best_paths(
+    scores: Probabilities,
+    transitions: Transitions,
+    weight: float,
+    documents: NDArray[np.integer] | None = None,
+) -> NDArray[np.int64]:
+    """The tags whose scores and weighted transitions have the greatest sum (Viterbi's algorithm).
+
+    All documents go forward at once, so that a step costs little for each of them.
+
+    scores (float64 [N, C]): Scores of the tags of each token, in the order of the text.
+    weight (float): What transitions count against the scores.
+    documents (Optional[int [N]]): The document of each token; one for all if it is not given.
+    RETURNS (int64 [N]): Tags. Time and memory are O(N (C + P)).
+    """
+    if not len(scores):
+        return np.zeros(0, dtype="int64")
+    seen, unseen = weight * transitions.seen, weight * transitions.unseen
+    entering = weight * transitions.entering
+    reached, starts = np.unique(transitions.following, return_index=True)
+    best = scores.astype("float64")
+    steps = _steps(len(scores), documents)
+    for before, now in pairwise(steps):
+        last = best[before[: len(now)]]
+        arriving = np.repeat((last + unseen).max(axis=1, keepdims=True), best.shape[1], axis=1)
+        if len(reached):
+            along_seen = np.maximum.reduceat(last[:, transitions.tags] + seen, starts, axis=1)
+            arriving[:, reached] = np.maximum(arriving[:, reached], along_seen)
+        best[now] += arriving + entering
+    return _trace(best, steps, transitions, seen, unseen)
+
+
+def _steps(n_tokens: int, documents: NDArray[np.integer] | None) -> list[NDArray[np.integer]]:
+    """The first tokens of all documents, the second ones, and so on; long documents come first."""
+    starts = np.zeros(1, dtype="int64")
+    if documents is not None:
+        starts = np.append(starts, np.flatnonzero(np.diff(documents)) + 1)
+    lengths = np.diff(np.append(starts, n_tokens))
+    order = np.argsort(-lengths, kind="stable")
+    n_longer = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
+    return [starts[order[:n]] + t for t, n in enumerate(n_longer)]
+
+
+def _trace(
+    best: Probabilities,
+    steps: list[NDArray[np.integer]],
+    transitions: Transitions,
+    seen: Probabilities,
+    unseen: Probabilities,
+) -> NDArray[np.int64]:
+    """Walk back from the best ends, finding each tag's predecessor again, which needs no table."""
+    path = best.argmax(axis=1)  # right for the last token of a document
+    for now, after in zip(steps[-2::-1], steps[:0:-1], strict=True):
+        now = now[: len(after)]
+        first, last = np.searchsorted(transitions.following, [path[after], path[after] + 1])
+        counts = last - first
+        rows = np.repeat(np.arange(len(now)), counts)
+        pairs = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        leaving = np.tile(unseen, (len(now), 1))
+        leaving[rows, transitions.tags[pairs]] = seen[pairs]
+        path[now] = (best[now] + leaving).argmax(axis=1)
+    return path

@@ -1,0 +1,1 @@
+"""What a loss learns from labels that say nothing."""

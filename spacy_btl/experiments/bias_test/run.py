@@ -1,0 +1,228 @@
+"""The bias test of arXiv 2409.03238: does training on random labels keep their shares?
+
+Labels are drawn at random, so the text says nothing about them. The best that a network can then do
+is to give every token the classes' shares as probabilities. Arg-max of those is the commonest class
+everywhere; where the mean probabilities are not the shares, the training put the bias there.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spacy
+from numpy.typing import NDArray
+from scipy.special import rel_entr
+from spacy import registry, util
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Example
+from spacy.training.loop import create_train_batches, train_while_improving
+from thinc.api import Config
+
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.experiments.bias_test.random_labels import (
+    OUTSIDE,
+    Per,
+    Shares,
+    read_shares,
+    with_random_labels,
+)
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.pipeline.btl_ner import BtlNer
+
+HELD_OUT = 0.3  # of the documents
+_ATL, _BTL = (f"spacy_btl.{name}.v1" for name in ("AllTokenLabels", "BinaryTokenLabels"))
+LOSSES: dict[str, dict[str, Any]] = {
+    "ATL": {"@losses": _ATL},
+    "ATL, complement": {"@losses": _ATL, "class_weights": "complement"},
+    "BTL pair, complement": {"@losses": _BTL, "competition": "pair"},
+    "BTL pair, sqrt_odds": {"@losses": _BTL, "competition": "pair", "class_weights": "sqrt_odds"},
+    "BTL all, outside": {"@losses": _BTL, "competition": "all"},
+    # The form of the configs that ship.
+    "BTL all, ignore, sqrt_odds": {
+        "@losses": _BTL,
+        "competition": "all",
+        "non_target": "ignore",
+        "class_weights": "sqrt_odds",
+    },
+    "focal": {"@losses": "spacy_btl.FocalLoss.v1"},
+    "dice": {"@losses": "spacy_btl.DiceLoss.v1"},
+    "logit-adjusted": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"},
+}
+# How shares are read from a network: those of the classes that it decides for, or the mean of the
+# probabilities; from the softmax of a token, or from the votes of the nearest training tokens.
+READINGS = ("arg-max", "softmax", "kNN arg-max", "kNN")
+
+
+@dataclass(frozen=True)
+class BiasTest:
+    """What all runs of a test have in common.
+
+    corpus (Path): The `.spacy` file; its texts count, and of its annotation what `per` leaves.
+    per (str): "token": every token that is not white space draws its class, and nothing can be
+        learned from a text. "mention": every mention stays in its place and draws its type; where
+        the mentions are can be learned, and their types cannot.
+    config (Optional[Path]): A training config with a `btl_ner` pipe. Without one, `btl_ner` as
+        `nlp.add_pipe` makes it, over spaCy's HashEmbedCNN.
+    steps (int): Optimizer steps of each training.
+    """
+
+    corpus: Path
+    per: Per = "token"
+    config: Path | None = None
+    steps: int = 100
+
+
+def run_bias_test(test: BiasTest, *, shares: str, loss: str, seed: int) -> dict[str, Any]:
+    """Train on random labels, and compare what is predicted on other documents with their shares.
+
+    shares (str): As for `read_shares`.
+    loss (str): One of LOSSES.
+    seed (int): Decides the split, the labels and the training.
+    RETURNS (Dict[str, Any]): `empirical`, the share of each class among the training tokens;
+        `majority`, the class of which most was to be drawn; `chance`, how far the held-out tokens'
+        labels are from `empirical`; and for each of READINGS the `shares` that it gives, with
+        their `distances` from `empirical`.
+    RAISES: BtlError, for a corpus, shares or config that cannot be used.
+    """
+    nlp = make_pipeline(test, LOSSES[loss])
+    drawn_from, train, held_out = random_examples(nlp, test, shares, seed)
+    train_briefly(nlp, train, steps=test.steps, seed=seed)
+    plain = predict(nlp, held_out)
+    nlp.add_pipe("knn_calibrator", config={"ner": _find_ner(nlp.config)}).fit(train)
+    votes = predict(nlp, held_out)
+    classes = plain.classes
+    empirical = _training_shares(nlp, classes)
+
+    def compare(found: NDArray[np.floating]) -> dict[str, Any]:
+        return {"shares": _named(classes, found), **distances(found, empirical)}
+
+    found = (_decided(plain), _mean(plain), _decided(votes), _mean(votes))
+    return {
+        "drawn": shares,
+        "loss": loss,
+        "seed": seed,
+        "majority": max(drawn_from, key=drawn_from.__getitem__),
+        "empirical": _named(classes, empirical),
+        "chance": distances(_frequencies(plain.gold, len(classes)), empirical),
+        "readings": dict(zip(READINGS, map(compare, found), strict=True)),
+    }
+
+
+def distances(found: NDArray[np.floating], empirical: NDArray[np.floating]) -> dict[str, float]:
+    """How far shares are from others.
+
+    found, empirical (float [C]): Shares; their sums are 1.
+    RETURNS (Dict[str, float]): `tv`, the total variation distance, from 0 to 1; `kl`, the
+        Kullback-Leibler divergence of `found` from `empirical` in nats, which is finite when
+        `found` leaves a class out.
+    """
+    return {
+        "tv": float(np.abs(found - empirical).sum() / 2),
+        "kl": float(rel_entr(found, empirical).sum()),
+    }
+
+
+def make_pipeline(test: BiasTest, loss: Mapping[str, Any]) -> Language:
+    """A pipeline with a loss, not initialized.
+
+    RAISES: PipelineError, for a config without a `btl_ner` pipe, or one that cannot be used.
+    """
+    config = _plain_config() if test.config is None else _read_config(test.config)
+    config["components"][_find_ner(config)]["loss"] = dict(loss)
+    config["training"]["max_steps"] = test.steps  # for learning rates that depend on it
+    return util.load_model_from_config(config, auto_fill=True)
+
+
+def _plain_config() -> Config:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("btl_ner", name="ner")
+    batcher = {"@batchers": "spacy.batch_by_words.v1", "size": 500, "tolerance": 0.2}
+    nlp.config["training"]["batcher"] = batcher
+    return nlp.config
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        return util.load_config(path)
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: not a training config ({error}).") from None
+
+
+def _find_ner(config: Config) -> str:
+    for name, component in config["components"].items():
+        if component.get("factory") == "btl_ner":
+            return name
+    raise PipelineError("The config has no btl_ner pipe, so there is no loss to test.")
+
+
+def random_examples(
+    nlp: Language, test: BiasTest, shares: str, seed: int
+) -> tuple[Shares, list[Example], list[Example]]:
+    """Draw labels for a corpus.
+
+    RETURNS (Tuple[Shares, List[Example], List[Example]]): What they were drawn from; the examples
+        of the training and of the held-out documents.
+    RAISES: CorpusError, for a corpus or shares that cannot be used.
+    """
+    docs = read_docs(test.corpus, nlp.vocab)
+    n_held_out = round(HELD_OUT * len(docs))
+    if not 0 < n_held_out < len(docs):
+        raise CorpusError(f"{test.corpus}: too few documents to hold any out.")
+    drawn_from = read_shares(shares, docs, test.per)
+    rng = np.random.default_rng(seed)
+    labelled = [with_random_labels(doc, drawn_from, test.per, rng) for doc in docs]
+    order = rng.permutation(len(docs))
+    examples = [Example(nlp.make_doc(labelled[i].text), labelled[i]) for i in order]
+    return drawn_from, examples[n_held_out:], examples[:n_held_out]
+
+
+def train_briefly(nlp: Language, examples: list[Example], *, steps: int, seed: int) -> None:
+    """Initialize a pipeline and train it for some steps with its config's batches and optimizer."""
+    util.fix_random_seed(seed)
+    training = registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
+    updates = train_while_improving(
+        nlp,
+        nlp.initialize(lambda: examples, sgd=training["optimizer"]),
+        create_train_batches(nlp, lambda _: examples, training["batcher"], 0),
+        lambda: (0.0, {}),
+        dropout=training["dropout"],
+        eval_frequency=steps,
+        accumulate_gradient=training["accumulate_gradient"],
+        patience=0,
+        max_steps=0,
+        exclude=[],
+        annotating_components=training["annotating_components"],
+        before_update=None,
+    )
+    for _ in islice(updates, steps):
+        pass
+
+
+def _training_shares(nlp: Language, classes: Iterable[str]) -> NDArray[np.float64]:
+    """float64 [C]: the share of each class among the training tokens."""
+    ner = next(pipe for _, pipe in nlp.pipeline if isinstance(pipe, BtlNer))
+    counts = np.bincount(ner.tag_scheme.tag_types, weights=ner.tag_counts)
+    known = dict(zip((OUTSIDE, *ner.labels), counts / counts.sum(), strict=True))
+    return np.array([known.get(label, 0.0) for label in classes])
+
+
+def _frequencies(ids: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
+    return np.bincount(ids, minlength=n_classes) / len(ids)
+
+
+def _decided(predictions: Predictions) -> NDArray[np.float64]:
+    return _frequencies(predictions.predicted, len(predictions.classes))
+
+
+def _mean(predictions: Predictions) -> NDArray[np.float64]:
+    return np.asarray(predictions.probabilities, dtype="float64").mean(axis=0)
+
+
+def _named(classes: Iterable[str], shares: NDArray[np.floating]) -> Shares:
+    return dict(zip(classes, (float(share) for share in shares), strict=True))

@@ -1,0 +1,163 @@
+"""Running the cells of an experiment: keep what a network says, or the average of several, logits
+or entities, and decode it. What is done stays done."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.experiments.config import Decoding
+from spacy_btl.experiments.networks import (
+    COST,
+    PIPELINE,
+    is_trained,
+    network_folder,
+    read_cost,
+    train_network,
+)
+from spacy_btl.experiments.plan import PARTS, Cell, Network, counts_name
+from spacy_btl.files import write_file
+from spacy_btl.gpu import use_gpu
+from spacy_btl.metrics.counts import patient_counts, save_counts
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipelines import load_pipeline
+from spacy_btl.training.average import average
+from spacy_btl.training.crossfit import CrossFit, fit_crossfit
+from spacy_btl.training.ensemble import ensemble
+from spacy_btl.training.tune import tune_calibrator
+
+
+def untrained(cell: Cell, cache: Path) -> list[Network]:
+    """The networks that a cell still waits for: none once its logits are kept."""
+    if (cache / cell.key / _logits("test")).is_file():
+        return []
+    return [network for network in cell.networks if not is_trained(network, cache)]
+
+
+def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
+    """Train what is not trained, keep logits and cost, decode; only what is missing.
+
+    cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
+        folder that ends in ".part", which the next one throws away. A cell may come without its
+        logits, which are large: it is trained again if it is to be decoded in another way. Counts
+        of decodings that only other experiments have stay as they are.
+    gpu (int): As for `spacy train`; -1 is the CPU.
+    RETURNS (Path): The cell's folder.
+    RAISES: PipelineError, if the training fails.
+    """
+    folder = cache / cell.key
+    torch.set_num_threads(cell.threads)
+    if not (folder / _logits("test")).is_file():
+        for network in cell.networks:
+            train_network(network, cache, gpu=gpu)
+        for left in cache.glob(f"{cell.key}-*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
+        pipelines = [network_folder(network, cache) / PIPELINE for network in cell.networks]
+        _keep_logits(cell, pipelines, part, gpu)
+        cost = _cost(cell, cache)
+        write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
+        _put_in_place(part, folder, [counts_name(d) for d in cell.decodings.values()])
+    for decoding in cell.decodings.values():
+        if not (folder / counts_name(decoding)).is_file():
+            _decode(cell, folder, decoding, gpu)
+    return folder
+
+
+def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
+    """Make PART the cell, or put its files into the one that is there. The logits that tell a
+    trained cell come last, so a kill on the way loses nothing that is not made again."""
+    if not folder.exists():
+        part.rename(folder)
+        return
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == _logits("test")):
+        if (folder / path.name).is_dir():
+            shutil.rmtree(folder / path.name)
+        path.replace(folder / path.name)
+    part.rmdir()
+
+
+def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
+    """What the cell cost, or would have if it shared its networks with no other."""
+    costs = [read_cost(network, cache) for network in cell.networks]
+    return {
+        "corpus": cell.corpus,
+        "arm": cell.arm,
+        "fold": cell.fold,
+        "seed": cell.seed,
+        **{
+            name: round(sum(cost[name] for cost in costs), 1)
+            for name in ("optimizer_steps", "encoder_passes", "seconds")
+        },
+        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
+        **{name: costs[0][name] for name in ("precision", "threads", "gpu")},
+    }
+
+
+def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) -> None:
+    """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
+    which is large (an ensemble's are in its `ner`); and beside it the documents with its logits and
+    entities."""
+    use_gpu(gpu)
+    if len(pipelines) == 1:
+        shutil.copytree(pipelines[0], folder / "pipeline")
+    else:
+        combine = ensemble if cell.ensemble else average
+        combine([str(pipeline) for pipeline in pipelines], folder / "pipeline")
+    nlp = load_pipeline(str(folder / "pipeline"))
+    nlp.add_pipe("doc_cleaner")
+    for part in PARTS:
+        references = read_docs(cell.documents[part], nlp.vocab)
+        docs = nlp.pipe([nlp.make_doc(doc.text) for doc in references], batch_size=16)
+        write_docs(folder / _logits(part), docs)
+        shutil.copyfile(cell.documents[part], folder / f"{part}.spacy")
+    shutil.rmtree(folder / "pipeline" / "transformer", ignore_errors=cell.ensemble)
+
+
+def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
+    """Write counts per test document, or patient, by one decoding of what is kept."""
+    nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
+    nlp.disable_pipe("ner")  # its logits are on the docs, or its entities
+    if isinstance(nlp.get_pipe("ner"), BtlNer):
+        _add_calibrator(nlp, cell, folder, decoding, gpu)
+    predictions = predict(nlp, _examples(folder, "test", nlp))
+    counts = patient_counts(predictions)
+    save_counts(folder / counts_name(decoding), counts, predictions.classes)
+
+
+def _add_calibrator(nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
+    search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
+    calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
+    if decoding.fit_on == "crossfit":
+        cell.networks[0].config.to_disk(folder / "train.cfg")
+        how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=cell.threads)
+        fit_crossfit(
+            calibrator, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit"
+        )
+    elif calibrator.store is None or decoding.tune:
+        calibrator.fit(_examples(folder, decoding.fit_on, nlp))
+    if decoding.tune:
+        tune_calibrator(calibrator, _examples(folder, "dev", nlp))
+    elif decoding.map_on_dev:
+        calibrator.fit_map(_examples(folder, "dev", nlp))
+
+
+def _examples(folder: Path, part: str, nlp: Language) -> list[Example]:
+    docs: Iterable[Doc] = read_docs(folder / _logits(part), nlp.vocab)
+    references = read_docs(folder / f"{part}.spacy", nlp.vocab)
+    return [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
+
+
+def _logits(part: str) -> str:
+    return f"{part}-logits.spacy"

@@ -1,0 +1,251 @@
+"""What an experiment comes to: its cells, each named by what makes it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spacy import util
+from thinc.api import Config
+
+from spacy_btl.errors import FileError
+from spacy_btl.experiments.config import Arm, Decoding, Experiment, Precision
+from spacy_btl.experiments.folds import (
+    divide_corpus,
+    file_hash,
+    folder_hash,
+    short_hash,
+    train_part,
+)
+from spacy_btl.models.encoder import cpu_has_bfloat16
+
+PARTS = ("train", "dev", "test")
+# To be raised when a config comes to another training than before, by more than the chance of
+# another seed: cells of before are then done no more. The version of spacy-btl is in no key.
+TRAINING_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """One training.
+
+    name (str): For a person to read.
+    key (str): The hash of all that makes it: config, documents, encoder, arithmetic.
+    config (Config): With `mixed_precision` as `precision` has it.
+    documents (Dict[str, Path]): The `.spacy` files of "train" and "dev".
+    precision (str): Of the forward pass in training.
+    threads (int): CPU threads.
+    """
+
+    name: str
+    key: str
+    config: Config
+    documents: dict[str, Path]
+    precision: Precision
+    threads: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What an arm makes of a fold with a seed, and what is read from it.
+
+    training (str): The hash of what the experiment file says of it: configs, fold, arithmetic.
+    material (str): The hash of its documents and the files of its encoders; empty in a plan
+        without documents.
+    networks (List[Network]): The one that is read; or several, if their average is. Cells may
+        share them.
+    ensemble (bool): Whether it is the average of their logits, and not of their weights.
+    documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
+    """
+
+    corpus: str
+    arm: str
+    fold: int
+    seed: int
+    training: str
+    material: str
+    networks: list[Network]
+    ensemble: bool
+    documents: dict[str, Path]
+    decodings: dict[str, Decoding]
+
+    @property
+    def key(self) -> str:
+        """The hash of all that makes it."""
+        return f"{self.training}-{self.material}"
+
+    @property
+    def name(self) -> str:
+        """For a person to read."""
+        return f"{self.corpus}, {self.arm}, fold {self.fold}, seed {self.seed}"
+
+    @property
+    def precision(self) -> Precision:
+        """Of the forward pass in training; the first network's."""
+        return self.networks[0].precision
+
+    @property
+    def threads(self) -> int:
+        """CPU threads."""
+        return self.networks[0].threads
+
+
+def counts_name(decoding: Decoding) -> str:
+    """The file of the counts per test document, or patient, of a cell by a decoding."""
+    return f"counts-{short_hash(decoding.model_dump(exclude_defaults=True))}.npz"
+
+
+def plan(
+    experiment: Experiment, cache: Path, *, gpu: int = -1, documents: bool = True
+) -> list[Cell]:
+    """The cells of an experiment, fold by fold, so that every arm gets on alike.
+
+    Writes the folds under CACHE/corpora, unless they are there.
+
+    gpu (int): As for `spacy train`; -1 is the CPU.
+    documents (bool): Whether the corpora and encoders are read. Without, cells have no `material`,
+        and can be looked up, but not trained.
+    RAISES: BtlError, for a corpus or a config that cannot be used.
+    """
+    folders: dict[str, list[Path]] = {}
+    if documents:
+        for name in experiment.corpora:
+            folders[name] = divide_corpus(experiment, name, cache / "corpora")
+    cells = [
+        _cell(experiment, corpus, name, fold, seed, gpu, folders)
+        for seed in experiment.seeds
+        for fold in range(experiment.folds)
+        for corpus in experiment.corpora
+        for name, arm in experiment.arms.items()
+        if arm.folds is None or fold in arm.folds
+    ]
+    made: dict[str, Cell] = {}
+    for cell in cells:
+        twin = made.setdefault(cell.key, cell)
+        if twin is not cell:
+            raise FileError(
+                f"These are the same training: '{twin.name}' and '{cell.name}'. Make them one, "
+                "with the decodings of both."
+            )
+    return cells
+
+
+def _cell(
+    experiment: Experiment,
+    corpus: str,
+    name: str,
+    fold: int,
+    seed: int,
+    gpu: int,
+    folders: dict[str, list[Path]],
+) -> Cell:
+    arm = experiment.arms[name]
+    each = arm.ensemble or arm.average
+    configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in each]
+    _check_pipes(experiment, name, configs)
+    precision = [_set_precision(config, arm, experiment, gpu) for config in configs]
+    threads = arm.threads or experiment.threads
+    split = [experiment.folds, experiment.dev, experiment.split_seed]
+    place = [TRAINING_VERSION, corpus, fold, arm.train_share, *split]
+    made_of = [
+        [*place, _content(config), used, threads, gpu >= 0]
+        for config, used in zip(configs, precision, strict=True)
+    ]
+    documents = {}
+    if folders:
+        names = {part: train_part(arm.train_share) if part == "train" else part for part in PARTS}
+        documents = {part: folders[corpus][fold] / f"{names[part]}.spacy" for part in PARTS}
+    hashes = [file_hash(path) for path in documents.values()]
+    encoders = [folder_hash(_encoder(config)) if folders else "" for config in configs]
+    networks = [
+        Network(
+            name=f"{corpus}, {name}, fold {fold}, seed {seed}",
+            key=short_hash([made, hashes, encoder]),
+            config=config,
+            documents={part: path for part, path in documents.items() if part != "test"},
+            precision=used,
+            threads=threads,
+        )
+        for made, encoder, config, used in zip(made_of, encoders, configs, precision, strict=True)
+    ]
+    ensemble = bool(arm.ensemble)
+    return Cell(
+        corpus=corpus,
+        arm=name,
+        fold=fold,
+        seed=seed,
+        training=short_hash([made_of, ensemble]),
+        material=short_hash([hashes, encoders]) if folders else "",
+        networks=networks,
+        ensemble=ensemble,
+        documents=documents,
+        decodings={key: experiment.decodings[key] for key in arm.decodings},
+    )
+
+
+def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Config:
+    overrides = {**experiment.overrides, **overrides, "system.seed": seed}
+    try:
+        config = util.load_config(experiment.config, overrides=overrides)
+        resolved = config.interpolate()
+    except (OSError, ValueError) as error:
+        raise FileError(f"{experiment.config}: cannot be used as the config: {error}") from None
+    if (resolved.get("training", {}).get("max_steps") or 0) < 1:
+        raise FileError(
+            f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
+            "are trained for equally long."
+        )
+    missing = {"transformer", "ner"} - set(resolved.get("nlp", {}).get("pipeline", []))
+    if missing:
+        raise FileError(
+            f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
+            "experiment compares pipes called ner, over a transformer."
+        )
+    return config
+
+
+def _check_pipes(experiment: Experiment, name: str, configs: list[Config]) -> None:
+    arm = experiment.arms[name]
+    with_logits = {_has_logits(config) for config in configs}
+    if len(with_logits) > 1:
+        raise FileError(f"'{name}' averages a btl_ner with another pipe, which cannot be done.")
+    if with_logits == {False}:
+        if arm.ensemble:
+            raise FileError(f"'{name}' cannot be an ensemble: its ner has no logits to average.")
+        settings = sorted(d for d in arm.decodings if experiment.decodings[d] != Decoding())
+        if settings:
+            raise FileError(
+                f"'{settings[0]}' cannot read '{name}', whose ner is no btl_ner: there are no "
+                "logits, so it can have a decoding without settings only."
+            )
+
+
+def _has_logits(config: Config) -> bool:
+    ner = config.get("components", {}).get("ner", {})
+    return ner.get("factory", "btl_ner") == "btl_ner"  # one with a source is taken for ours
+
+
+def _set_precision(config: Config, arm: Arm, experiment: Experiment, gpu: int) -> Precision:
+    """What the config's `mixed_precision` comes to, which is then said in the config."""
+    transformer = config.interpolate().get("components", {}).get("transformer", {})
+    if not transformer.get("model", {}).get("mixed_precision"):
+        return "float32"
+    precision = arm.precision or experiment.precision or _mixed_precision(gpu)
+    config["components"]["transformer"]["model"]["mixed_precision"] = precision != "float32"
+    return precision
+
+
+def _mixed_precision(gpu: int) -> Precision:
+    if gpu >= 0:
+        return "float16"
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def _content(config: Config) -> str:
+    """What a config says, however it says it: with its variables filled in."""
+    return json.dumps(config.interpolate(), sort_keys=True)
+
+
+def _encoder(config: Config) -> Path:
+    """The folder of a local encoder; of one with a name only, there is none."""
+    return Path(config.interpolate().get("paths", {}).get("encoder") or "")

@@ -1,0 +1,129 @@
+"""Binary Token Labels (BTL): the paper's objective, in closed form.
+
+A batch is read once per entity type. In the copy for type c a token of type c keeps its tag, an `O`
+token stays `O`, and a token of another type becomes `O` ("outside") or leaves the loss ("ignore").
+The loss is the mean over the copies of each copy's weighted cross-entropy. All copies share one
+set of logits, so the mean and its gradient need no copy to be made: one encoder pass, one optimizer
+step, O(N C) work. docs/method.md derives the formulas.
+"""
+
+from typing import Any, Literal
+
+from spacy import registry
+from thinc.types import Floats1d, Floats2d, Ints1d, Ints2d
+from thinc.util import get_array_module
+
+from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.class_weights import ClassWeights, class_weights
+from spacy_btl.losses.softmax import log_softmax
+
+Competition = Literal["all", "pair"]
+NonTarget = Literal["outside", "ignore"]
+Copies = Literal["present", "all"]
+Bools2d = Any  # thinc has no name for a matrix of booleans
+
+
+@registry.losses("spacy_btl.BinaryTokenLabels.v1")
+def binary_token_labels(
+    competition: Competition = "pair",
+    non_target: NonTarget = "outside",
+    copies: Copies = "present",
+    class_weights: ClassWeights = "complement",
+) -> TokenLoss:
+    """The mean loss of the binary copies of a batch (arXiv 2409.03238, section 3).
+
+    competition (str): "all": a copy's softmax runs over all tags (the paper). "pair": over the
+        copy's own tags and `O`, so that copies do not contradict each other.
+    non_target (str): What a token of another type is in a copy: "outside" (`O`, the paper's words)
+        or "ignore" (no loss).
+    copies (str): One copy per type "present" in the batch, or for "all" types.
+    class_weights (str): "complement" (the paper's 1 - N_c / N) or another of `class_weights`.
+    """
+    return BinaryTokenLabels(competition, non_target, copies, class_weights)
+
+
+class BinaryTokenLabels:
+    """See `binary_token_labels`."""
+
+    def __init__(
+        self,
+        competition: Competition,
+        non_target: NonTarget,
+        copies: Copies,
+        weights: ClassWeights,
+    ):
+        self.competition = competition
+        self.non_target = non_target
+        self.copies = copies
+        self.weights = weights
+
+    def __call__(
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+    ) -> tuple[float, Floats2d]:
+        xp = get_array_module(logits)
+        w = xp.asarray(class_weights(tag_counts, self.weights))
+        types = xp.asarray(tag_types)[tags]
+        n_types = int(tag_types[-1])
+        copied = xp.arange(1, n_types + 1) if self.copies == "all" else xp.unique(types[types > 0])
+        if not len(copied):  # no entity in the batch: one copy, all `O`
+            shares = xp.full((len(tags), 1), 1 / len(tags), dtype="float32")
+            return all_compete(logits, tags, shares, shares < 0)
+        own = types[:, None] == copied
+        if self.non_target == "ignore":  # a copy may have no token at all
+            filled = own.any(axis=0) | (types == 0).any()
+            copied, own = copied[filled], own[:, filled]
+        shares = self._shares(w, tags, types, own)
+        if self.competition == "all":
+            return all_compete(logits, tags, shares, own)
+        width = (logits.shape[1] - 1) // n_types
+        columns = 1 + (copied[:, None] - 1) * width + xp.arange(width)
+        return pairs_compete(logits, tags, shares, own, columns)
+
+    def _shares(self, w: Floats1d, tags: Ints1d, types: Ints1d, own: Bools2d) -> Floats2d:
+        """float32 [N, K]: the share of each token in each of the K copies: its class weight there,
+        divided by the copy's weight sum and by K."""
+        xp = get_array_module(w)
+        weights = xp.where(own, w[tags][:, None], w[0])
+        if self.non_target == "ignore":
+            weights = weights * (own | (types == 0)[:, None])
+        return weights / (weights.sum(axis=0) * own.shape[1])
+
+
+def all_compete(
+    logits: Floats2d, tags: Ints1d, shares: Floats2d, own: Bools2d
+) -> tuple[float, Floats2d]:
+    """Softmax over all C tags: a token's copies collapse into one soft target, its tag and `O`."""
+    xp = get_array_module(logits)
+    as_tag, as_outside = (shares * own).sum(axis=1), (shares * ~own).sum(axis=1)
+    rows = xp.arange(len(tags))
+    log_p = log_softmax(logits)
+    gradient = (as_tag + as_outside)[:, None] * xp.exp(log_p)
+    gradient[rows, tags] -= as_tag
+    gradient[:, 0] -= as_outside
+    return -float((as_tag * log_p[rows, tags] + as_outside * log_p[:, 0]).sum()), gradient
+
+
+def pairs_compete(
+    logits: Floats2d, tags: Ints1d, shares: Floats2d, own: Bools2d, columns: Ints2d
+) -> tuple[float, Floats2d]:
+    """Softmax over `O` and a copy's own tags, `columns` (int [K, W]), for all K copies at once.
+
+    No array is larger than the logits, and none has an axis of the few tags of a copy, which would
+    be slow to sum over.
+    """
+    xp = get_array_module(logits)
+    as_tag = (shares * own).sum(axis=1)
+    rows = xp.arange(len(tags))
+    margins = logits - logits[:, :1]  # a softmax does not change, and `O` has 0
+    top = xp.zeros_like(shares)
+    for column in columns.T:
+        top = xp.maximum(top, margins[:, column])
+    totals = xp.exp(-top) + sum(xp.exp(margins[:, column] - top) for column in columns.T)
+    log_sums = top + xp.log(totals)
+    loss = float((shares * log_sums).sum() - (as_tag * margins[rows, tags]).sum())
+    gradient = xp.zeros_like(logits)
+    for column in columns.T:
+        gradient[:, column] = shares * xp.exp(margins[:, column] - log_sums)
+    gradient[rows, tags] -= as_tag  # 0 for a token of `O`
+    gradient[:, 0] = -gradient[:, 1:].sum(axis=1)  # a softmax's gradient sums to 0
+    return loss, gradient

@@ -1,0 +1,1 @@
+"""What is measured of predictions: per document, as figures, with intervals and tests."""

@@ -1,0 +1,160 @@
+"""Is a pipeline better than another, or were the documents kind to it?"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from spacy_btl.about import how_to_install
+from spacy_btl.errors import BtlError, PipelineError
+from spacy_btl.metrics.bootstrap import BATCH, bootstrap
+from spacy_btl.metrics.counts import (
+    Counts,
+    Weights,
+    all_classes,
+    patient_counts,
+    total,
+    weighted,
+    widened,
+)
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.metrics.scores import Figures, figures
+
+DRAWS = 10_000
+# What two pipelines are compared in.
+COMPARED = (
+    "uar",
+    "uar_types",
+    "token_macro_f",
+    "token_accuracy",
+    "entity_micro_f",
+    "entity_macro_f",
+    "partial_micro_f",
+    "partial_macro_f",
+    "token_ece",
+    "entity_ece",
+)
+
+
+def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, dict[str, float]]:
+    """The differences between two pipelines on the same documents, and how likely chance is.
+
+    RETURNS (Dict[str, Dict[str, float]]): As for `compare_counts`, and `p_holm`: p by Holm's
+        correction over these figures.
+    RAISES: PipelineError, where the two differ in documents, tokens or gold annotation; BtlError,
+        where statsmodels is not installed.
+    """
+    _refuse_other_gold(ours, theirs)
+    classes = all_classes(ours.classes, theirs.classes)
+    a, b = (widened(patient_counts(which), which.classes, classes) for which in (ours, theirs))
+    rows = compare_counts(a, b, seed=seed)
+    for row, p_holm in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
+        row["p_holm"] = p_holm
+    return rows
+
+
+def compare_counts(
+    ours: Counts, theirs: Counts, *, seed: int, names: Sequence[str] = COMPARED
+) -> dict[str, dict[str, float]]:
+    """The same from counts of the same documents over the same classes.
+
+    names (Sequence[str]): The figures that are compared, if both have them.
+    seed (int): The same seed, the same numbers.
+    RETURNS (Dict[str, Dict[str, float]]): By figure, `difference` (ours less theirs), the bounds
+        `low` and `high` of its 95% interval, by a bootstrap that draws the same documents for both,
+        and `p`, two-sided, by approximate randomization over documents, or over the patients
+        whose they are (Noreen 1989, Yeh 2000).
+    """
+    shared = ours.keys() & theirs.keys()
+    a, b = ({key: counts[key] for key in shared} for counts in (ours, theirs))
+    n_docs = len(a["tokens"])
+    values = [figures(total(counts)) for counts in (a, b)]
+    compared = [name for name in names if all(np.isfinite(v.get(name, np.nan)) for v in values)]
+
+    def differences(left: Counts, right: Counts) -> Figures:
+        left_figures, right_figures = figures(left), figures(right)
+        return {name: left_figures[name] - right_figures[name] for name in compared}
+
+    def resampled(weights: Weights) -> Figures:
+        return differences(weighted(a, weights), weighted(b, weights))
+
+    def exchanged(exchange: Weights) -> Figures:
+        kept = 1 - exchange
+        return differences(_sum(a, kept, b, exchange), _sum(b, kept, a, exchange))
+
+    p = randomization(n_docs, exchanged, seed=seed)
+    return {
+        name: {
+            "difference": float(interval.value),
+            "low": float(interval.low),
+            "high": float(interval.high),
+            "p": p[name],
+        }
+        for name, interval in bootstrap(n_docs, resampled, seed=seed, least=-1.0).items()
+    }
+
+
+def randomization(
+    n_docs: int, differences: Callable[[Weights], Figures], *, seed: int
+) -> dict[str, float]:
+    """How often a difference is at least as large when chance decides whose output is whose.
+
+    differences (Callable): Computes [B] differences of figures from float64 [B, D] of 0 and 1: the
+        documents whose output the two pipelines exchange.
+    RETURNS (Dict[str, float]): By figure, the two-sided p-value of 10,000 draws; the observed
+        assignment counts as one more, so that it is never 0.
+    """
+    observed = differences(np.zeros((1, n_docs)))
+    rng = np.random.default_rng(seed)
+    as_large = dict.fromkeys(observed, 1)
+    for _ in range(DRAWS // BATCH):
+        drawn = differences(rng.integers(2, size=(BATCH, n_docs)).astype(float))
+        for name, values in drawn.items():
+            # Sums of the same numbers in another order differ in their last digits.
+            smaller = np.abs(values) < np.abs(observed[name]) - 1e-12
+            as_large[name] += int((~smaller).sum())  # what an exchange leaves undefined as well
+    return {name: count / (DRAWS + 1) for name, count in as_large.items()}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for how many comparisons were made (Holm 1979).
+
+    RAISES: BtlError, where statsmodels is not installed.
+    """
+    require_statsmodels()
+    from statsmodels.stats.multitest import multipletests
+
+    return multipletests(p_values, method="holm")[1].tolist()
+
+
+def require_statsmodels() -> None:
+    """RAISES: BtlError, where statsmodels is not installed; for a check before the work is done."""
+    try:
+        import statsmodels.stats.multitest  # noqa: F401
+    except ImportError:
+        raise BtlError(
+            f"Comparing two pipelines needs statsmodels: get it {how_to_install('report')}."
+        ) from None
+
+
+def _sum(a: Counts, weights_a: Weights, b: Counts, weights_b: Weights) -> Counts:
+    left, right = weighted(a, weights_a), weighted(b, weights_b)
+    return {key: left[key] + right[key] for key in left}
+
+
+def _refuse_other_gold(ours: Predictions, theirs: Predictions) -> None:
+    names = [np.array(predictions.classes) for predictions in (ours, theirs)]
+    gold = [
+        (
+            predictions.patients.tolist(),
+            predictions.token_docs.tolist(),
+            labels[predictions.gold].tolist(),
+            labels[predictions.gold_ents["label"]].tolist(),
+            [predictions.gold_ents[field].tolist() for field in ("doc", "start", "end")],
+        )
+        for predictions, labels in zip((ours, theirs), names, strict=True)
+    ]
+    if gold[0] != gold[1]:
+        raise PipelineError(
+            "The two pipelines cannot be compared: they were scored on other documents, other "
+            "annotation or other tokens (their tokenizers differ)."
+        )

@@ -1,0 +1,1 @@
+"""Commands over trained pipelines: calibrating, choosing settings, averaging."""

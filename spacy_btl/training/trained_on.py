@@ -1,0 +1,95 @@
+"""Which documents a pipeline had before: the network in training, or the calibrator in its store.
+
+Figures and maps of such documents are too good. Two things tell, and neither needs a text in the
+pipeline: the training corpus that the config names, where that file is still there; and the places
+of the tokens in the store, which hardly any two notes share. Unnoticed go documents that were
+trained on from a file that is gone or renamed and are in no store; short ones in the store; and
+copies in which a single word differs.
+"""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_btl.calibration.datastore import LabelledRows
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.groups import text_key
+from spacy_btl.errors import BtlWarning, CorpusError
+from spacy_btl.lines import read_lines
+from spacy_btl.pipeline.knn_calibrator import find_calibrator
+
+# Notes of fewer tokens may have the same places by chance, or by a template.
+MIN_TOKENS = 20
+
+
+def warn_of_trained_on(nlp: Language, docs: Sequence[Doc], corpus: Path) -> None:
+    """Warn if a pipeline had some of the docs that it is to be measured or tuned on.
+
+    corpus (Path): Where they are from.
+    """
+    had = same_text(docs, training_docs(nlp))
+    calibrator = find_calibrator(nlp)
+    if calibrator is not None and calibrator.store is not None:
+        had |= in_store(calibrator.store, [nlp.make_doc(doc.text) for doc in docs])
+    if had.any():
+        warnings.warn(
+            f"{corpus}: {had.sum():,} of {len(docs):,} documents are among those that the pipeline "
+            "was trained or fitted on. Figures on them are too good: give others.",
+            BtlWarning,
+            stacklevel=2,
+        )
+
+
+def training_docs(nlp: Language) -> list[Doc]:
+    """The corpus that a pipeline's config names as that of its training; nothing where that is no
+    file, or none that can be read."""
+    path = nlp.config.get("paths", {}).get("train")
+    try:
+        return read_docs(Path(path), Vocab()) if isinstance(path, str) else []
+    except CorpusError:
+        return []
+
+
+def same_text(docs: Sequence[Doc], others: Sequence[Doc]) -> NDArray[np.bool_]:
+    """Which docs have the text of another doc, whatever its capitals and white space: bool [D]."""
+    texts = {text_key(other) for other in others} - {""}
+    return np.array([text_key(doc) in texts for doc in docs], dtype=bool)
+
+
+def in_store(rows: LabelledRows, docs: Sequence[Doc]) -> NDArray[np.bool_]:
+    """Which docs a store seems to hold, by the places of their tokens: bool [D].
+
+    A document of the store is this one if its tokens, `MIN_TOKENS` or more of them, are all here,
+    and are at least half of those here: tokens without annotation are in no store.
+
+    docs (Sequence[Doc]): As the pipeline tokenizes them.
+    """
+    borders = np.flatnonzero(np.diff(rows.documents)) + 1
+    by_last: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
+    for places in np.split(_places(rows.starts, rows.ends), borders):
+        if len(places) >= MIN_TOKENS:
+            by_last[int(places[-1])].append(places)
+    return np.array([_is_among(by_last, doc) for doc in docs], dtype=bool)
+
+
+def _is_among(by_last: dict[int, list[NDArray[np.int64]]], doc: Doc) -> bool:
+    tokens = [doc[i] for i in read_lines(doc).words.tolist()]
+    starts = np.array([token.idx for token in tokens], dtype="int64")
+    here = _places(starts, starts + np.array([len(token) for token in tokens], dtype="int64"))
+    return any(
+        2 * len(places) >= len(here) and np.isin(places, here).all()
+        for last in here.tolist()
+        for places in by_last.get(last, ())
+    )
+
+
+def _places(starts: NDArray[np.integer], ends: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Start and end of each token as one number."""
+    return (starts.astype("int64") << 32) | ends.astype("int64")

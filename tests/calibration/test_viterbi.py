@@ -1,0 +1,104 @@
+"""Viterbi over sparse transitions, against every path and against a dense matrix."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_btl.calibration.viterbi import UNSEEN, Transitions, best_paths, count_pairs, decide
+
+TAGS = np.array([0, 0, 1, 1, 1, 0, 2, 0, 1])
+DOCUMENTS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 4])
+PAIRS = count_pairs(TAGS, DOCUMENTS)
+
+
+def in_one(tags):
+    tags = np.array(tags, dtype=int)
+    return count_pairs(tags, np.zeros(len(tags)))
+
+
+def test_pairs_are_counted_within_documents():
+    assert PAIRS.tolist() == [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 2], [2, 0, 1]]
+    assert in_one([]).shape == in_one([1]).shape == (0, 3)
+
+
+def dense(pairs, n_tags):
+    """log P(next | tag) - log P(next), written out."""
+    counts = np.full((n_tags, n_tags), UNSEEN)
+    for tag, following, count in pairs:
+        counts[tag, following] += count
+    joint = counts / counts.sum()
+    return np.log(counts / counts.sum(axis=1, keepdims=True)) - np.log(joint.sum(axis=0))
+
+
+def value(path, scores, matrix, weight):
+    return sum(scores[t, tag] for t, tag in enumerate(path)) + weight * sum(
+        matrix[a, b] for a, b in pairwise(path)
+    )
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.2, 1.0, 3.0]))
+def test_no_path_is_better(seed, length, weight):
+    rng = np.random.default_rng(seed)
+    n_tags = 3
+    pairs = in_one(rng.integers(0, n_tags, size=rng.integers(0, 9)))
+    scores = rng.normal(size=(length, n_tags))
+    path = best_paths(scores, Transitions.from_pairs(pairs, n_tags), weight)
+    matrix = dense(pairs, n_tags)
+    best = max(
+        value(each, scores, matrix, weight) for each in product(range(n_tags), repeat=length)
+    )
+    assert value(path, scores, matrix, weight) == pytest.approx(best)
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_all_documents_at_once_are_each_by_itself(seed, lengths):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(sum(lengths), 4))
+    scores[rng.random(scores.shape) < 0.1] = -np.inf
+    scores[:, 0] = 0
+    transitions = Transitions.from_pairs(in_one(rng.integers(0, 4, size=12)), 4)
+    documents = np.repeat(np.arange(len(lengths)), lengths)
+    together = best_paths(scores, transitions, 0.7, documents)
+    alone = [best_paths(scores[documents == d], transitions, 0.7) for d in range(len(lengths))]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_weight_0_is_arg_max():
+    scores = np.random.default_rng(0).normal(size=(20, 3))
+    transitions = Transitions.from_pairs(PAIRS, 3)
+    assert (best_paths(scores, transitions, 0.0) == scores.argmax(axis=1)).all()
+    assert best_paths(scores[:0], transitions, 1.0).shape == (0,)
+
+
+def test_a_doubtful_token_between_sure_ones_joins_them():
+    pairs = in_one([0] * 20 + [1] * 20 + [0] * 20)
+    scores = np.log(np.array([[0.9, 0.1], [0.1, 0.9], [0.55, 0.45], [0.1, 0.9], [0.9, 0.1]]))
+    assert best_paths(scores, Transitions.from_pairs(pairs, 2), 0.5).tolist() == [0, 1, 1, 1, 0]
+
+
+def test_impossible_tags_are_never_chosen():
+    """A token that the encoder never saw has probability 1 of `O`."""
+    with np.errstate(divide="ignore"):
+        scores = np.log(np.array([[0.1, 0.9], [1.0, 0.0], [0.1, 0.9]]))
+    pairs = in_one([1] * 50)
+    assert best_paths(scores, Transitions.from_pairs(pairs, 2), 5.0)[1] == 0
+
+
+def test_no_path_leads_from_one_document_into_the_next():
+    rng = np.random.default_rng(1)
+    p = rng.dirichlet(np.ones(3), 30)
+    prior, tau = np.array([0.6, 0.3, 0.1]), np.full(3, 0.5)
+    transitions = Transitions.from_pairs(PAIRS, 3)
+
+    def decided(rows, documents=None):
+        return decide(
+            p[rows], prior, tau, documents=documents, transitions=transitions, weight=2.0
+        ).tolist()
+
+    first, second = slice(0, 11), slice(11, 30)
+    together = decided(slice(0, 30), np.repeat([3, 5], [11, 19]))
+    assert together == decided(first) + decided(second)
+    assert together != decided(slice(0, 30))
