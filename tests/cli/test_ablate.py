@@ -187,7 +187,7 @@ def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_pat
 def test_patients_are_divided_and_drawn_whole(finished, corpus_path, tmp_path):
     docs = read_docs(corpus_path, Vocab())
     for number, doc in enumerate(docs):
-        doc.user_data["patient_id"] = f"p{number % 4}"
+        doc.user_data["patient_id"] = f"p{number // 2}"  # each has entities
     write_docs(tmp_path / "patients.spacy", docs)
     content = srsly.read_yaml(finished[0])
     content |= {"corpora": {"patients": str(tmp_path / "patients.spacy")}}
