@@ -14,6 +14,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.corpora.note import Account, Mention, Note
 from spacy_btl.corpora.patients import PATIENT
+from spacy_btl.lines import white_space
 from spacy_btl.tags import strip_space
 
 Overlaps = Literal["outer", "inner"]
@@ -63,7 +64,7 @@ def to_doc(
     missing = _mask(doc, [_token_span(doc, offsets) for offsets in note.missing])
     kept, lost = _choose(placed, set(np.flatnonzero(missing).tolist()), overlaps)
     entities = [one.enclosing for one in kept]
-    words = ~_white_space(doc)
+    words = ~white_space(doc)
     missing |= _mask(doc, [piece for one in lost for piece in one.pieces])
     unknown = missing & ~_mask(doc, entities)
     doc.set_ents(
@@ -84,7 +85,7 @@ def _place(doc: Doc, mention: Mention) -> _Placed:
         if len(span)  # brat can cut out a line end as a fragment of its own
     ]
     start, end = min(piece.start for piece in pieces), max(piece.end for piece in pieces)
-    covered = _mask(doc, pieces) | _white_space(doc)
+    covered = _mask(doc, pieces) | white_space(doc)
     enclosing = Span(doc, start, end, label=mention.type)
     gap = frozenset((start + np.flatnonzero(~covered[start:end])).tolist())
     return _Placed(mention, enclosing, pieces, gap)
@@ -127,11 +128,6 @@ def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:
     for span in spans:
         mask[span.start : span.end] = True
     return mask
-
-
-def _white_space(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens are white space: bool [T]."""
-    return np.array([token.is_space for token in doc], dtype=bool)
 
 
 def _token_span(doc: Doc, offsets: tuple[int, int]) -> Span:
