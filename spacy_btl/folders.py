@@ -51,6 +51,7 @@ def files_below(
         the suffix alone, a link that leads nowhere or back, a folder that cannot be read, and a
         table of Delta, Iceberg or Hudi.
     """
+    refuse_part_of_lake(folder)
     files: dict[tuple[str, str], File] = {}
     for path in _walk(folder, frozenset()):
         suffix = suffix_of(path.name, [*kinds, *beside])
@@ -69,6 +70,13 @@ def files_below(
     return [files[key] for key in sorted(files)]
 
 
+def refuse_part_of_lake(path: Path) -> None:
+    """RAISES: FileError, for a file or folder in a table of Delta, Iceberg or Hudi: `data` of an
+    Iceberg table, a partition of a Delta one."""
+    for folder in path.absolute().parents:
+        _refuse_lake(folder)
+
+
 def suffix_of(name: str, suffixes: Iterable[str]) -> str | None:
     """Which of these suffixes a file's name has, in any case."""
     return next((suffix for suffix in suffixes if name.lower().endswith(suffix)), None)
@@ -84,13 +92,7 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
         raise FileError(f"{_shown(folder)}: cannot be read ({reason}).") from None
     if here in above:
         raise FileError(f"{_shown(folder)}: a link to a folder that it lies in. Remove it.")
-    for kind, sign in LAKES.items():
-        if any(folder.glob(sign)):
-            raise FileError(
-                f"{_shown(folder)}: a table of {kind}, whose files may hold rows that were deleted "
-                f"or replaced. Export it to Parquet, or read it by Spark with {kind}'s reader, "
-                "and annotate the DataFrame."
-            )
+    _refuse_lake(folder)
     for path in paths:
         if HIDDEN.fullmatch(path.name):
             continue
@@ -100,6 +102,16 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
             raise FileError(f"{_shown(path)}: neither a file nor a folder, or a broken link.")
         elif not NO_NOTE.fullmatch(path.name):
             yield path
+
+
+def _refuse_lake(folder: Path) -> None:
+    for kind, sign in LAKES.items():
+        if any(folder.glob(sign)):
+            raise FileError(
+                f"{_shown(folder)}: a table of {kind}, whose files may hold rows that were deleted "
+                f"or replaced. Export it to Parquet, or read it by Spark with {kind}'s reader, "
+                "and annotate the DataFrame."
+            )
 
 
 def _require_one_kind(folder: Path, files: Collection[File], kinds: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The GPU, where a command is told to use one."""
 
-from spacy import util
+from thinc.api import require_gpu
 
 from spacy_btl.about import how_to_install
 from spacy_btl.errors import PipelineError
@@ -14,7 +14,7 @@ def use_gpu(gpu: int) -> None:
     if gpu < 0:
         return
     try:
-        util.require_gpu(gpu)
+        require_gpu(gpu)
     except Exception as error:  # of thinc, or of CuPy's CUDA
         reason = str(error).strip().splitlines()[0]
         raise PipelineError(

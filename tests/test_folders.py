@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spacy_btl.annotate.notes import note_files
 from spacy_btl.errors import FileError
 from spacy_btl.folders import files_below
 
@@ -83,6 +84,14 @@ def test_two_files_of_one_id_are_refused(tmp_path):
 )
 def test_a_table_that_keeps_a_log_is_refused(sign, kind, tmp_path):
     fails(make(tmp_path, "part-0.parquet", sign), f"a table of {kind}, .*Export it")
+
+
+@pytest.mark.parametrize("sign", ["t/_delta_log/0.json", "t/metadata/v1.metadata.json"])
+def test_a_part_of_such_a_table_is_refused(sign, tmp_path):
+    part = make(tmp_path, sign, "t/data/year=2020/part-0.parquet") / "t/data/year=2020"
+    for notes in (part, part / "part-0.parquet"):
+        with pytest.raises(FileError, match="t: a table of"):
+            note_files(notes)
 
 
 def test_links_are_read_and_do_not_lead_in_circles(tmp_path):

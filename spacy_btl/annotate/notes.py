@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from spacy_btl.annotate.tables import Row, read_csv, read_jsonl, read_parquet
 from spacy_btl.errors import AnnotateError
-from spacy_btl.folders import File, files_below, suffix_of
+from spacy_btl.folders import File, files_below, refuse_part_of_lake, suffix_of
 
 BYTE_ORDER_MARK = "\ufeff"
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not UTF-8
@@ -71,6 +71,7 @@ def note_files(path: Path) -> list[File]:
     suffix = suffix_of(path.name, KINDS)
     if suffix is None or suffix == ".txt":
         raise AnnotateError(f"{path}: give {FORMS}, or a folder of those or of .txt files.")
+    refuse_part_of_lake(path)
     return [File(path.name[: -len(suffix)], suffix, path)]
 
 

@@ -105,7 +105,11 @@ def _claims(annotation: str, path: Path, account: Account) -> Iterator[Claim]:
                 ids.add(claim.mention.id)
                 claim = claim._replace(problem=twice)
             yield claim
-        elif line.strip() and not line.startswith(OTHER_KINDS):
+        elif line.startswith(OTHER_KINDS) or not line.strip():
+            continue
+        elif "\t" in line:  # columns: it may be a mention
+            yield Claim(where, None, problem="unknown line")
+        else:
             account.skip(account.lines_skipped, "unknown line", where)
 
 

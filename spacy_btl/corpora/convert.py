@@ -91,7 +91,8 @@ def _kept_types(
     unknown = sorted({*(types or ()), *drop_types} - set(account.types))
     if unknown:
         raise CorpusError(
-            f"No mention is of type {', '.join(unknown)}. There are: {', '.join(sorted(counts))}."
+            f"No mention is of type {', '.join(unknown)}. There are: "
+            f"{', '.join(sorted(counts)) or 'none'}."
         )
     wanted = set(counts if types is None else types) - set(drop_types)
     kept = set()

@@ -14,6 +14,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.corpora.note import Account, Mention, Note
 from spacy_btl.corpora.patients import PATIENT
+from spacy_btl.lines import white_space
 from spacy_btl.tags import strip_space
 
 Overlaps = Literal["outer", "inner"]
@@ -24,13 +25,13 @@ class _Placed(NamedTuple):
 
     enclosing (Span): From its first token to its last.
     pieces (List[Span]): The tokens of each of its fragments.
-    has_gap (bool): Whether the enclosing span holds words that are no part of the mention.
+    gap (FrozenSet[int]): The words of the enclosing span that are no part of the mention.
     """
 
     mention: Mention
     enclosing: Span
     pieces: list[Span]
-    has_gap: bool
+    gap: frozenset[int]
 
 
 def to_doc(
@@ -45,9 +46,10 @@ def to_doc(
 
     Every mention of these types is in `doc.spans["mentions"]`, the fragments of one sharing their
     `id_`. `doc.ents` has those of them that do not overlap: of two contiguous mentions the longer,
-    or the shorter; then enclosing spans of discontinuous ones, where they hold no other. A mention
-    of another type is no entity. What the note has no annotation of is missing, and so are the
-    tokens of mentions that are in `doc.spans` alone.
+    or the shorter; then enclosing spans of discontinuous ones, where they hold no other, and no
+    word in their gap whose annotation is missing. A mention of another type is no entity. What the
+    note has no annotation of is missing, and so are the tokens of mentions that are in `doc.spans`
+    alone.
 
     types (Collection[str]): The types to keep.
     account (Account): Counts the mentions overlapped and kept, and the tokens.
@@ -59,12 +61,12 @@ def to_doc(
         doc.user_data[PATIENT] = note.patient
     placed = [_place(doc, mention) for mention in note.mentions if mention.type in types]
     doc.spans["mentions"] = [piece for one in placed for piece in one.pieces]
-    kept, lost = _choose(placed, overlaps)
-    missing = [_token_span(doc, offsets) for offsets in note.missing]
-    missing += [piece for one in lost for piece in one.pieces]
+    missing = _mask(doc, [_token_span(doc, offsets) for offsets in note.missing])
+    kept, lost = _choose(placed, set(np.flatnonzero(missing).tolist()), overlaps)
     entities = [one.enclosing for one in kept]
-    words = ~_white_space(doc)
-    unknown = _mask(doc, missing) & ~_mask(doc, entities)
+    words = ~white_space(doc)
+    missing |= _mask(doc, [piece for one in lost for piece in one.pieces])
+    unknown = missing & ~_mask(doc, entities)
     doc.set_ents(
         entities,
         missing=[doc[i : i + 1] for i in np.flatnonzero(unknown).tolist()],
@@ -83,21 +85,24 @@ def _place(doc: Doc, mention: Mention) -> _Placed:
         if len(span)  # brat can cut out a line end as a fragment of its own
     ]
     start, end = min(piece.start for piece in pieces), max(piece.end for piece in pieces)
-    covered = _mask(doc, pieces) | _white_space(doc)
+    covered = _mask(doc, pieces) | white_space(doc)
     enclosing = Span(doc, start, end, label=mention.type)
-    return _Placed(mention, enclosing, pieces, has_gap=not covered[start:end].all())
+    gap = frozenset((start + np.flatnonzero(~covered[start:end])).tolist())
+    return _Placed(mention, enclosing, pieces, gap)
 
 
-def _choose(placed: Sequence[_Placed], overlaps: Overlaps) -> tuple[list[_Placed], list[_Placed]]:
-    """Those that stay and those that are lost to them."""
+def _choose(
+    placed: Sequence[_Placed], missing: Collection[int], overlaps: Overlaps
+) -> tuple[list[_Placed], list[_Placed]]:
+    """Those that stay, and those that are lost to them or to missing annotation in their gap."""
     sign = -1 if overlaps == "outer" else 1
     taken: set[int] = set()
     kept, lost = [], []
     for one in sorted(
-        placed, key=lambda one: (one.has_gap, sign * len(one.enclosing), one.enclosing.start)
+        placed, key=lambda one: (bool(one.gap), sign * len(one.enclosing), one.enclosing.start)
     ):
         tokens = range(one.enclosing.start, one.enclosing.end)
-        if taken.isdisjoint(tokens):
+        if taken.isdisjoint(tokens) and one.gap.isdisjoint(missing):
             taken.update(tokens)
             kept.append(one)
         else:
@@ -111,10 +116,10 @@ def _count(kept: Sequence[_Placed], lost: Sequence[_Placed], account: Account) -
         span = one.enclosing
         account.moved += (span.start_char, span.end_char) != one.mention.hull
         account.discontinuous += len(one.mention.fragments) > 1
-        account.enclosing += one.has_gap
+        account.enclosing += bool(one.gap)
     for one in lost:
         account.types[one.mention.type].overlapped += 1
-        account.swallowing += one.has_gap
+        account.swallowing += bool(one.gap)
 
 
 def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:
@@ -123,11 +128,6 @@ def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:
     for span in spans:
         mask[span.start : span.end] = True
     return mask
-
-
-def _white_space(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens are white space: bool [T]."""
-    return np.array([token.is_space for token in doc], dtype=bool)
 
 
 def _token_span(doc: Doc, offsets: tuple[int, int]) -> Span:

@@ -17,15 +17,15 @@ from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import BtlWarning
 
 
-def text_key(doc: Doc) -> str:
+def text_key(text: str) -> str:
     """What copies of a text share, whatever their capitals and white space; "" without a word."""
-    return " ".join(doc.text.casefold().split())
+    return " ".join(text.casefold().split())
 
 
 def text_numbers(docs: Sequence[Doc]) -> NDArray[np.int64]:
     """A number for each doc [D], from 0 in their order: the same for copies of one text. A doc
     without a word is a copy of none."""
-    keys = [text_key(doc) or number for number, doc in enumerate(docs)]
+    keys = [text_key(doc.text) or number for number, doc in enumerate(docs)]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype="int64")
 

@@ -51,14 +51,23 @@ def read_jsonl(path: Path, *, account: Account) -> Iterator[Note]:
 def _parse(line: bytes) -> dict[str, Any] | str:
     """The record of a line, or the reason why there is none."""
     try:
-        record = json.loads(line.decode("utf-8-sig"))
+        record = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
     except UnicodeDecodeError:
         return "not UTF-8"
+    except KeyError:
+        return "a key twice in one object"
     except (ValueError, RecursionError):
         return "broken JSON"
     if not isinstance(record, dict):
         return "not a JSON object"
     return _record_problem(record) or record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):  # json would take the last one
+        raise KeyError
+    return fields
 
 
 def _record_problem(record: dict[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ def question_problem(record: dict[str, Any]) -> str | None:
     Prodigy's older exports lack `_view_id`; then the keys of the tasks tell.
     """
     view = _view(record)
-    if record.get("_is_binary") is True or view in SUGGESTED:
+    if record.get("_is_binary") or view in SUGGESTED:
         return YES_OR_NO
     if view is not None:
         return None if view in MARKED else OTHER_QUESTION
@@ -44,7 +44,7 @@ def format_problem(record: dict[str, Any]) -> str | None:
 def _view(record: dict[str, Any]) -> Any:
     """The interface; that of the tasks that were reviewed, where a reviewer decided."""
     view = record.get("_view_id")
-    return record.get("view_id") if view == "review" else view
+    return record.get("view_id", view) if view == "review" else view
 
 
 def _has_score(record: dict[str, Any]) -> bool:

@@ -36,8 +36,7 @@ def split_corpus(
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
     Copies of one text stay in one part, with a warning. The parts that an earlier split wrote there
-    are removed. A doc without a `note_id` in its user
-    data gets one, "doc-000001" and so on.
+    are removed. A doc without a `note_id` in its user data gets one, "doc-000001" and so on.
 
     dev (float): The share of the documents that goes to dev; in folds, of the training documents.
         Where docs are of patients, or copies, shares are of the groups that they make: see

@@ -18,7 +18,7 @@ from spacy_btl.pipeline.annotations import confidence as confidence_of
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import find_ner, hiding_pipes
-from spacy_btl.tags import gold_tags, token_types, trim_gold
+from spacy_btl.tags import gold_tags, strip_space, token_types, trim_gold
 
 # Docs that are held with all that the encoder left on them.
 BATCH_SIZE = 32
@@ -89,7 +89,9 @@ def _mentions(reference: Doc) -> list[tuple[int, int, str]]:
     """The mentions of `doc.spans["mentions"]`, each from its first fragment to its last (fragments
     of one share their id), and the entities that are not among them."""
     mentions: dict[Any, tuple[int, int, str]] = {}
-    for number, span in enumerate(reference.spans.get("mentions", ())):
+    for number, span in enumerate(map(strip_space, reference.spans.get("mentions", ()))):
+        if not len(span):
+            continue
         key = span.id_ or number
         start, end, _ = mentions.get(key, (span.start, span.end, ""))
         mentions[key] = (min(start, span.start), max(end, span.end), span.label_)

@@ -1,12 +1,12 @@
 """A token classifier in a folder, as transformers saves it, checked as far as can be seen."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import srsly
 import torch
 from transformers import (
     AutoModelForTokenClassification,
@@ -15,12 +15,10 @@ from transformers import (
 )
 
 from spacy_btl.errors import BtlError, PipelineError
-from spacy_btl.models.checkpoint import load_tokenizer
+from spacy_btl.models.checkpoint import UNUSED, check_files, load_tokenizer
 
 # What a tokenizer is saved in, one of these or several.
 TOKENIZER_FILES = ("*tokenizer*", "*vocab*", "*.model", "merges.txt", "bpe.codes")
-# Encoders' layers that a token classifier does not use, and that are saved all the same.
-UNUSED = "pooler"
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     _check_config(folder)
     tokenizer = _read_tokenizer(folder)
+    check_files(folder)
     classifier = _read_classifier(folder)
     highest = max(tokenizer.get_vocab().values(), default=0)
     known = getattr(classifier.config, "vocab_size", None)
@@ -110,7 +109,8 @@ def _check_config(folder: Path) -> None:
 
 def _read_json(file: Path) -> dict[str, Any]:
     with errors_of_transformers(str(file), "no JSON"):
-        content = srsly.read_json(file)
+        # srsly reads no number as large as the limit of a tokenizer that has none.
+        content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise PipelineError(f"{file}: not what save_pretrained writes, which is an object.")
     return content
@@ -144,6 +144,12 @@ def _read_classifier(folder: Path) -> PreTrainedModel:
             trust_remote_code=False,
             torch_dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, by name
+        )
+    if report["mismatched_keys"]:
+        raise PipelineError(
+            f"{folder}: config.json does not fit the weights: {report['mismatched_keys'][0]} has "
+            f"another size by it. It has {classifier.config.num_labels} labels (id2label)."
         )
     if report["missing_keys"]:
         raise PipelineError(

@@ -23,7 +23,6 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.classifier import (
-    UNUSED,
     Checkpoint,
     errors_of_transformers,
     linear_head,
@@ -31,6 +30,7 @@ from spacy_btl.exchange.classifier import (
 )
 from spacy_btl.exchange.comparison import NEVER, check_logits
 from spacy_btl.exchange.labels import from_labels, to_labels
+from spacy_btl.models.checkpoint import UNUSED
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipelines import (
     base_name,

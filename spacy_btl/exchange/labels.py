@@ -11,6 +11,7 @@ NAMELESS = "ENTITY"
 
 # The marks of the schemes in use: BIO and IO, and those that mark ends and single tokens too.
 MARKS = frozenset("BILUESM")
+SEPARATORS = "-_:./| "
 SHOWN = 8
 
 
@@ -32,7 +33,7 @@ def from_labels(id2label: Mapping[int, str]) -> tuple[TagScheme, list[int | None
     """The tags that a classifier's labels stand for.
 
     id2label (Mapping[int, str]): As in its config: "O", and types whose names are plain, or all
-        have a mark, B or I, at one end, behind one separator: `B-X`, `B_X`, `X-B`, `X_B`, `b-x`;
+        have a mark, B or I, at one end, behind one separator: `B-X`, `B_X`, `X-B`, `B:X`, `b-x`;
         or B and I alone, which are of a type named "ENTITY".
     RETURNS (Tuple[TagScheme, List[Optional[int]]]): The scheme, types sorted, and for each of its
         tags the id of its label; None where the classifier has none (a type without `I-`).
@@ -74,22 +75,23 @@ def _outside(id2label: Mapping[int, str]) -> int:
 
 def _marked(labels: Sequence[str]) -> list[Marked]:
     """Each label's mark and type, by the one reading that fits them all; plain types have I."""
-    if {"B", "I"} <= set(labels) <= MARKS:
-        return [Marked(label, NAMELESS) for label in labels]
+    alone = [label.upper() for label in labels]
+    if {"B", "I"} <= set(alone) <= MARKS:
+        return [Marked(mark, NAMELESS) for mark in alone]
     readings = [
-        [_split(label, separator, at_start) for label in labels]
+        (at_start, [_split(label, separator, at_start) for label in labels])
         for at_start in (True, False)
-        for separator in "-_"
+        for separator in SEPARATORS
     ]
-    for number, reading in enumerate(readings):
+    for at_start, reading in readings:
         marked = [found for found in reading if found]
-        if len(marked) == len(labels) and _has_marks(marked, at_start=number < 2):
+        if len(marked) == len(labels) and _has_marks(marked, at_start=at_start):
             if len(set(marked)) == len(marked):
                 return marked
             raise _ambiguous(labels, "two of them are the same but for upper and lower case")
-    for number, reading in enumerate(readings):
+    for at_start, reading in readings:
         marked = [found for found in reading if found]
-        if _has_marks(marked, at_start=number < 2):
+        if _has_marks(marked, at_start=at_start):
             without = labels[reading.index(None)]
             raise _ambiguous(labels, f"some have a mark of a scheme, and {without!r} has none")
         if len(marked) == len(labels) and {mark for mark, _ in marked} == {"B"}:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from math import isfinite, nan
 from statistics import fmean
 from typing import Any, SupportsFloat
 
@@ -33,10 +34,10 @@ def summarize(
         `counts` (the files that are summed up, see `FinishedCells.names`) and `results`: one per
         arm and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`,
         `seeds`, `documents`, `patients` (None unless some have several documents: then chance
-        draws patients), `metrics` ({"mean", "low", "high"}, 95% by a bootstrap; the counts of a
-        document are means over the seeds), `per_fold` (the same metrics of each fold alone),
-        `types` (the rarest first), `cost` (means over the cells, and how they were trained), and
-        its differences from the baseline on the same folds.
+        draws patients), `metrics` ({"mean", "low", "high"}, 95% by a bootstrap, of those that are
+        defined; the counts of a document are means over the seeds), `per_fold` (the same metrics
+        of each fold alone), `types` (the rarest first), `cost` (means over the cells, and how they
+        were trained), and its differences from the baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
@@ -74,6 +75,7 @@ def _result(
     counts, classes = _pooled(done, decoding, finished)
     n_docs, n_patients = int(counts["documents"].sum()), len(counts["documents"])
     metrics = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=SEED)
+    defined = {n: _bounds(interval) for n, interval in metrics.items() if isfinite(interval.value)}
     corpus, arm = done[0].corpus, done[0].arm
     result = {
         "corpus": corpus,
@@ -83,8 +85,8 @@ def _result(
         "seeds": sorted({cell.seed for cell in done}),
         "documents": n_docs,
         "patients": n_patients if n_patients < n_docs else None,
-        "metrics": {name: _bounds(interval) for name, interval in metrics.items()},
-        "per_fold": _per_fold(done, decoding, finished, metrics),
+        "metrics": defined,
+        "per_fold": _per_fold(done, decoding, finished, defined),
         "types": _types(counts, classes),
         "cost": _cost([finished.cost(cell) for cell in done]),
     }
@@ -149,14 +151,20 @@ def _pooled(
 
 def _per_fold(
     done: Sequence[Cell], decoding: str, finished: FinishedCells, metrics: Iterable[str]
-) -> dict[str, list[float]]:
-    """Each metric of each fold, in their order: of pooled folds, one that is too sure of itself
-    and one that is not sure enough look calibrated together."""
+) -> dict[str, list[float | None]]:
+    """Each metric of each fold, in their order; None where a fold has none.
+
+    Of pooled folds, one that is too sure of itself and one that is not sure enough look calibrated
+    together.
+    """
     rows = []
     for fold in sorted({cell.fold for cell in done}):
         counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, finished)
         rows.append(figures(total(counts)))
-    return {name: [round(float(row[name]), 5) for row in rows] for name in metrics}
+    return {
+        name: [round(float(row[name]), 5) if isfinite(row.get(name, nan)) else None for row in rows]
+        for name in metrics
+    }
 
 
 def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:

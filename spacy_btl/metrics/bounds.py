@@ -110,11 +110,19 @@ def of_figures(intervals: Mapping[str, Interval], counts: Counts) -> dict[str, I
         if f"{kind}_bins" not in sums:
             continue
         bins = sums[f"{kind}_bins"]
-        if len(counts["tokens"]) < FEW_DOCUMENTS or bins[0].sum() < FEW_MENTIONS:
+        few = len(counts["tokens"]) < FEW_DOCUMENTS or bins[0].sum() < FEW_MENTIONS
+        if few or _all_or_none(bins):
             new[f"{kind}_ece"] = gap(bins)._replace(value=intervals[f"{kind}_ece"].value)
+        if few:
             for name in (f"{kind}_brier", f"{kind}_nll"):
                 new[name] = Interval(intervals[name].value, np.array(np.nan), np.array(np.nan))
     return new
+
+
+def _all_or_none(bins: Floats) -> bool:
+    """Whether each bin holds only what is right or only what is wrong: no resample differs then."""
+    n, _, right = bins
+    return bool(((right == 0) | np.isclose(right, n)).all())
 
 
 def _as_one(counts: Counts) -> Counts:

@@ -1,4 +1,4 @@
-"""Where a wordpiece is in the text: without the white space that some tokenizers count to it.
+"""What a tokenizer reads, and where in it a wordpiece is, white space at its ends left out.
 
 Tokenizers that mark the start of a word (`▁fever`, `Ġfever`) often say that the piece begins at the
 blank before it, which belongs to the token before.
@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 # All of Unicode's white space lies below: one more entry stands for all that is above.
 _N_CODES = 0x3002
+# White space that is a control character, save tab and line ends: a form feed, for one.
+_CONTROLS = str.maketrans(dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\x1f\x85", " "))
 WHITE_SPACE = np.array([chr(code).isspace() for code in range(_N_CODES)])
+
+
+def readable(text: str) -> str:
+    """A text as a tokenizer gets it, of the same length. BERT's deletes control characters, and so
+    joins the words on both sides of a form feed; here it is a blank."""
+    return text.translate(_CONTROLS)
 
 
 def trim_offsets(offsets: NDArray[np.integer], text: str) -> NDArray[np.integer]:

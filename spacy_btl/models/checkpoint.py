@@ -22,6 +22,8 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.models.supported import check_tokenizer, prepare, settle_config
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+# Layers of encoders whose output nothing uses here; many checkpoints have no weights for them.
+UNUSED = "pooler"
 SENTENCEPIECE = ("*.model", "*.spm")
 # transformers 5 gives this name to the class of a tokenizer.json that needs none of its own.
 PLAIN_TOKENIZER = "TokenizersBackend"
@@ -38,22 +40,34 @@ def load_checkpoint(
     tokenizer_config (Mapping): Settings of the tokenizer that replace those that it was saved with.
     transformer_config (Mapping): Keys of the encoder's config, likewise.
     RAISES: PipelineError, for files that are missing or cannot be read, a key that the config does
-        not have, or an encoder or a tokenizer of a kind that cannot work.
+        not have, weights that do not fit it, or an encoder or a tokenizer of a kind that cannot
+        work.
     """
     _refuse_code(transformer_config, "transformer_config")
     if Path(name).is_dir():
-        _check_files(Path(name))
+        check_files(Path(name))
     config = _load_config(name, transformer_config)
     tokenizer = load_tokenizer(name, tokenizer_config)
     check_tokenizer(tokenizer, config, name)
-    transformer = _call(
+    hint = " Are the values in transformer_config right?" if transformer_config else ""
+    transformer, report = _call(
         f"the weights of '{name}'",
         AutoModel.from_pretrained,
         name,
+        hint=hint,
         config=config,
         trust_remote_code=False,
         torch_dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # told below, by name
     )
+    missing = [key for key in report["missing_keys"] if UNUSED not in key]
+    unfit = sorted([*missing, *report["mismatched_keys"]])
+    if unfit:
+        raise PipelineError(
+            f"The weights of '{name}' do not fit its config: {unfit[0]} is missing or has another "
+            f"size, and would be drawn at random.{hint}"
+        )
     transformer.to(get_torch_default_device())
     prepare(tokenizer, transformer)
     return tokenizer, transformer
@@ -120,7 +134,8 @@ def _refuse_code(settings: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _check_files(folder: Path) -> None:
+def check_files(folder: Path) -> None:
+    """RAISES: PipelineError, for a folder without a config or without weights."""
     if not (folder / "config.json").is_file():
         raise PipelineError(f"{folder}: config.json is missing, so there is no encoder here.")
     if not any(

@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.file_utils import ModelOutput
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models.alignment import trim_offsets
+from spacy_btl.models.alignment import readable, trim_offsets
 from spacy_btl.models.checkpoint import load_checkpoint
 from spacy_btl.models.draws import new_generator
 from spacy_btl.models.names import check_name
@@ -160,7 +160,7 @@ def _read(
     spans = encoder.attrs["get_spans"](docs, is_train)
     windows = [window for doc_windows in spans for window in doc_windows]
     tokenizer = encoder.tokenizer
-    texts = [window.text for window in windows]
+    texts = [readable(window.text) for window in windows]
     settings = {
         "truncation": True,
         "return_attention_mask": True,

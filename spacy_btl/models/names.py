@@ -2,17 +2,26 @@
 
 from pathlib import Path
 
+from huggingface_hub import constants, model_info, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from transformers.utils.hub import TRANSFORMERS_CACHE
+
 from spacy_btl.errors import PipelineError
+
+HUB_TIMEOUT = 10.0  # seconds
 
 
 def check_name(name: str) -> None:
-    """RAISES: PipelineError, for what looks like a path and is no folder: asking a hub for it takes
-    minutes where there is no network."""
-    if _is_path(name) and not Path(name).is_dir():
+    """RAISES: PipelineError, for what is no folder, and looks like a path or is no model that the
+    hub gives: transformers itself asks a hub that it cannot reach for minutes."""
+    if Path(name).is_dir():
+        return
+    reason = "it looks like a path" if _is_path(name) else _ask_hub(name)
+    if reason:
         raise PipelineError(
-            f"The encoder '{name}' is no folder here. Give the folder of a saved encoder, or the "
-            "name of a model of the Hugging Face hub (our configs have it as paths.encoder). "
-            "`python -m spacy project run encoder` puts MiniLM into assets/minilm."
+            f"The encoder '{name}' is no folder here, and {reason}. Give the folder of a saved "
+            "encoder, or the name of a model of the Hugging Face hub (our configs have it as "
+            "paths.encoder). `python -m spacy project run encoder` puts MiniLM into assets/minilm."
         )
 
 
@@ -22,3 +31,14 @@ def _is_path(name: str) -> bool:
     if owner in ("", ".", "..", "~") or "/" in model.rstrip("/") or "\\" in name:
         return True
     return bool(slash) and (Path(owner).is_dir() or not model)
+
+
+def _ask_hub(name: str) -> str:
+    """Why a model cannot be had from the hub; empty if it can, or was before."""
+    try:
+        cached = try_to_load_from_cache(name, "config.json", cache_dir=TRANSFORMERS_CACHE)
+        if not isinstance(cached, str) and not constants.HF_HUB_OFFLINE:
+            model_info(name, timeout=HUB_TIMEOUT)
+    except (OSError, HFValidationError) as error:
+        return f"the Hugging Face hub gives no model of that name ({type(error).__name__})"
+    return ""

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import OTHER_LINE, read_lines
-from spacy_btl.models.alignment import trim_offsets
+from spacy_btl.models.alignment import readable, trim_offsets
 from spacy_btl.models.draws import new_generator
 from spacy_btl.models.supported import NO_LIMIT
 
@@ -38,10 +38,11 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
     between two tokens counts for the second."""
     if not len(doc):
         return np.zeros(0, dtype=np.int64)
+    text = readable(doc.text)
     with TOKENIZING:
-        encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    starts = trim_offsets(offsets, doc.text)[:, 0]
+    starts = trim_offsets(offsets, text)[:, 0]
     token_ends = doc.to_array([IDX, LENGTH]).astype("int64").sum(axis=1)
     tokens = np.searchsorted(token_ends, starts, side="right")
     return np.bincount(np.minimum(tokens, len(doc) - 1), minlength=len(doc))

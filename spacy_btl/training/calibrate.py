@@ -107,7 +107,7 @@ def uncalibrated(nlp: Language) -> str:
     """Why the confidence of a pipeline is not calibrated; empty if it is."""
     calibrator = find_calibrator(nlp)
     if calibrator is None:
-        return "there is no fitted knn_calibrator, so entities have none of ours"
+        return "there is no fitted knn_calibrator, which computes it"
     if calibrator.maps is None:
         return "its knn_calibrator was fitted without held-out documents, so it is likely too high"
     return ""

@@ -59,8 +59,8 @@ def training_docs(nlp: Language) -> list[Doc]:
 
 def same_text(docs: Sequence[Doc], others: Sequence[Doc]) -> NDArray[np.bool_]:
     """Which docs have the text of another doc, whatever its capitals and white space: bool [D]."""
-    texts = {text_key(other) for other in others} - {""}
-    return np.array([text_key(doc) in texts for doc in docs], dtype=bool)
+    texts = {text_key(other.text) for other in others} - {""}
+    return np.array([text_key(doc.text) in texts for doc in docs], dtype=bool)
 
 
 def in_store(rows: LabelledRows, docs: Sequence[Doc]) -> NDArray[np.bool_]:

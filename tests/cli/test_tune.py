@@ -11,8 +11,8 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.pipeline import tune as room
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.training import tune as module
 from spacy_btl.training.tune import tune
 from tests.calibration.test_fit import HELD_OUT
 from tests.conftest import make_examples
@@ -22,9 +22,9 @@ FIGURES = {"uar": "tag_uar", "token_macro_f": "tag_macro_f", "entity_micro_f": "
 
 @pytest.fixture
 def small_grid(monkeypatch):
-    monkeypatch.setattr(room, "MIXES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr(room, "TRANSITIONS", (0.0, 0.5))
-    monkeypatch.setattr(room, "TAUS", (-0.5, 0.0, 0.5, 1.0))
+    monkeypatch.setattr(module, "MIXES", (0.0, 0.5, 1.0))
+    monkeypatch.setattr(module, "TRANSITIONS", (0.0, 0.5))
+    monkeypatch.setattr(module, "TAUS", (-0.5, 0.0, 0.5, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_what_is_chosen_is_the_best_of_the_grid(model, dev, tmp_path, small_grid
     tuned = tune(str(model), dev, tmp_path / "out", tolerance=0.05)
     nlp, pipe = mapped(model, dev)
     best = tuned.plain.uar
-    for mix, transitions, tau in product(room.MIXES, room.TRANSITIONS, room.TAUS):
+    for mix, transitions, tau in product(module.MIXES, module.TRANSITIONS, module.TAUS):
         pipe.mix, pipe.transitions, pipe.tau = mix, transitions, tau
         scores = evaluate(nlp)
         kept = scores["token_macro_f"] >= tuned.plain.token_macro_f - 1e-9

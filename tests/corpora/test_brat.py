@@ -134,7 +134,8 @@ BAD_LINES = {
     f"T2 Sign 0 7 {SECRET}": ("malformed T line", None),
     f"T2\tSign 0 {'9' * 5000}\t{SECRET}": ("malformed T line", None),
     f"T1\tSign 0 7\t{SECRET}": ("mention id used twice", ((0, 7),)),
-    f"X1\tSign 0 7\t{SECRET}": ("unknown line", ()),
+    f"X1\tSign 0 7\t{SECRET}": ("unknown line", None),  # it may be a mention
+    f" T2\tSign 0 7\t{SECRET}": ("unknown line", None),
     SECRET: ("unknown line", ()),
 }
 

@@ -78,6 +78,12 @@ def test_types_are_chosen_by_name(tmp_path: Path) -> None:
         kept(types=["Agee"], drop_types=["X"])
 
 
+def test_a_type_is_wanted_of_a_source_without_any(tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_text('{"text": "Well.", "ents": []}')
+    with pytest.raises(CorpusError, match=r"type Sign\. There are: none\."):
+        convert(tmp_path / "notes.jsonl", tmp_path / "corpus.spacy", types=["Sign"])
+
+
 def test_no_mention_left_is_an_error(tmp_path: Path) -> None:
     src = write_jsonl(tmp_path / "n.jsonl", {"text": "Well", "ents": [[0, 4, "State"]]})
     out = tmp_path / "n.spacy"

@@ -13,6 +13,7 @@ from spacy.vocab import Vocab
 
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.groups import text_key
 from spacy_btl.corpora.note import Mention, Note
 from tests.corpora.test_brat import ANY, t_line, write_note
 
@@ -77,7 +78,7 @@ def found(doc: Doc, *, group: str | None = None) -> list[tuple[int, int, str]]:
 
 
 @settings(max_examples=40)
-@given(corpus=st.lists(notes(), min_size=1, max_size=3, unique_by=lambda note: note.text))
+@given(corpus=st.lists(notes(), min_size=1, max_size=3, unique_by=lambda note: text_key(note.text)))
 @pytest.mark.parametrize("write", [write_brat, write_jsonl, write_prodigy])
 def test_the_docs_have_the_text_and_the_spans_of_the_source(
     tmp_path_factory: pytest.TempPathFactory, write, corpus

@@ -97,6 +97,17 @@ def test_an_enclosing_span_that_holds_no_other_mention_stays() -> None:
     assert (account.discontinuous, account.enclosing, account.swallowing) == (2, 1, 0)
 
 
+def test_an_enclosing_span_does_not_swallow_what_is_missing() -> None:
+    mention = Mention("T1", "Sign", ((0, 4), (10, 14)))
+    for missing in ((5, 9), (3, 6)):
+        doc, account = make_doc("left mild pain", mention, missing=(missing,))
+        assert spans(doc.ents) == []
+        assert unknown(doc) == ["left", "mild", "pain"]
+        assert (account.types["Sign"].overlapped, account.swallowing) == (1, 1)
+    doc, _ = make_doc("left mild pain", mention, missing=((0, 4),))  # of the mention itself
+    assert spans(doc.ents) == [("left mild pain", "Sign")]
+
+
 def test_of_discontinuous_mentions_that_cross_one_stays() -> None:
     doc, account = make_doc(
         "left and right knee pain",

@@ -165,12 +165,15 @@ TASK = {
     "spans": [{"start": 0, "end": 7, "label": "A"}],
     "answer": "accept",
 }
+TWICE = "a key twice in one object"
 BAD_LINES = [
     ('{"text": "' + SECRET, "broken JSON"),
     (SECRET, "broken JSON"),
     ("[" * 100_000, "broken JSON"),
     (SECRET.encode() + b"\xe9", "not UTF-8"),
     ([SECRET], "not a JSON object"),
+    ('{"text": "Zyxwvut", "ents": [[0, 7, "A"]], "ents": []}', TWICE),
+    ('{"text": "x", "spans": [{"start": 0, "end": 1, "label": "A", "label": "B"}]}', TWICE),
     ({"ents": []}, '"text" is missing or not a string'),
     ({"text": 1, "ents": []}, '"text" is missing or not a string'),
     ({"text": SECRET + "\ud83e", "ents": []}, '"text" is missing or not a string'),
@@ -200,6 +203,7 @@ BAD_LINES = [
     ({**TASK, "_view_id": "blocks"}, OTHER_QUESTION),
     ({**TASK, "_view_id": SECRET}, OTHER_QUESTION),
     ({**TASK, "_view_id": "review", "view_id": "choice"}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "review", "versions": []}, OTHER_QUESTION),
     ({**TASK, "options": [{"id": SECRET}], "accept": []}, OTHER_QUESTION),
     ({**TASK, "label": SECRET}, OTHER_QUESTION),
     ({**TASK, "relations": [{"head": 0, "child": 1}]}, OTHER_QUESTION),
@@ -207,6 +211,7 @@ BAD_LINES = [
     ({**TASK, "_view_id": "ner", "answer": "reject"}, YES_OR_NO),
     ({**TASK, "_view_id": "spans"}, YES_OR_NO),
     ({**TASK, "_view_id": "ner_manual", "_is_binary": True}, YES_OR_NO),
+    ({**TASK, "_view_id": "ner_manual", "_is_binary": 1}, YES_OR_NO),
     ({**TASK, "meta": {"score": 0.5}}, YES_OR_NO),
     ({**TASK, "priority": 0.5}, YES_OR_NO),
     ({**TASK, "spans": [{"start": 0, "end": 7, "label": "A", "score": 0.5}]}, YES_OR_NO),

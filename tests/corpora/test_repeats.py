@@ -66,6 +66,25 @@ def test_another_type_or_an_ignored_span_contradicts(tmp_path: Path) -> None:
             converted(tmp_path, {"text": TEXT, "ents": [SIGN]}, {"text": TEXT, **other})
 
 
+WRAPPED = "Fever, given\r\n  ASPIRIN"
+SIGN_THERE, DRUG_THERE = [0, 5, "Sign"], [16, 23, "Drug"]
+
+
+def test_white_space_and_capitals_make_no_other_text(tmp_path: Path) -> None:
+    first = {"text": WRAPPED, "ents": [SIGN_THERE]}
+    docs, account = converted(tmp_path, first, {"text": TEXT, "ents": [SIGN]})
+    assert [doc.text for doc in docs] == [WRAPPED]
+    assert account.notes_skipped == {"a copy of another note, annotated as it is": 1}
+
+    other = {"text": TEXT, "ents": [SIGN, DRUG]}
+    with pytest.raises(CorpusError, match="line 2: the same text as line 1, annotated otherwise"):
+        converted(tmp_path, first, other)
+    docs, account = converted(tmp_path, first, other, skip_invalid=True)
+    assert annotation(docs[0])[-2:] == [("\r\n  ", "O"), ("ASPIRIN", "")]
+    swapped = {"text": TEXT, "ents": [DRUG]}, {"text": WRAPPED, "ents": [DRUG_THERE]}
+    assert len(converted(tmp_path, *swapped)[0]) == 1
+
+
 def test_an_id_of_another_text_is_invalid(tmp_path: Path) -> None:
     records = [{"id": "a", "text": TEXT, "ents": [SIGN]}, {"id": "a", "text": "Well.", "ents": []}]
     with pytest.raises(CorpusError, match=r"notes\.jsonl, line 2: id used twice\. "):

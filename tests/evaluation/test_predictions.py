@@ -65,6 +65,13 @@ def test_white_space_and_what_is_not_annotated_are_left_out():
     assert predictions.predicted_ents.tolist() == [(0, 0, 1, 1)]
 
 
+def test_a_mention_with_white_space_at_its_ends_is_its_entity():
+    gold = Doc(tagger().vocab, ["fever", "\n", "today"], ents=["B-Sign", "I-Sign", "O"])
+    gold.spans["mentions"] = [*gold.ents, Span(gold, 1, 2, label="Sign")]
+    predictions = annotate(gold, "B-Sign", "O", "O")
+    assert predictions.annotated.tolist() == predictions.gold_ents.tolist() == [(0, 0, 1, 1)]
+
+
 def test_entities_are_in_the_tokens_of_the_annotation():
     gold = Doc(tagger().vocab, ["heart-attack", "today"], ents=["B-Sign", "O"])
     doc = Doc(

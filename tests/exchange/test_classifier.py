@@ -104,6 +104,24 @@ def test_quantised_weights(folder):
     refuse(folder, "quantised")
 
 
+def test_weights_that_are_missing_are_named(folder):
+    (folder / "model.safetensors").unlink()
+    refuse(folder, r"model\.safetensors is missing")
+
+
+@pytest.mark.parametrize(("key", "value"), [("id2label", {0: "O", 1: "I-A"}), ("vocab_size", 200)])
+def test_a_config_that_does_not_fit_the_weights(folder, key, value):
+    edit(folder / "config.json", **{key: value, "label2id": {}})
+    refuse(folder, "config.json does not fit the weights: .* has another size")
+
+
+def test_a_tokenizer_without_a_limit_as_transformers_writes_it(folder, tmp_path):
+    no_limit = make_tokenizer(model_max_length=None).model_max_length
+    assert no_limit > 2**64
+    edit(folder / "tokenizer_config.json", model_max_length=no_limit)
+    assert logits_are_kept(folder, tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_config_that_is_none(folder, content):
     (folder / "config.json").write_text(content)

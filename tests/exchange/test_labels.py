@@ -26,9 +26,11 @@ def test_labels_of_our_tags_are_read_as_our_tags_whatever_the_types_are_called(t
     assert ids == list(range(len(tags)))
 
 
-@pytest.mark.parametrize("spelling", ["{m}-{t}", "{m}_{t}", "{t}-{m}", "{t}_{m}"])
+@pytest.mark.parametrize("separator", "-_:./| ")
+@pytest.mark.parametrize("spelling", ["{m}%s{t}", "{t}%s{m}"])
 @pytest.mark.parametrize("case", [str.upper, str.lower])
-def test_marks_at_either_end_behind_either_separator(spelling, case):
+def test_marks_at_either_end_behind_one_separator(separator, spelling, case):
+    spelling %= separator
     types = ["B-cell", "I", "Lab_value", "Sign_symptom"]
     labels = [spelling.format(m=case(m), t=type_) for type_ in types for m in "IB"]
     scheme, found, columns = read(*labels, "O")
@@ -65,6 +67,7 @@ def test_io_with_a_mark_in_any_order_and_a_small_o():
 
 def test_marks_alone_are_of_one_type_without_a_name():
     assert read("O", "B", "I") == ("BIO", (NAMELESS,), ["O", "B", "I"])
+    assert read("i", "o", "b") == ("BIO", (NAMELESS,), ["o", "b", "i"])
 
 
 @pytest.mark.parametrize("spelling", ["{m}-{t}", "{m}_{t}", "{t}-{m}", "{t}_{m}"])

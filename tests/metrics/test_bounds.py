@@ -77,6 +77,16 @@ def test_one_mention_claims_no_certainty():
     ]
 
 
+def test_a_calibration_error_claims_no_certainty_where_all_is_right():
+    one = (["B-Sign", "O", "O"], ["B-Sign", "O", "O"])
+    sixty = predictions_of([one] * 60)
+    metrics = summarize(replace(sixty, confidence=np.full(60, 0.97)), seed=0)
+    row = metrics["figures"]["entity_ece"]
+    assert row["value"] == pytest.approx(0.03)
+    assert row["low"] == 0  # 0.97 is in Wilson's interval of 60 of 60
+    assert row["high"] == pytest.approx(0.97 - scipys(60, 60)[0])
+
+
 def test_no_interval_is_narrower_than_wilsons_and_each_holds_its_value():
     predictions = random_predictions(30)
     metrics = summarize(predictions, seed=0)

@@ -166,6 +166,19 @@ def test_a_window_that_begins_with_a_token_holds_the_pieces_counted_for_it(token
     assert (counts - firsts).sum() == sum(not visible(note, *pair) for pair in offsets)
 
 
+@pytest.mark.parametrize("control", "\x0b\x0c\x1c\x1d\x1e\x1f\x85")
+def test_words_on_both_sides_of_a_control_character_are_read_as_two(encoder, control):
+    apart, doc = EN.make_doc("fever cough"), EN.make_doc(f"fever{control}cough")
+    strings = [encoder.predict([read]).wordpieces.strings for read in (apart, doc)]
+    assert strings[0] == strings[1]
+    fever, cough = pieces_of_tokens(encoder, apart)
+    found = [rows.tolist() for rows in pieces_of_tokens(encoder, doc)]
+    assert found == [fever.tolist(), [], cough.tolist()]
+    assert wordpiece_counts(doc, encoder.tokenizer).sum() == len(
+        encoder.tokenizer(apart.text, add_special_tokens=False).input_ids
+    )
+
+
 def test_offsets_without_white_space_are_left_alone():
     offsets = np.array([[0, 0], [0, 5], [6, 9], [9, 10], [0, 0]])
     assert trim_offsets(offsets, "fever and.") is offsets

@@ -75,6 +75,29 @@ def test_a_damaged_file_is_an_error_of_ours(checkpoint, damaged):
         make_encoder(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_hidden_layers": 3}, r"encoder\.layer\.2\.\S+ is missing"),
+        ({"hidden_size": 64}, r"embeddings\.\S+ is missing or has another size"),
+        ({"max_position_embeddings": 128}, r"position_embeddings\.weight is missing or has"),
+        ({"hidden_act": "gelu_new_"}, r"cannot load the weights .* values in transformer_config"),
+    ],
+)
+def test_no_layer_of_an_encoder_is_of_random_weights(checkpoint, changes, named):
+    with pytest.raises(PipelineError, match=named) as error:
+        make_encoder(checkpoint, transformer_config=changes)
+    assert str(error.value).endswith("Are the values in transformer_config right?")
+
+
+def test_weights_of_another_model_are_refused(checkpoint):
+    network = BertModel.from_pretrained(checkpoint)
+    weights = {f"another.{name}": values for name, values in network.state_dict().items()}
+    network.save_pretrained(checkpoint, state_dict=weights)
+    with pytest.raises(PipelineError, match=r"do not fit its config: \S+ is missing .* at random"):
+        make_encoder(checkpoint)
+
+
 @pytest.mark.parametrize("name", ["XLM-RoBERTa", "ALBERT", "DeBERTa-v2, DeBERTa-v3", "CamemBERT"])
 def test_a_tokenizer_json_alone_trains_saves_and_loads(name, tmp_path):
     """As transformers 5 writes the tokenizers of SentencePiece."""

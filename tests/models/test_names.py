@@ -5,6 +5,7 @@ import os
 import pytest
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models import names
 from spacy_btl.models.names import check_name
 from tests.conftest import bert_pipeline, make_examples
 
@@ -26,8 +27,32 @@ def test_a_path_to_nothing_is_named_at_once(name):
 
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "dmis-lab/biobert-base-cased-v1.1"])
-def test_names_of_a_hub_are_none(name):
+def test_names_of_a_hub_are_asked_there_once(name, monkeypatch):
+    asked = []
+    monkeypatch.setattr(names, "model_info", lambda name, timeout: asked.append(name))
     check_name(name)
+    assert asked == [name]
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no network"), OSError("404")])
+def test_a_name_that_the_hub_does_not_give_is_named_at_once(error, monkeypatch):
+    def ask(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(names, "model_info", ask)
+    with pytest.raises(PipelineError, match="'nowhere/x' is no folder here, and the Hugging Face"):
+        check_name("nowhere/x")
+
+
+def test_a_name_that_no_hub_can_have_is_named_at_once():
+    with pytest.raises(PipelineError, match="'my encoder' is no folder here"):
+        check_name("my encoder")
+
+
+def test_a_model_in_the_cache_needs_no_hub(monkeypatch, tmp_path):
+    monkeypatch.setattr(names, "try_to_load_from_cache", lambda *a, **k: str(tmp_path / "c.json"))
+    monkeypatch.setattr(names, "model_info", None)
+    check_name("bert-base-uncased")
 
 
 @pytest.mark.parametrize("name", ["assets/minilm", "./assets/minilm", "assets/minilm/", "assets"])

@@ -87,13 +87,12 @@ LOAD_AND_SAVE = "import sys, spacy; spacy.load(sys.argv[1]).to_disk(sys.argv[2])
 
 def test_another_process_saves_the_same_bytes(pipeline, tmp_path):
     pipeline.to_disk(tmp_path / "here")
-    for seed in ("1", "2"):
-        subprocess.run(
-            [sys.executable, "-c", LOAD_AND_SAVE, tmp_path / "here", tmp_path / seed],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            check=True,
-        )
-        assert differing(tmp_path / "here", tmp_path / seed) == []
+    subprocess.run(
+        [sys.executable, "-c", LOAD_AND_SAVE, tmp_path / "here", tmp_path / "there"],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        check=True,
+    )
+    assert differing(tmp_path / "here", tmp_path / "there") == []
 
 
 def test_an_encoder_that_is_not_initialized_is_saved_and_loaded(tiny_bert, tmp_path):

@@ -48,19 +48,22 @@ def read_shares(text: str, docs: Sequence[Doc], per: Per) -> Shares:
 def _labels(doc: Doc, per: Per) -> list[str]:
     if per == "mention":
         return [ent.label_ for ent in doc.ents]
-    return [label for token, label in zip(doc, token_types(doc), strict=True) if not token.is_space]
+    pairs = zip(doc, token_types(doc), strict=True)
+    return [label for token, label in pairs if token.ent_iob and not token.is_space]
 
 
 def with_random_labels(doc: Doc, shares: Shares, per: Per, rng: np.random.Generator) -> Doc:
     """A copy of a doc with random entities.
 
     per (str): "token": every token that is not white space draws its class. "mention": every
-        mention stays in its place and draws its type.
+        mention stays in its place and draws its type, and missing annotation is missing.
     """
+    missing: list[int] = []
     if per == "token":
         places = [(token.i, token.i + 1) for token in doc if not token.is_space]
     else:
         places = [(ent.start, ent.end) for ent in doc.ents]
+        missing = [token.i for token in doc if not token.ent_iob]
     labels = rng.choice(list(shares), size=len(places), p=list(shares.values())).tolist()
     copy = doc.copy()
     spans = [
@@ -68,5 +71,5 @@ def with_random_labels(doc: Doc, shares: Shares, per: Per, rng: np.random.Genera
         for (start, end), label in zip(places, labels, strict=True)
         if label != OUTSIDE
     ]
-    copy.set_ents(spans, default="outside")
+    copy.set_ents(spans, missing=[copy[i : i + 1] for i in missing], default="outside")
     return copy

@@ -46,6 +46,15 @@ def test_mentions_keep_their_places_and_the_original_its_labels():
     assert {ent.label_ for ent in DOC.ents} == {"Sign"}
 
 
+def test_missing_annotation_is_no_class_and_stays_missing():
+    doc = DOC.copy()
+    doc.set_ents(doc.ents[:1], missing=[doc[10:5000]], default="outside")
+    shares = {"O": 6 / 8, "Sign": 2 / 8}  # ten tokens, two of them line ends
+    assert read_shares("corpus", [doc], "token") == shares
+    drawn = with_random_labels(doc, {"T1": 0.5, "T2": 0.5}, "mention", np.random.default_rng(0))
+    assert [token.i for token in drawn if not token.ent_iob] == list(range(10, 5000))
+
+
 def test_labels_owe_nothing_to_the_text():
     """Per token the old annotation is gone: what was a mention is now as likely `O` as the rest."""
     drawn = with_random_labels(DOC, {"O": 0.5, "T1": 0.5}, "token", np.random.default_rng(0))
