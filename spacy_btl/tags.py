@@ -1,4 +1,4 @@
-"""Entity spans <-> one tag per token. The ground floor: every other room counts in these tags.
+"""Entity spans <-> one tag per token. Every other package counts in these tags.
 
 T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity type, so two
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.

@@ -1,4 +1,4 @@
-"""`python -m spacy btl ...`: thin commands over the rooms.
+"""`python -m spacy btl ...`: thin commands over the packages.
 
 spaCy loads this module at every `python -m spacy` call, so a command imports what it needs only
 when it runs: nothing here may import torch.

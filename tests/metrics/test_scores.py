@@ -25,7 +25,7 @@ from tests.evaluation.made_up import (
     random_predictions,
     tagger,
 )
-from tests.test_metrics import CORPUS, classes
+from tests.metrics.test_scorer import CORPUS, classes
 
 
 def has_entity(corpus):
