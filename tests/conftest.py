@@ -1,4 +1,4 @@
-"""What several rooms' tests share: a tiny BERT made on the spot, and a small annotated corpus."""
+"""What the tests of several packages share: a tiny BERT made on the spot, and a small annotated corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ from spacy_btl.calibration.viterbi import Transitions, count_pairs
 from spacy_btl.errors import BtlError, CalibratorError
 from spacy_btl.tags import SchemeName
 
-FORMAT = "spacy_btl.calibration"
+FORMAT = "spacy_btl.neighbors"
 VERSION = "3"
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
 # No network gives greater logits, and the squares of their distances would not be finite.

@@ -210,7 +210,7 @@ DAMAGES = {
     "a falling curve": damaged(confidence=np.array([-1, 0, 0, 9.0])),
     "an infinite bias": damaged(confidence=np.array([1, 0, np.inf, 9.0])),
     "no entity": damaged(confidence=np.array([1, 0, 0, 0.0])),
-    "another format": damaged({"format": "spacy_btl.calibration"}),
+    "another format": damaged({"format": "spacy_btl.neighbors"}),
     "another version": damaged({"version": "1"}),
     "settings that are none": damaged({"settings": 3}),
 }

@@ -1,4 +1,4 @@
-"""Predictions that no network has made, for the tests of this room."""
+"""Predictions that no network has made, for the tests of evaluation and metrics."""
 
 from functools import cache
 
