@@ -1,4 +1,4 @@
-"""What the tests of several packages share: a tiny BERT made on the spot, and a small annotated corpus."""
+"""What the tests of all packages share: a tiny BERT made on the spot, and a small corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path
