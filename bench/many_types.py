@@ -26,7 +26,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.calibration.viterbi import Transitions, count_pairs
-from spacy_btl.calibration.votes import vote_shares
+from spacy_btl.calibration.votes import neighbor_shares
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
@@ -48,13 +48,11 @@ def loss_configs() -> dict[str, dict[str, Any]]:
     configs: dict[str, dict[str, Any]] = {
         name: {"@losses": f"spacy_btl.{name}.v1"} for name in names
     }
-    options = product(("pair", "all"), ("outside", "ignore"), ("present", "all"))
-    for competition, non_target, copies in options:
-        configs[f"BinaryTokenLabels {competition} {non_target}, copies {copies}"] = {
+    for competition, non_target in product(("pair", "all"), ("outside", "ignore")):
+        configs[f"BinaryTokenLabels {competition} {non_target}"] = {
             "@losses": "spacy_btl.BinaryTokenLabels.v1",
             "competition": competition,
             "non_target": non_target,
-            "copies": copies,
         }
     return configs
 

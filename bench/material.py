@@ -28,11 +28,11 @@ ROOT = Path(__file__).parent.parent
 NOTES = ("corpus/maccrobat/test.spacy", "assets/maccrobat2020", "assets/demo")
 MODELS = ("training/maccrobat/calibrated", "training/demo/calibrated")
 ENCODER = "assets/minilm"
-CONFIG = ROOT / "configs" / "btl_minilm.cfg"
+CONFIG = ROOT / "configs" / "minilm.cfg"
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
 MIN_MENTIONS = 40  # of a type, as in project.yml
 STORE_ROWS = 87_096  # tokens of MACCROBAT's training documents
-SETTINGS = {"mix": 0.25, "tau": 0.15, "transitions": 0.15}  # as in project.yml
+SETTINGS = {"knn_weight": 0.25, "tau": 0.15, "transition_weight": 0.15}  # as in project.yml
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Setup:
         return nlp
 
     def untrained(self, encoder: Path, **overrides: Any) -> Language:
-        """The pipeline of configs/btl_minilm.cfg, initialized on the notes."""
+        """The pipeline of configs/minilm.cfg, initialized on the notes."""
         settings = {"paths.encoder": str(encoder), **overrides}
         config = util.load_config(CONFIG, overrides=settings, interpolate=True)
         nlp = util.load_model_from_config(config, auto_fill=True)

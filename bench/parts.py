@@ -86,7 +86,7 @@ def knn_share(setup: Setup, nlp: Language) -> Ratio:
             whole.append(time.perf_counter() - begin)
         if not spent:
             raise UnavailableError(
-                f"{setup.model_path}: its calibrator asks no neighbours (mix = 0)"
+                f"{setup.model_path}: its calibrator asks no neighbours (knn_weight = 0)"
             )
         parts.append(sum(spent))
         shares.append(parts[-1] / whole[-1])

@@ -17,7 +17,7 @@ from bench.ratios import Case, figures, in_turn
 from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.votes import vote_shares
+from spacy_btl.calibration.votes import neighbor_shares
 from spacy_btl.errors import BtlError
 
 NAME = "search_scaling"
@@ -63,7 +63,7 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
         for name, search in searches.items():
             search.fit(rows.logits)
             distances, found = search.query(queries, k)  # which is the warm-up, too
-            shares = vote_shares(distances, rows.tags[found], n_tags, calibrator.votes)
+            shares = neighbor_shares(rows.tags[found], n_tags)
             labels[name] = shares.argmax(axis=1)
         cases: dict[str, Case] = {
             name: partial(search.query, queries, k) for name, search in searches.items()

@@ -20,7 +20,7 @@ from spacy_btl.tags import MISSING
 
 LOSS = "components.ner.loss"
 ATL = {"@losses": "spacy_btl.AllTokenLabels.v1"}
-WORDS = 1500  # of a batch, as in configs/btl_minilm.cfg
+WORDS = 1500  # of a batch, as in configs/minilm.cfg
 BASE_WORDS = 500  # of a batch for the encoder of BioBERT's size, which has eight times the work
 SLOW_REPEATS = 3
 
@@ -91,7 +91,7 @@ def fused_over_atl(setup: Setup) -> Ratio:
     taken, words, name = _compare(setup, setup.minilm, WORDS, {}, _replaced(ATL))
     return Ratio(
         pairwise(taken["first"], taken["second"]),
-        f"{name}, batches of about {WORDS:,} words, configs/btl_minilm.cfg; the loss is all that "
+        f"{name}, batches of about {WORDS:,} words, configs/minilm.cfg; the loss is all that "
         "differs",
         {"fused": figures(taken["first"], words), "ATL": figures(taken["second"], words)},
     )

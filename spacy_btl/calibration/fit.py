@@ -95,15 +95,15 @@ def fit_maps(
 
     held_out (HeldOut): Documents that the network did not train on.
     p_knn (Optional[float64 [S, C]]): What the neighbours say of the S tokens that the encoder saw,
-        found among other documents; None where `mix` is 0.
+        found among other documents; None where `knn_weight` is 0.
     store (Store): Knows the tags, their training frequencies, and which of them follow which.
-    settings (Dict[str, Any]): Those of the calibrator: `mix`, `tau`, `transitions`, and what
+    settings (Dict[str, Any]): Those of the calibrator: `knn_weight`, `tau`, `transitions`, and what
         neighbours depend on.
     RAISES: CalibratorError, if there is no annotated token or no entity is found.
     """
     scheme = TagScheme(store.labels, store.scheme)
     token_map = fit_tokens(held_out, p_knn, prior=store.prior)
-    p = mixed(held_out, p_knn, token_map, settings["mix"])
+    p = mixed(held_out, p_knn, token_map, settings["knn_weight"])
     tags = decide_held_out(held_out, p, store, settings["tau"], settings["transitions"])
     entities = read_entities(held_out, tags, p, scheme=scheme)
     if not len(entities.right):
@@ -139,12 +139,12 @@ def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, *, prior: Probabi
 
 
 def mixed(
-    held_out: HeldOut, p_knn: Probabilities | None, token_map: TokenMap, mix: float
+    held_out: HeldOut, p_knn: Probabilities | None, token_map: TokenMap, knn_weight: float
 ) -> Probabilities:
-    """The probabilities of all N tokens, float64 [N, C]; p_knn is None where mix is 0."""
+    """The probabilities of all N tokens, float64 [N, C]; p_knn is None where knn_weight is 0."""
     p = token_map.softmax(held_out.logits[held_out.seen])
     if p_knn is not None:
-        p = mix * token_map.votes(p_knn) + (1 - mix) * p
+        p = knn_weight * token_map.votes(p_knn) + (1 - knn_weight) * p
     return with_unseen(p, held_out.seen)
 
 

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 CROSSFIT_ONLY = ("config", "folds", "gpu_id")
 
 
-class VotesOption(StrEnum):
-    """What --votes takes."""
-
-    uniform = "uniform"
-    distance = "distance"
-
-
 class FitOnOption(StrEnum):
     """What --fit-on takes."""
 
@@ -44,12 +37,11 @@ def calibrate_cli(
     output: Path = typer.Argument(..., help="The folder to save the calibrated pipeline in"),
     ner: str = typer.Option("ner", help="The name of the model's btl_ner pipe"),
     n_neighbors: int = typer.Option(17, min=1, help="How many neighbours vote"),
-    votes: VotesOption = typer.Option("uniform", help="Each neighbour alike, or by 1 / distance"),
-    mix: float = typer.Option(
+    knn_weight: float = typer.Option(
         0.25, min=0, max=1, help="Share of kNN; the rest is the softmax. 1 is the paper"
     ),
     tau: float = typer.Option(0.15, help="Shift towards rare types; 0, not at all, is the paper"),
-    transitions: float = typer.Option(
+    transition_weight: float = typer.Option(
         0.15, min=0, help="How much it counts which tag follows which; 0 is the paper"
     ),
     held_out: Path | None = typer.Option(
@@ -79,10 +71,9 @@ def calibrate_cli(
     settings = {
         "ner": ner,
         "n_neighbors": n_neighbors,
-        "votes": votes.value,
-        "mix": mix,
+        "knn_weight": knn_weight,
         "tau": tau,
-        "transitions": transitions,
+        "transition_weight": transition_weight,
     }
     crossfit = _crossfit(ctx, config, folds, gpu_id) if fit_on == FitOnOption.crossfit else None
     if crossfit is None:

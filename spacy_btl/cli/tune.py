@@ -36,7 +36,7 @@ def tune_cli(
     ),
     force: bool = FORCE,
 ) -> None:
-    """Choose how a calibrator decides: mix, tau, transitions.
+    """Choose how a calibrator decides: knn_weight, tau, transition_weight.
 
     Takes the settings of the greatest UAR among those that keep the token F1 of the network's
     arg-max, and its entity F1 but for the tolerance; then maps probabilities and confidences to
@@ -56,7 +56,9 @@ def tune_cli(
 def _print(tuned: "Tuned") -> None:
     """Print what was chosen, and what such a choice is worth."""
     console = Console(markup=False, highlight=False)
-    console.print(f"\nmix {tuned.mix:g}\ntransitions {tuned.transitions:g}\ntau {tuned.tau:g}\n")
+    console.print(
+        f"\nknn_weight {tuned.knn_weight:g}\ntransition_weight {tuned.transition_weight:g}\ntau {tuned.tau:g}\n"
+    )
     table = Table("on these documents, which it was chosen on", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -101,7 +101,7 @@ def _file_fingerprint(path: Path) -> str:
 def _explain_by(nlp: Language) -> Explain | None:
     """Finds the neighbours that voted, where a calibrator lets them."""
     calibrator = find_calibrator(nlp)
-    if calibrator is None or not calibrator.mix:
+    if calibrator is None or not calibrator.knn_weight:
         return None
 
     def explain(gold: Span) -> list[dict[str, Any]]:

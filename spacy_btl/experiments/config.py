@@ -24,15 +24,15 @@ class Decoding(_Strict):
     """How entities are read from the logits of a trained network. The default takes those of a
     `ner` without logits as they are.
 
-    calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {mix: 0}, the default, is arg-max.
+    calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {knn_weight: 0}, the default, is arg-max.
     fit_on (str): The documents of its store: "train" or "dev"; or "crossfit", the training
         documents and the maps too, by networks that did not train on what they read.
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
-    tune (bool): Whether `mix`, `tau` and `transitions` are chosen on the dev documents, as
+    tune (bool): Whether `knn_weight`, `tau` and `transitions` are chosen on the dev documents, as
         `python -m spacy btl tune` does. Then the maps are fitted too.
     """
 
-    calibrator: dict[str, Any] = {"mix": 0.0}
+    calibrator: dict[str, Any] = {"knn_weight": 0.0, "transition_weight": 0.0, "tau": 0.0}
     fit_on: Literal["train", "dev", "crossfit"] = "train"
     map_on_dev: bool = False
     tune: bool = False

@@ -19,27 +19,26 @@ from spacy_btl.losses.softmax import log_softmax
 
 Competition = Literal["all", "pair"]
 NonTarget = Literal["outside", "ignore"]
-Copies = Literal["present", "all"]
 Bools2d = Any  # thinc has no name for a matrix of booleans
 
 
 @registry.losses("spacy_btl.BinaryTokenLabels.v1")
 def binary_token_labels(
-    competition: Competition = "pair",
-    non_target: NonTarget = "outside",
-    copies: Copies = "present",
-    class_weights: ClassWeights = "complement",
+    competition: Competition = "all",
+    non_target: NonTarget = "ignore",
+    class_weights: ClassWeights = "sqrt_odds",
 ) -> TokenLoss:
-    """The mean loss of the binary copies of a batch (arXiv 2409.03238, section 3).
+    """The mean loss of the binary copies of a batch (arXiv 2409.03238, section 3): one copy for
+    each type that is present in it. The defaults measured best; `configs/paper.cfg` has the paper's.
 
     competition (str): "all": a copy's softmax runs over all tags (the paper). "pair": over the
         copy's own tags and `O`, so that copies do not contradict each other.
-    non_target (str): What a token of another type is in a copy: "outside" (`O`, the paper's words)
-        or "ignore" (no loss).
-    copies (str): One copy per type "present" in the batch, or for "all" types.
-    class_weights (str): "complement" (the paper's 1 - N_c / N) or another of `class_weights`.
+    non_target (str): What a token of another type is in a copy: "ignore" (no loss) or "outside"
+        (`O`, the paper).
+    class_weights (str): Any of `class_weights`: "sqrt_odds", or "complement" (1 - N_c / N, the
+        paper).
     """
-    return BinaryTokenLabels(competition, non_target, copies, class_weights)
+    return BinaryTokenLabels(competition, non_target, class_weights)
 
 
 class BinaryTokenLabels:
@@ -49,12 +48,10 @@ class BinaryTokenLabels:
         self,
         competition: Competition,
         non_target: NonTarget,
-        copies: Copies,
         weights: ClassWeights,
     ):
         self.competition = competition
         self.non_target = non_target
-        self.copies = copies
         self.weights = weights
 
     def __call__(
@@ -64,14 +61,11 @@ class BinaryTokenLabels:
         w = xp.asarray(class_weights(tag_counts, self.weights))
         types = xp.asarray(tag_types)[tags]
         n_types = int(tag_types[-1])
-        copied = xp.arange(1, n_types + 1) if self.copies == "all" else xp.unique(types[types > 0])
+        copied = xp.unique(types[types > 0])
         if not len(copied):  # no entity in the batch: one copy, all `O`
             shares = xp.full((len(tags), 1), 1 / len(tags), dtype="float32")
             return all_compete(logits, tags, shares, shares < 0)
         own = types[:, None] == copied
-        if self.non_target == "ignore":  # a copy may have no token at all
-            filled = own.any(axis=0) | (types == 0).any()
-            copied, own = copied[filled], own[:, filled]
         shares = self._shares(w, tags, types, own)
         if self.competition == "all":
             return all_compete(logits, tags, shares, own)

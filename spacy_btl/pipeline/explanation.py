@@ -12,7 +12,6 @@ from spacy.vocab import Vocab
 
 from spacy_btl.calibration.datastore import LabelledRows, Store
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.votes import Votes, vote_weights
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError
 from spacy_btl.tags import TagScheme
@@ -54,7 +53,7 @@ class TokenExplanation:
 
 
 def explain_span(
-    span: Span, logits: NDArray[np.float32], store: Store, *, search: Search, k: int, votes: Votes
+    span: Span, logits: NDArray[np.float32], store: Store, *, search: Search, k: int
 ) -> list[TokenExplanation]:
     """The neighbours of each token of a span, in their order; white space is left out.
 
@@ -67,18 +66,17 @@ def explain_span(
     neighbors: dict[int, tuple[Neighbor, ...]] = {}
     if seen:
         distances, rows = search.query(logits[seen], k)
-        weights = vote_weights(distances, votes)
-        for i, *columns in zip(seen, distances, weights, rows, strict=True):
+        for i, *columns in zip(seen, distances, rows, strict=True):
             neighbors[i] = tuple(
                 Neighbor(
                     label=tags[store.tags[row]],
                     distance=float(distance),
-                    weight=float(weight),
+                    weight=1 / k,
                     document=int(store.documents[row]),
                     start=int(store.starts[row]),
                     end=int(store.ends[row]),
                 )
-                for distance, weight, row in zip(*columns, strict=True)
+                for distance, row in zip(*columns, strict=True)
             )
     return [TokenExplanation(i, neighbors.get(i, ())) for i in tokens]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from numbers import Real
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from spacy_btl.calibration.fit import fit_maps
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.search import Search
 from spacy_btl.calibration.tau import Tau
-from spacy_btl.calibration.votes import Probabilities, Votes, smooth, vote_shares
+from spacy_btl.calibration.votes import Probabilities, neighbor_shares, smooth
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest
@@ -36,7 +36,7 @@ from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.pipeline.stored import StoredPipe
 from spacy_btl.tags import O_TAG, TagScheme
 
-SETTINGS = ("n_neighbors", "votes", "mix", "tau", "transitions")
+SETTINGS = ("n_neighbors", "knn_weight", "tau", "transition_weight")
 
 
 class FittedPipe(StoredPipe):
@@ -50,20 +50,18 @@ class FittedPipe(StoredPipe):
         name: str = "knn_calibrator",
         ner: str = "ner",
         n_neighbors: int = 17,
-        votes: Votes = "uniform",
-        mix: float = 1.0,
-        tau: Tau = 0.0,
-        transitions: float = 0.0,
+        knn_weight: float = 0.25,
+        tau: Tau = 0.15,
+        transition_weight: float = 0.15,
         scorer: Scorer | None = None,
     ):
         self.nlp = nlp
         self.name = name
         self.ner = ner
         self.n_neighbors = n_neighbors
-        self.votes: Votes = votes
-        self.mix = mix
+        self.knn_weight = knn_weight
         self.tau = tau
-        self.transitions = transitions
+        self.transition_weight = transition_weight
         self.search = search
         self.scorer = scorer
         self._warned: set[str] = set()
@@ -95,9 +93,9 @@ class FittedPipe(StoredPipe):
 
     @property
     def store(self) -> Store | None:
-        """What it was fitted to; None while unfitted. With mix = 0 and without transitions it needs
+        """What it was fitted to; None while unfitted. With knn_weight = 0 and without transition_weight it needs
         the `ner` pipe's tags only."""
-        needs_rows = self.mix > 0 or self.transitions > 0
+        needs_rows = self.knn_weight > 0 or self.transition_weight > 0
         if self._store is None and not needs_rows and self.nlp is not None:
             ner = self._ner_pipe()
             return make_store(ner, empty_rows(len(ner.tag_scheme)))
@@ -144,7 +142,9 @@ class FittedPipe(StoredPipe):
         """
         store = self.fitted_store()
         held_out = self.read_held_out(examples)
-        p_knn = self.neighbor_probabilities(held_out.logits[held_out.seen]) if self.mix else None
+        p_knn = (
+            self.neighbor_probabilities(held_out.logits[held_out.seen]) if self.knn_weight else None
+        )
         self.maps = fit_maps(
             held_out,
             p_knn,
@@ -192,8 +192,8 @@ class FittedPipe(StoredPipe):
         check_size(store, self.n_neighbors, reader=self.name)
         if not len(logits):
             return np.zeros((0, len(store.prior)))
-        distances, rows = self.search.query(logits, self.n_neighbors)
-        shares = vote_shares(distances, store.tags[rows], len(store.prior), self.votes)
+        _, rows = self.search.query(logits, self.n_neighbors)
+        shares = neighbor_shares(store.tags[rows], len(store.prior))
         return smooth(shares, store.prior, self.n_neighbors)
 
     def fitted_store(self) -> Store:
@@ -211,12 +211,14 @@ class FittedPipe(StoredPipe):
         return self.nlp
 
     def _check_settings(self) -> None:
-        in_range = self.n_neighbors >= 1 and 0 <= self.mix <= 1 and self.transitions >= 0
-        if not in_range or self.votes not in get_args(Votes):
+        in_range = (
+            self.n_neighbors >= 1 and 0 <= self.knn_weight <= 1 and self.transition_weight >= 0
+        )
+        if not in_range:
             raise CalibratorError(
-                f"'{self.name}' needs n_neighbors >= 1, mix from 0 to 1, transitions >= 0, and "
-                f"votes 'uniform' or 'distance'; it got {self.n_neighbors}, {self.mix}, "
-                f"{self.transitions} and {self.votes!r}."
+                f"'{self.name}' needs n_neighbors >= 1, knn_weight from 0 to 1, and "
+                f"transition_weight >= 0; it got {self.n_neighbors}, {self.knn_weight} and "
+                f"{self.transition_weight}."
             )
         self._check_tau(self.tau)
 

@@ -19,7 +19,7 @@ from spacy_btl.calibration.datastore import Store
 from spacy_btl.calibration.fit import Maps, with_unseen
 from spacy_btl.calibration.search import Search
 from spacy_btl.calibration.tau import Tau
-from spacy_btl.calibration.votes import Probabilities, Votes
+from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES, set_entities
@@ -68,10 +68,9 @@ register_factories()
     default_config={
         "ner": "ner",
         "n_neighbors": 17,
-        "votes": "uniform",
-        "mix": 1.0,
-        "tau": 0.0,
-        "transitions": 0.0,
+        "knn_weight": 0.25,
+        "tau": 0.15,
+        "transition_weight": 0.15,
         "search": {"@misc": "spacy_btl.ClusterSearch.v1"},
         "scorer": {"@scorers": "spacy_btl.NerScorer.v1"},
     },
@@ -81,10 +80,9 @@ def make_knn_calibrator(
     name: str,
     ner: str,
     n_neighbors: int,
-    votes: Votes,
-    mix: float,
+    knn_weight: float,
     tau: Tau,
-    transitions: float,
+    transition_weight: float,
     search: Search,
     scorer: Scorer | None,
 ) -> "KnnCalibrator":
@@ -93,12 +91,11 @@ def make_knn_calibrator(
     ner (str): The name of the `btl_ner` pipe whose logits it reads. Once fitted it follows that
         pipe if it is renamed, or sourced under another name.
     n_neighbors (int): How many neighbours vote; 17 in the paper.
-    votes (str): "uniform", or "distance" (by inverse distance).
-    mix (float): p = mix * p_kNN + (1 - mix) * softmax(logits). 1 is the paper; 0 needs no
-        fitting, without transitions.
+    knn_weight (float): p = knn_weight * p_kNN + (1 - knn_weight) * softmax(logits). 1 is the paper; 0 needs no
+        fitting, without transition_weight.
     tau (float | Dict[str, float]): Shifts decisions towards rare types: a token's label is
         argmax(log p - tau * log prior). 0 is the paper. One number, or one per type (0 if absent).
-    transitions (float): Decides for the whole note: what it counts that a tag follows another as
+    transition_weight (float): Decides for the whole note: what it counts that a tag follows another as
         often as it does in the corpus that the pipe is fitted to. 0 is the paper: token by token.
     search (Search): How neighbours are found.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
@@ -108,10 +105,9 @@ def make_knn_calibrator(
         name=name,
         ner=ner,
         n_neighbors=n_neighbors,
-        votes=votes,
-        mix=mix,
+        knn_weight=knn_weight,
         tau=tau,
-        transitions=transitions,
+        transition_weight=transition_weight,
         search=search,
         scorer=scorer,
     )
@@ -120,7 +116,7 @@ def make_knn_calibrator(
 class KnnCalibrator(FittedPipe):
     """Decides entities and their confidence from raw logits. Unfitted, it lets docs pass.
 
-    n_neighbors, votes, mix, tau and transitions may be changed between calls; what a saved pipeline
+    n_neighbors, knn_weight, tau and transition_weight may be changed between calls; what a saved pipeline
     starts with is in its config. The maps of `fit_map` hold for the settings they were fitted for.
     """
 
@@ -154,9 +150,9 @@ class KnnCalibrator(FittedPipe):
     def _probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
         token_map = TokenMap() if self.maps is None else self.maps.tokens
         p = token_map.softmax(logits)
-        if self.mix > 0 and len(logits):
+        if self.knn_weight > 0 and len(logits):
             p_knn = token_map.votes(self.neighbor_probabilities(logits))
-            p = self.mix * p_knn + (1 - self.mix) * p
+            p = self.knn_weight * p_knn + (1 - self.knn_weight) * p
         return p
 
     def set_annotations(
@@ -202,8 +198,8 @@ class KnnCalibrator(FittedPipe):
             scheme=self.tag_scheme,
             prior=store.prior,
             tau=self.tau if tau is None else tau,
-            transitions=store.transitions if self.transitions else None,
-            weight=self.transitions,
+            transition_weight=store.transitions if self.transition_weight else None,
+            weight=self.transition_weight,
             confidence_map=None if self.maps is None else self.maps.confidence,
         )
 
@@ -215,22 +211,24 @@ class KnnCalibrator(FittedPipe):
 
         span (Span): A span of a doc that the pipeline processed.
         RETURNS (List[TokenExplanation]): One per token; `top_neighbors` sums them up.
-        RAISES: CalibratorError, while nothing votes: unfitted, or with mix = 0.
+        RAISES: CalibratorError, while nothing votes: unfitted, or with knn_weight = 0.
         """
         store = self.voters()
         doc = span.doc
         if not has_logits_of(doc, store):
             doc = run_before(self._pipeline(), doc, self.name)
         logits = read_logits(doc, self.tag_scheme, ner=self.ner, reader=self.name)
-        return explain_span(
-            span, logits, store, search=self.search, k=self.n_neighbors, votes=self.votes
-        )
+        return explain_span(span, logits, store, search=self.search, k=self.n_neighbors)
 
     def voters(self) -> Store:
         """The store whose rows vote. RAISES: CalibratorError, while nothing votes."""
         self._check_settings()
-        if self._store is None or self.mix == 0:
-            reason = "it is not fitted" if self.mix else "with mix = 0 it reads the softmax alone"
+        if self._store is None or self.knn_weight == 0:
+            reason = (
+                "it is not fitted"
+                if self.knn_weight
+                else "with knn_weight = 0 it reads the softmax alone"
+            )
             raise CalibratorError(f"No neighbour votes in '{self.name}': {reason}.")
         self._check_labels(self._store)
         check_size(self._store, self.n_neighbors, reader=self.name)

@@ -75,7 +75,7 @@ def fit_crossfit(
     parts = read_folds(corpus, ner, how, work)
     rows = [part.rows() for part in parts]
     p_knn: list[Probabilities] = []
-    for i, part in enumerate(parts if calibrator.mix else []):
+    for i, part in enumerate(parts if calibrator.knn_weight else []):
         calibrator.fit_rows(concatenate_rows([*rows[:i], *rows[i + 1 :]]))
         p_knn.append(calibrator.neighbor_probabilities(part.logits[part.seen]))
     calibrator.fit_rows(concatenate_rows(rows))

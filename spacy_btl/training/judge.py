@@ -32,9 +32,9 @@ class Scores(NamedTuple):
 class Settings(NamedTuple):
     """What is chosen of a calibrator."""
 
-    mix: float
+    knn_weight: float
     tau: Tau
-    transitions: float
+    transition_weight: float
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Judge:
         """The tags."""
         return TagScheme(self.store.labels, self.store.scheme)
 
-    def score(self, p: Probabilities, tau: Tau, transitions: float) -> Scores:
+    def score(self, p: Probabilities, tau: Tau, transition_weight: float) -> Scores:
         """Score the decisions by probabilities [N, C]."""
-        return scores(self.sums(p, tau, transitions))
+        return scores(self.sums(p, tau, transition_weight))
 
-    def sums(self, p: Probabilities, tau: Tau, transitions: float) -> Sums:
+    def sums(self, p: Probabilities, tau: Tau, transition_weight: float) -> Sums:
         """What the scores are computed from, which adds up over documents.
 
         RETURNS (float64 [3, K + 1]): Right, gold and found: tokens of `O` and of each type, then
             entities.
         """
-        tags = decide_held_out(self.held_out, p, self.store, tau, transitions)
+        tags = decide_held_out(self.held_out, p, self.store, tau, transition_weight)
         scored = self.held_out.tags != MISSING
         tag_types, n_types = self.scheme.tag_types, len(self.scheme.types)
         gold, found = tag_types[self.held_out.tags[scored]], tag_types[tags[scored]]

@@ -21,8 +21,8 @@ from spacy_btl.training.judge import Judge, Scores, Settings
 from spacy_btl.training.trained_on import warn_of_trained_on
 from spacy_btl.training.validation import Validation, validate
 
-MIXES = (0.0, 0.25, 0.5, 1.0)
-TRANSITIONS = (0.0, 0.2, 0.35, 0.5)
+KNN_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+TRANSITION_WEIGHTS = (0.0, 0.2, 0.35, 0.5)
 # From those that favour the common types to those that favour the rare ones.
 TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
 
@@ -31,16 +31,16 @@ TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
 class Tuned:
     """What was chosen, and what it is worth on the held-out documents.
 
-    mix (float), tau (float), transitions (float): The settings.
-    plain (Scores): Of the network's arg-max: mix = 0, tau = 0, transitions = 0.
+    knn_weight (float), tau (float), transition_weight (float): The settings.
+    plain (Scores): Of the network's arg-max: knn_weight = 0, tau = 0, transition_weight = 0.
     chosen (Scores): Of the settings.
     validation (Optional[Validation]): What settings that are chosen so are worth on documents that
         they were not chosen on. None where that was not asked, or of a single patient.
     """
 
-    mix: float
+    knn_weight: float
     tau: float
-    transitions: float
+    transition_weight: float
     plain: Scores
     chosen: Scores
     validation: Validation | None = None
@@ -48,11 +48,11 @@ class Tuned:
     @property
     def settings(self) -> Settings:
         """What was chosen."""
-        return Settings(self.mix, self.tau, self.transitions)
+        return Settings(self.knn_weight, self.tau, self.transition_weight)
 
 
 def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> Tuned:
-    """Choose `mix`, `tau` and `transitions` on held-out documents, and fit the maps for them.
+    """Choose `knn_weight`, `tau` and `transition_weight` on held-out documents, and fit the maps for them.
 
     The settings have the greatest UAR of those that keep the token macro F1 of the network's
     arg-max, and its strict entity micro F1 but for the tolerance. What such a choice is worth
@@ -76,7 +76,7 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
         calibrator, examples, tolerance=tolerance, patients=patient_numbers(docs)
     )
     nlp.get_pipe_config(calibrator.name).update(
-        {key: getattr(tuned, key) for key in ("mix", "tau", "transitions")}
+        {key: getattr(tuned, key) for key in ("knn_weight", "tau", "transition_weight")}
     )
     forget_paths(nlp)
     save_whole(nlp, output)
@@ -101,16 +101,16 @@ def tune_calibrator(
     judge = Judge(held_out, store, tolerance)
     tuned = choose(judge, p_knn)
     if patients is not None:
-        present = Settings(calibrator.mix, calibrator.tau, calibrator.transitions)
+        present = Settings(calibrator.knn_weight, calibrator.tau, calibrator.transition_weight)
         found = validate(
             judge, p_knn, patients, present=present, choose=lambda *seen: choose(*seen).settings
         )
         tuned = replace(tuned, validation=found)
-    calibrator.mix, calibrator.tau = tuned.mix, tuned.tau
-    calibrator.transitions = tuned.transitions
+    calibrator.knn_weight, calibrator.tau = tuned.knn_weight, tuned.tau
+    calibrator.transition_weight = tuned.transition_weight
     calibrator.maps = fit_maps(
         held_out,
-        p_knn if tuned.mix else None,
+        p_knn if tuned.knn_weight else None,
         store=store,
         settings=calibrator.settings,
     )
@@ -133,18 +133,28 @@ def choose(judge: Judge, p_knn: Probabilities) -> Tuned:
     p_knn (float64 [S, C]): What the neighbours say of the tokens that the encoder saw.
     """
     token_map = fit_tokens(judge.held_out, p_knn, prior=judge.store.prior)
-    by_mix = {mix: mixed(judge.held_out, p_knn if mix else None, token_map, mix) for mix in MIXES}
-    plain = judge.score(by_mix[0.0], 0.0, 0.0)
+    by_weight = {
+        knn_weight: mixed(judge.held_out, p_knn if knn_weight else None, token_map, knn_weight)
+        for knn_weight in KNN_WEIGHTS
+    }
+    plain = judge.score(by_weight[0.0], 0.0, 0.0)
     best = Tuned(0.0, 0.0, 0.0, plain, plain)
-    for (mix, p), transitions, tau in product(by_mix.items(), TRANSITIONS, TAUS):
-        best = _better(judge, best, mix, p, tau, transitions)
+    for (knn_weight, p), transition_weight, tau in product(
+        by_weight.items(), TRANSITION_WEIGHTS, TAUS
+    ):
+        best = _better(judge, best, knn_weight, p, tau, transition_weight)
     return best
 
 
 def _better(
-    judge: Judge, best: Tuned, mix: float, p: Probabilities, tau: float, transitions: float
+    judge: Judge,
+    best: Tuned,
+    knn_weight: float,
+    p: Probabilities,
+    tau: float,
+    transition_weight: float,
 ) -> Tuned:
-    scores = judge.score(p, tau, transitions)
+    scores = judge.score(p, tau, transition_weight)
     if scores.uar > best.chosen.uar and judge.allows(scores, best.plain):
-        return Tuned(mix, tau, transitions, best.plain, scores)
+        return Tuned(knn_weight, tau, transition_weight, best.plain, scores)
     return best

@@ -103,9 +103,11 @@ def _compare(
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]
             here.sums(
-                mixed(here.held_out, here_knn if how.mix else None, token_map, how.mix),
+                mixed(
+                    here.held_out, here_knn if how.knn_weight else None, token_map, how.knn_weight
+                ),
                 how.tau,
-                how.transitions,
+                how.transition_weight,
             )
             for how in (present, chosen)
         )

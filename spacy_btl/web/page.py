@@ -201,7 +201,7 @@ def _explain(
     st.caption(
         f"Labelled tokens nearest to it, of {calibrator.n_neighbors} that vote on each word; the "
         "document is its number in the corpus that the calibrator was fitted to. Votes have a "
-        f"share of {calibrator.mix:.0%} in the probabilities, the network's softmax the rest."
+        f"share of {calibrator.knn_weight:.0%} in the probabilities, the network's softmax the rest."
     )
 
 

@@ -32,7 +32,7 @@ HELD_OUT = [
     ("mild fever today", [(0, 4, "Severity"), (5, 10, "Sign")]),
     ("patient was given chest pain , crp 8", [(18, 28, "Sign"), (31, 34, "Test")]),
 ]
-SETTINGS = {"n_neighbors": 5, "mix": 0.5, "tau": 0.25}
+SETTINGS = {"n_neighbors": 5, "knn_weight": 0.5, "tau": 0.25}
 MAPS = Path("knn_calibrator", "maps.safetensors")
 
 
@@ -137,10 +137,10 @@ def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
 
 def test_the_maps_make_unseen_tokens_more_likely(trained_path, unmapped, mapped):
     """On what they were fitted to, at least; and each of the two sources by itself."""
-    for mix in (0.0, 0.5, 1.0):
+    for knn_weight in (0.0, 0.5, 1.0):
         losses = []
         for fit_map in (False, True):
-            nlp = make(trained_path, fit_map=fit_map, mix=mix)
+            nlp = make(trained_path, fit_map=fit_map, knn_weight=knn_weight)
             rows, tags = [], []
             for example in held_out(nlp):
                 doc = nlp(example.predicted.copy())
@@ -152,11 +152,11 @@ def test_the_maps_make_unseen_tokens_more_likely(trained_path, unmapped, mapped)
         assert losses[1] < losses[0]
 
 
-@pytest.mark.parametrize("mix", [0.0, 1.0])
-def test_maps_change_no_decision_of_one_source_alone(trained_path, mix):
+@pytest.mark.parametrize("knn_weight", [0.0, 1.0])
+def test_maps_change_no_decision_of_one_source_alone(trained_path, knn_weight):
     entities = []
     for fit_map in (False, True):
-        nlp = make(trained_path, fit_map=fit_map, mix=mix, tau=0.0)
+        nlp = make(trained_path, fit_map=fit_map, knn_weight=knn_weight, tau=0.0)
         docs = nlp.pipe(TEXTS)
         entities.append([[(e.start, e.end, e.label_) for e in doc.ents] for doc in docs])
     assert entities[0] == entities[1]
@@ -242,7 +242,9 @@ def test_fitting_the_store_again_drops_the_maps(trained_path):
     assert calibrator(nlp).maps is None
 
 
-@pytest.mark.parametrize(("setting", "value"), [("tau", 0.5), ("mix", 0.75), ("n_neighbors", 3)])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("tau", 0.5), ("knn_weight", 0.75), ("n_neighbors", 3)]
+)
 def test_maps_for_other_settings_are_warned_of_once(mapped, tmp_path, setting, value):
     mapped.to_disk(tmp_path)
     nlp = spacy.load(tmp_path)
@@ -274,7 +276,7 @@ def test_what_cannot_be_fitted_is_a_clear_error(trained_path):
 
 def test_without_neighbours_the_softmax_alone_is_mapped(trained_path):
     nlp = spacy.load(trained_path)
-    pipe = nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     pipe.fit_map(held_out(nlp))
     assert (pipe.maps.tokens.sharpness, pipe.maps.tokens.certainty) == (1, 0)
     doc = nlp(TEXTS[0])

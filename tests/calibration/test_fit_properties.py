@@ -14,9 +14,9 @@ SETTINGS = st.fixed_dictionaries(
     {
         "n_neighbors": st.integers(1, 10**6),
         "votes": st.sampled_from(["uniform", "distance"]),
-        "mix": st.floats(0, 1),
+        "knn_weight": st.floats(0, 1),
         "tau": NUMBERS | st.dictionaries(st.text(), NUMBERS, max_size=3),
-        "transitions": NOT_NEGATIVE,
+        "transition_weight": NOT_NEGATIVE,
     }
 )
 MAPS = st.builds(

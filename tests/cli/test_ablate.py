@@ -248,7 +248,10 @@ def test_a_cell_without_its_logits_is_summed_up_and_trained_again_for_a_new_deco
     cell = next(cell for cell in planned if cell.arm == "BTL")
     of_another_experiment = here / cell.key / "counts-other.npz"
     of_another_experiment.touch()
-    more = {**cell.decodings, "transitions": Decoding(calibrator={"mix": 0, "transitions": 0.2})}
+    more = {
+        **cell.decodings,
+        "transitions": Decoding(calibrator={"knn_weight": 0, "transition_weight": 0.2}),
+    }
     cells.run_cell(replace(cell, decodings=more), here)
     assert {key for key in made if birth(here)[key] != made[key]} == {cell.key}
     assert len(list((here / cell.key).glob("counts-*.npz"))) == 3
@@ -261,7 +264,7 @@ def test_a_cross_fitted_decoding_is_that_of_the_calibrate_command(finished, tmp_
     shutil.copytree(folder / "cells", tmp_path / "cells")
     planned = plan(read_experiment(file), tmp_path / "cells")
     cell = next(cell for cell in planned if cell.arm == "ATL")
-    settings = {"mix": 1, "n_neighbors": 3}
+    settings = {"knn_weight": 1, "n_neighbors": 3}
     decoding = Decoding(calibrator=settings, fit_on="crossfit")
     made = birth(tmp_path / "cells")
     cells.run_cell(replace(cell, decodings={"cross-fitted": decoding}), tmp_path / "cells")
@@ -560,8 +563,8 @@ def test_a_cell_that_fails_costs_no_other(finished, tmp_path):
     file, folder, _, _ = finished
     shutil.copytree(folder / "cells", tmp_path / "cells")
     spec = srsly.read_yaml(file)
-    spec["decodings"]["too many"] = {"calibrator": {"mix": 1, "n_neighbors": 100_000}}
-    spec["decodings"]["smoothed"] = {"calibrator": {"mix": 0, "transitions": 0.2}}
+    spec["decodings"]["too many"] = {"calibrator": {"knn_weight": 1, "n_neighbors": 100_000}}
+    spec["decodings"]["smoothed"] = {"calibrator": {"knn_weight": 0, "transition_weight": 0.2}}
     spec["arms"]["ATL"]["decodings"] = ["arg-max", "kNN", "too many"]
     spec["arms"]["BTL"]["decodings"] = ["arg-max", "smoothed"]
     srsly.write_yaml(tmp_path / "more.yml", spec)

@@ -21,28 +21,28 @@ def run(*args: str | Path) -> tuple[int, str]:
 
 def test_saves_a_calibrated_pipeline_with_the_settings(trained_path, corpus_path, tmp_path):
     out = tmp_path / "out"
-    options = ["--n-neighbors", "5", "--votes", "distance", "--mix", "0.5", "--tau", "0.25"]
+    options = ["--n-neighbors", "5", "--votes", "distance", "--knn-weight", "0.5", "--tau", "0.25"]
     status, output = run(trained_path, corpus_path, out, *options)
     assert status == 0, output
     assert f"Fitting a knn_calibrator for {trained_path} on {corpus_path}" in output
     assert f"Saved transformer > ner > knn_calibrator > doc_cleaner to {out}" in output
     nlp = spacy.load(out)
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.n_neighbors, pipe.votes, pipe.mix, pipe.tau) == (5, "distance", 0.5, 0.25)
+    assert (pipe.n_neighbors, pipe.votes, pipe.knn_weight, pipe.tau) == (5, "distance", 0.5, 0.25)
     assert all(ent._.confidence is not None for ent in nlp(SENTENCES[0][0]).ents)
 
 
 def test_the_defaults_are_what_did_best_and_the_papers_can_be_had(
     trained_path, corpus_path, tmp_path
 ):
-    papers = ["--mix", "1", "--tau", "0", "--transitions", "0"]
+    papers = ["--knn-weight", "1", "--tau", "0", "--transition-weight", "0"]
     for options, settings in (([], (0.25, 0.15, 0.15)), (papers, (1.0, 0.0, 0.0))):
         out = tmp_path / f"out-{len(options)}"
         status, output = run(trained_path, corpus_path, out, *options)
         assert status == 0, output
         pipe = spacy.load(out).get_pipe("knn_calibrator")
         assert (pipe.n_neighbors, pipe.votes) == (17, "uniform")
-        assert (pipe.mix, pipe.tau, pipe.transitions) == settings
+        assert (pipe.knn_weight, pipe.tau, pipe.transition_weight) == settings
 
 
 def test_warns_where_confidence_is_not_calibrated(
@@ -84,7 +84,7 @@ def test_errors_are_told_in_a_line(trained_path, corpus_path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--votes", "best"), ("--mix", "1.5"), ("--n-neighbors", "0")]
+    ("option", "value"), [("--votes", "best"), ("--knn-weight", "1.5"), ("--n-neighbors", "0")]
 )
 def test_options_out_of_range_are_refused(option, value):
     status, output = run("model", "corpus.spacy", "out", option, value)

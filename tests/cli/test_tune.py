@@ -22,8 +22,8 @@ FIGURES = {"uar": "tag_uar", "token_macro_f": "tag_macro_f", "entity_micro_f": "
 
 @pytest.fixture
 def small_grid(monkeypatch):
-    monkeypatch.setattr(module, "MIXES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr(module, "TRANSITIONS", (0.0, 0.5))
+    monkeypatch.setattr(module, "KNN_WEIGHTS", (0.0, 0.5, 1.0))
+    monkeypatch.setattr(module, "TRANSITION_WEIGHTS", (0.0, 0.5))
     monkeypatch.setattr(module, "TAUS", (-0.5, 0.0, 0.5, 1.0))
 
 
@@ -67,9 +67,13 @@ def test_what_is_saved_has_the_figures_that_are_told(model, trained_path, dev, t
     assert evaluate(nlp) == pytest.approx(tuned.chosen._asdict())
     assert evaluate(spacy.load(trained_path)) == pytest.approx(tuned.plain._asdict())
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.mix, pipe.tau, pipe.transitions) == (tuned.mix, tuned.tau, tuned.transitions)
+    assert (pipe.knn_weight, pipe.tau, pipe.transition_weight) == (
+        tuned.knn_weight,
+        tuned.tau,
+        tuned.transition_weight,
+    )
     assert pipe.maps.settings == pipe.settings
-    assert nlp.config["components"]["knn_calibrator"]["mix"] == tuned.mix
+    assert nlp.config["components"]["knn_calibrator"]["knn_weight"] == tuned.knn_weight
     assert tuned.chosen.uar > tuned.plain.uar
 
 
@@ -79,8 +83,10 @@ def test_what_is_chosen_is_the_best_of_the_grid(model, dev, tmp_path, small_grid
     tuned = tune(str(model), dev, tmp_path / "out", tolerance=0.05)
     nlp, pipe = mapped(model, dev)
     best = tuned.plain.uar
-    for mix, transitions, tau in product(module.MIXES, module.TRANSITIONS, module.TAUS):
-        pipe.mix, pipe.transitions, pipe.tau = mix, transitions, tau
+    for knn_weight, transition_weight, tau in product(
+        module.KNN_WEIGHTS, module.TRANSITION_WEIGHTS, module.TAUS
+    ):
+        pipe.knn_weight, pipe.transition_weight, pipe.tau = knn_weight, transition_weight, tau
         scores = evaluate(nlp)
         kept = scores["token_macro_f"] >= tuned.plain.token_macro_f - 1e-9
         if kept and scores["entity_micro_f"] >= tuned.plain.entity_micro_f - 0.05:
@@ -92,7 +98,7 @@ def mapped(model: Path, dev: Path) -> tuple[spacy.Language, KnnCalibrator]:
     """A calibrator with maps of both sources, as the choice is made with."""
     nlp = spacy.load(model)
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.mix = 0.5
+    pipe.knn_weight = 0.5
     docs = DocBin().from_disk(dev).get_docs(nlp.vocab)
     pipe.fit_map(Example(nlp.make_doc(doc.text), doc) for doc in docs)
     return nlp, pipe
@@ -108,7 +114,7 @@ def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     assert status == 0, output
     pipe = spacy.load(tmp_path / "out").get_pipe("knn_calibrator")
     assert f"Tuning {model} on {dev}" in output
-    assert f"mix {pipe.mix:g} " in output
+    assert f"knn_weight {pipe.knn_weight:g} " in output
     assert f"tau {pipe.tau:g} " in output
     assert "arg-max tuned" in output
     assert "cross-validated present tuned gain 95% interval" in output

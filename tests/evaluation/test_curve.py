@@ -59,7 +59,7 @@ def test_there_is_none_without_probabilities_or_prior():
 
 def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path):
     nlp = spacy.load(trained_path)
-    calibrator = nlp.add_pipe("knn_calibrator", config={"mix": 0.5, "n_neighbors": 5})
+    calibrator = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.5, "n_neighbors": 5})
     calibrator.fit(make_examples(nlp))
     examples = list(Corpus(corpus_path)(nlp))
     rows = tau_curve(predict(nlp, examples), [0.0, 1.0, 3.0])

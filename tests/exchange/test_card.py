@@ -56,7 +56,7 @@ def model(calibrated_path, corpus_path, held_out_path, tmp_path_factory) -> Path
         str(calibrated_path),
         corpus_path,
         path,
-        settings={"n_neighbors": 3, "mix": 0.25, "tau": {"Sign": 0.5}},
+        settings={"n_neighbors": 3, "knn_weight": 0.25, "tau": {"Sign": 0.5}},
         held_out=held_out_path,
     )
     nlp = spacy.load(path)
@@ -170,7 +170,7 @@ def test_the_cards_training_tokens_and_settings_are_the_pipelines(text, model):
         assert cells(text, label)[0] == str(counts[label])
     assert f"trained on {sum(counts.values())} tokens" in text
     assert "labelled tokens of 8 documents" in text
-    assert 'n_neighbors = 3, votes = "uniform", mix = 0.25, tau = {"Sign": 0.5}' in text
+    assert 'n_neighbors = 3, votes = "uniform", knn_weight = 0.25, tau = {"Sign": 0.5}' in text
     assert "`spacy_btl.BinaryTokenLabels.v1` (`competition =" in text
     parameters = nlp.get_pipe("transformer").model.transformer.num_parameters()
     assert f"`someone/tiny-bert`, bert, {parameters:,} parameters" in text

@@ -28,7 +28,10 @@ def experiment_file(tiny_bert: Path, corpus_path: Path, tmp_path: Path) -> Calla
                 "training.max_steps": 3,
                 "training.eval_frequency": 3,
             },
-            "decodings": {"arg-max": {}, "kNN": {"calibrator": {"mix": 1, "n_neighbors": 3}}},
+            "decodings": {
+                "arg-max": {},
+                "kNN": {"calibrator": {"knn_weight": 1, "n_neighbors": 3}},
+            },
             "arms": {
                 "ATL": {
                     "overrides": {

@@ -125,7 +125,10 @@ def test_folds_that_are_there_are_not_written_again(experiment_file, tmp_path):
         ({"folds": 1}, "folds"),
         ({"baseline": ["ATL", "magic"]}, "ATL, magic"),
         ({"decodings": {"arg-max": {"calibrator": {"n_neighbours": 9}}}}, "n_neighbours"),
-        ({"decodings": {"arg-max": {"calibrator": {"mix": 2}}}}, "'arg-max' cannot be made.*mix"),
+        (
+            {"decodings": {"arg-max": {"calibrator": {"knn_weight": 2}}}},
+            "'arg-max' cannot be made.*knn_weight",
+        ),
         ({"decodings": {"arg-max": {"calibrator": {"tau": "a"}}}}, "'arg-max' cannot be made.*tau"),
         ({"arms": {"ATL": {"decodings": ["magic"]}}}, "magic"),
         ({"arms": {"ATL": {"decodings": ["arg-max"], "folds": [5]}}}, "5"),

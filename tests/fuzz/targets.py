@@ -219,7 +219,7 @@ def _calibrator() -> Any:
     for label in TYPES:
         ner.add_label(label)
     nlp.disable_pipe("ner")  # its logits are made up here
-    settings = {"n_neighbors": 3, "mix": 0.7, "transitions": 0.3, "votes": "distance"}
+    settings = {"n_neighbors": 3, "knn_weight": 0.7, "transition_weight": 0.3, "votes": "distance"}
     calibrator = nlp.add_pipe("knn_calibrator", config=settings)
     rng = np.random.default_rng(0)
     rows = np.arange(8, dtype="int32")

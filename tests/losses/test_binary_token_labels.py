@@ -12,15 +12,14 @@ from spacy_btl.losses.class_weights import class_weights
 
 COMPETITION = ("all", "pair")
 NON_TARGET = ("outside", "ignore")
-COPIES = ("present", "all")
 WEIGHTS = ("complement", "balanced", "sqrt_odds", "effective_number", "none")
 TAG_TYPES = {"IO": np.arange(5), "BIO": np.array([0, 1, 1, 2, 2, 3, 3, 4, 4])}
 
 
-def materialised_loss(logits, tags, tag_types, w, *, competition, non_target, copies):
+def materialised_loss(logits, tags, tag_types, w, *, competition, non_target):
     """The mean over the copies of weighted cross-entropy; each copy relabels the batch."""
     types = tag_types[tags]
-    copied = np.unique(types[types > 0]) if copies == "present" else np.unique(tag_types)[1:]
+    copied = np.unique(types[types > 0])
     losses = []
     for c in copied:
         keep = np.ones(len(tags), bool)
@@ -43,10 +42,10 @@ def materialised_loss(logits, tags, tag_types, w, *, competition, non_target, co
 
 @pytest.mark.parametrize("scheme", TAG_TYPES)
 @pytest.mark.parametrize(
-    ("competition", "non_target", "copies", "weights"),
-    list(product(COMPETITION, NON_TARGET, COPIES, WEIGHTS)),
+    ("competition", "non_target", "weights"),
+    list(product(COMPETITION, NON_TARGET, WEIGHTS)),
 )
-def test_closed_form_is_the_mean_of_the_copies(scheme, competition, non_target, copies, weights):
+def test_closed_form_is_the_mean_of_the_copies(scheme, competition, non_target, weights):
     rng = np.random.default_rng(7)
     tag_types = TAG_TYPES[scheme]
     n_tags = len(tag_types)
@@ -55,7 +54,7 @@ def test_closed_form_is_the_mean_of_the_copies(scheme, competition, non_target, 
     counts = rng.integers(1, 500, n_tags)
     logits = rng.normal(0, 3, (60, n_tags)).astype("float32")
 
-    settings = {"competition": competition, "non_target": non_target, "copies": copies}
+    settings = {"competition": competition, "non_target": non_target}
     loss_function = binary_token_labels(class_weights=weights, **settings)
     loss, gradient = loss_function(logits, tags, tag_types=tag_types, tag_counts=counts)
 
@@ -86,22 +85,8 @@ def test_the_literal_reading_collapses_to_outside_and_pair_does_not(competition,
     """Free logits descend to their optimum. With `all`, an entity token's target is mostly `O`."""
     tags = np.array([0, 1, 2, 3, 4])
     settings = {"tag_types": np.arange(5), "tag_counts": np.full(5, 10)}
-    loss_function = binary_token_labels(competition, class_weights="none")
+    loss_function = binary_token_labels(competition, "outside", class_weights="none")
     logits = np.zeros((5, 5), dtype="float32")
     for _ in range(2000):
         logits -= 2 * loss_function(logits, tags, **settings)[1]
     assert (logits.argmax(axis=1)[1:] == tags[1:]).sum() == found
-
-
-@pytest.mark.parametrize("competition", COMPETITION)
-def test_a_copy_without_a_token_is_no_copy(competition):
-    """All types copied, other types ignored, and no `O` in the batch: most copies are empty."""
-    logits = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
-    tags = np.array([1, 1, 2])
-    settings = {"tag_types": np.arange(5), "tag_counts": np.arange(1, 6)}
-    every, present = (
-        binary_token_labels(competition, "ignore", copies)(logits, tags, **settings)
-        for copies in COPIES
-    )
-    assert every[0] == pytest.approx(present[0])
-    np.testing.assert_allclose(every[1], present[1])

@@ -223,10 +223,10 @@ def test_labels_are_tags_in_a_bio_pipeline():
 def test_nothing_to_explain_by_is_an_error(nlp, trained_path):
     doc = nlp(NOTE)
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.mix = 0.0
-    with pytest.raises(CalibratorError, match=r"No neighbour votes .* mix = 0"):
+    pipe.knn_weight = 0.0
+    with pytest.raises(CalibratorError, match=r"No neighbour votes .* knn_weight = 0"):
         pipe.explain(doc[:2])
-    pipe.mix, pipe.n_neighbors = 0.5, 1000
+    pipe.knn_weight, pipe.n_neighbors = 0.5, 1000
     with pytest.raises(CalibratorError, match="n_neighbors = 1000"):
         pipe.explain(doc[:2])
     other = spacy.load(trained_path)

@@ -61,13 +61,13 @@ class Reference:
         )
         self.model = KNeighborsClassifier(k, weights=votes).fit(logits, types)
 
-    def probabilities(self, logits: np.ndarray, mix: float = 1.0) -> np.ndarray:
+    def probabilities(self, logits: np.ndarray, knn_weight: float = 1.0) -> np.ndarray:
         shares = np.zeros((len(logits), len(self.classes)))
         columns = [self.classes.index(c) for c in self.model.classes_]
         shares[:, columns] = self.model.predict_proba(logits)
         p_knn = (self.k * shares + self.prior) / (self.k + 1)
         p_softmax = torch.softmax(torch.tensor(logits, dtype=torch.float64), dim=1).numpy()
-        return mix * p_knn + (1 - mix) * p_softmax
+        return knn_weight * p_knn + (1 - knn_weight) * p_softmax
 
     def types(self, p: np.ndarray, tau: np.ndarray | float = 0.0) -> list[str]:
         return [self.classes[i] for i in (np.log(p) - tau * np.log(self.prior)).argmax(axis=1)]
@@ -77,26 +77,26 @@ def types(doc: Doc) -> list[str]:
     return [token.ent_type_ or "O" for token in doc]
 
 
-@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("knn_weight", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("votes", ["uniform", "distance"])
 @pytest.mark.parametrize("k", [3, 17])
-def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, mix):
+def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, knn_weight):
     reference = Reference(nlp, k, votes)
-    fit(nlp, n_neighbors=k, votes=votes, mix=mix)
+    fit(nlp, n_neighbors=k, votes=votes, knn_weight=knn_weight)
     pipe = nlp.get_pipe("knn_calibrator")
     np.testing.assert_allclose(pipe.store.prior, reference.prior, rtol=1e-12)
     docs = before_calibration(nlp, NOTES)
     disagreements = 0
     for doc, p in zip(docs, pipe.predict(docs), strict=True):
-        expected = reference.probabilities(doc._.token_logits, mix)
+        expected = reference.probabilities(doc._.token_logits, knn_weight)
         np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
         argmax = types(doc)
         assert types(pipe(doc)) == reference.types(expected)
         disagreements += types(doc) != argmax
-    if mix == 0:  # the `ner` pipe's own decision
+    if knn_weight == 0:  # the `ner` pipe's own decision
         assert not disagreements
-    if (mix, k) == (1.0, 17):  # most of the store votes: O wins where it should not
+    if (knn_weight, k) == (1.0, 17):  # most of the store votes: O wins where it should not
         assert disagreements
 
 
@@ -116,7 +116,7 @@ def test_confidence_is_the_least_probability_among_the_tokens(nlp):
 
 
 def test_mix_zero_needs_no_fitting(nlp):
-    pipe = nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     for doc in before_calibration(nlp, NOTES):
         argmax = types(doc)
         (p,) = pipe.predict([doc])
@@ -127,9 +127,9 @@ def test_mix_zero_needs_no_fitting(nlp):
 
 
 def test_mix_above_zero_is_unfitted_even_after_mix_zero(nlp):
-    pipe = nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     nlp(NOTES[0])
-    pipe.mix = 1.0
+    pipe.knn_weight = 1.0
     with pytest.warns(UserWarning, match="not fitted"):
         nlp(NOTES[0])
 
@@ -260,7 +260,7 @@ def test_confidence_is_computed_again_with_the_doc(nlp):
     doc = nlp(SENTENCES[0][0])
     first = {(e.text, e.label_): e._.confidence for e in doc.ents}
     assert first
-    pipe.mix = 0.5
+    pipe.knn_weight = 0.5
     again = {(e.text, e.label_): e._.confidence for e in nlp(doc).ents}
     fresh = {(e.text, e.label_): e._.confidence for e in nlp(doc.text).ents}
     assert again == fresh

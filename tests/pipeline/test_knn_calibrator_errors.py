@@ -45,10 +45,16 @@ def test_unfitted_it_lets_entities_pass_and_warns_once(nlp, trained):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n_neighbors": 0}, {"mix": -0.1}, {"mix": 1.5}, {"votes": "best"}, {"transitions": -1.0}],
+    [
+        {"n_neighbors": 0},
+        {"knn_weight": -0.1},
+        {"knn_weight": 1.5},
+        {"votes": "best"},
+        {"transitions": -1.0},
+    ],
 )
 def test_settings_out_of_range(nlp, pipe, wrong):
-    message = "needs n_neighbors >= 1, mix from 0 to 1, transitions >= 0, and votes"
+    message = "needs n_neighbors >= 1, knn_weight from 0 to 1, transitions >= 0, and votes"
     with pytest.raises(CalibratorError, match=message):
         KnnCalibrator(nlp, search=sklearn_search(), **wrong)
     for name, value in wrong.items():
@@ -92,7 +98,7 @@ def test_no_ner_pipe():
     message = "reads the logits of a btl_ner pipe named 'ner', and the pipeline"
     with pytest.raises(CalibratorError, match=message):
         pipe.fit([])
-    pipe.mix = 0.0
+    pipe.knn_weight = 0.0
     with pytest.raises(CalibratorError, match=message):
         nlp(TEXT)
 

@@ -20,7 +20,7 @@ from spacy_btl.errors import CalibratorError
 from tests.conftest import SENTENCES, make_examples
 
 NOTES = [text for text, _ in SENTENCES] + ["aspirin 84 mg daily", "mild chest pain"]
-SETTINGS = {"n_neighbors": 5, "votes": "distance", "mix": 0.7}
+SETTINGS = {"n_neighbors": 5, "votes": "distance", "knn_weight": 0.7}
 STORE = Path("knn_calibrator", "store.safetensors")
 
 
@@ -73,7 +73,7 @@ def test_the_pipe_comes_back_from_a_pickle(calibrated):
     docs = list(calibrated.pipe(NOTES))
     for before, after in zip(pipe.predict(docs), back.predict(docs), strict=True):
         np.testing.assert_array_equal(before, after)
-    assert (back.votes, back.mix, back.n_neighbors) == ("distance", 0.7, 5)
+    assert (back.votes, back.knn_weight, back.n_neighbors) == ("distance", 0.7, 5)
     assert back.nlp.get_pipe("knn_calibrator") is back
     back.fit(make_examples(back.nlp, repeat=2))
     assert len(back.store.tags) == 2 * len(pipe.store.tags)
@@ -91,14 +91,14 @@ def test_settings_can_be_overridden_at_loading(saved):
     settings = {"tau": 1.0, "votes": "uniform"}
     nlp = spacy.load(saved, config={"components": {"knn_calibrator": settings}})
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.tau, pipe.votes, pipe.mix) == (1.0, "uniform", 0.7)
+    assert (pipe.tau, pipe.votes, pipe.knn_weight) == (1.0, "uniform", 0.7)
     assert all(len(doc) for doc in nlp.pipe(NOTES))
 
 
 def test_a_tau_per_type_is_saved(trained_path, tmp_path):
     nlp = spacy.load(trained_path)
     tau = {"Sign": 2.0, "O": 0.5}
-    nlp.add_pipe("knn_calibrator", config={"tau": tau, "mix": 0.0})
+    nlp.add_pipe("knn_calibrator", config={"tau": tau, "knn_weight": 0.0})
     nlp.to_disk(tmp_path)
     assert_same_bit_for_bit(nlp, spacy.load(tmp_path))
     assert spacy.load(tmp_path).get_pipe("knn_calibrator").tau == tau
@@ -122,7 +122,7 @@ def test_an_unfitted_pipe_comes_back_unfitted(trained_path, tmp_path):
 
 def test_mix_zero_comes_back_without_a_store(trained_path, tmp_path):
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     nlp.to_disk(tmp_path)
     assert_same_bit_for_bit(nlp, spacy.load(tmp_path))
 
@@ -227,12 +227,12 @@ def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
 
 
 def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):
-    """With mix = 0 it reads the network's tags, those of the copy."""
+    """With knn_weight = 0 it reads the network's tags, those of the copy."""
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"mix": 0.0})
+    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     pipe = copy.deepcopy(nlp).get_pipe("knn_calibrator")
     assert pipe.store is not None
-    pipe.mix = 1.0
+    pipe.knn_weight = 1.0
     assert pipe.store is None
 
 

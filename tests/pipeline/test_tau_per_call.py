@@ -20,7 +20,7 @@ TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
 
 def make(trained_path, **settings) -> Language:
     nlp = spacy.load(trained_path)
-    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, "mix": 0.5, **settings})
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, "knn_weight": 0.5, **settings})
     pipe.fit(make_examples(nlp))
     return nlp
 

@@ -27,9 +27,9 @@ def add_calibrator(nlp, **settings):
     return calibrator
 
 
-@pytest.mark.parametrize(("mix", "weight"), [(0.0, 6.0), (1.0, 1.5)])
-def test_tags_are_the_best_path_over_the_words(nlp, mix, weight):
-    calibrator = add_calibrator(nlp, mix=mix, transitions=weight, tau=0.5)
+@pytest.mark.parametrize(("knn_weight", "weight"), [(0.0, 6.0), (1.0, 1.5)])
+def test_tags_are_the_best_path_over_the_words(nlp, knn_weight, weight):
+    calibrator = add_calibrator(nlp, knn_weight=knn_weight, transition_weight=weight, tau=0.5)
     store = calibrator.store
     transitions = Transitions.from_pairs(count_pairs(store.tags, store.documents), len(store.prior))
     changed = 0
@@ -46,7 +46,7 @@ def test_tags_are_the_best_path_over_the_words(nlp, mix, weight):
 
 
 def test_notes_do_not_depend_on_their_batch(nlp):
-    add_calibrator(nlp, transitions=1.0)
+    add_calibrator(nlp, transition_weight=1.0)
 
     def entities(docs):
         return [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs]
@@ -55,17 +55,17 @@ def test_notes_do_not_depend_on_their_batch(nlp):
 
 
 def test_they_are_saved_with_the_pipeline(nlp, tmp_path):
-    add_calibrator(nlp, transitions=1.5)
+    add_calibrator(nlp, transition_weight=1.5)
     nlp.to_disk(tmp_path)
     again = spacy.load(tmp_path)
-    assert again.get_pipe("knn_calibrator").transitions == 1.5
+    assert again.get_pipe("knn_calibrator").transition_weight == 1.5
     for text in TEXTS:
         assert again(text).to_json()["ents"] == nlp(text).to_json()["ents"]
 
 
 def test_they_need_a_fitted_pipe_even_for_the_softmax(nlp):
     before: Doc = nlp(TEXTS[0])
-    nlp.add_pipe("knn_calibrator", config={"mix": 0.0, "transitions": 1.0})
+    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0, "transition_weight": 1.0})
     with pytest.warns(UserWarning, match="not fitted"):
         doc = nlp(TEXTS[0])
     assert [(ent.text, ent.label_) for ent in doc.ents] == [

@@ -14,13 +14,13 @@ from tests.calibration.test_fit import HELD_OUT
 from tests.conftest import make_examples
 
 FIGURES = {"uar": "tag_uar", "token_macro_f": "tag_macro_f", "entity_micro_f": "ents_f"}
-SETTINGS = {"n_neighbors": 5, "mix": 0.5, "tau": 0.3, "transitions": 0.2}
+SETTINGS = {"n_neighbors": 5, "knn_weight": 0.5, "tau": 0.3, "transition_weight": 0.2}
 NOTES = [*HELD_OUT, *HELD_OUT[:2]]
 
 
 @pytest.fixture(autouse=True)
 def small_grid(monkeypatch):
-    monkeypatch.setattr(module, "MIXES", (0.0, 0.5))
+    monkeypatch.setattr(module, "KNN_WEIGHTS", (0.0, 0.5))
     monkeypatch.setattr(module, "TRANSITIONS", (0.0, 0.5))
     monkeypatch.setattr(module, "TAUS", (0.0, 1.0))
 

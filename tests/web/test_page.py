@@ -75,7 +75,10 @@ def model(trained_path, corpus_path, tmp_path) -> Path:
     any machine and however it trained."""
     path = tmp_path / "model"
     calibrate(
-        str(trained_path), corpus_path, path, settings={"n_neighbors": 3, "mix": 0.5, "tau": HIGH}
+        str(trained_path),
+        corpus_path,
+        path,
+        settings={"n_neighbors": 3, "knn_weight": 0.5, "tau": HIGH},
     )
     return path
 

@@ -36,20 +36,25 @@ from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.pipeline.btl_ner import BtlNer
 
 HELD_OUT = 0.3  # of the documents
-_ATL, _BTL = (f"spacy_btl.{name}.v1" for name in ("AllTokenLabels", "BinaryTokenLabels"))
+_ATL = "spacy_btl.AllTokenLabels.v1"
+
+
+def _btl(competition: str, non_target: str, class_weights: str) -> dict[str, Any]:
+    return {
+        "@losses": "spacy_btl.BinaryTokenLabels.v1",
+        "competition": competition,
+        "non_target": non_target,
+        "class_weights": class_weights,
+    }
+
+
 LOSSES: dict[str, dict[str, Any]] = {
     "ATL": {"@losses": _ATL},
     "ATL, complement": {"@losses": _ATL, "class_weights": "complement"},
-    "BTL pair, complement": {"@losses": _BTL, "competition": "pair"},
-    "BTL pair, sqrt_odds": {"@losses": _BTL, "competition": "pair", "class_weights": "sqrt_odds"},
-    "BTL all, outside": {"@losses": _BTL, "competition": "all"},
-    # The form of the configs that ship.
-    "BTL all, ignore, sqrt_odds": {
-        "@losses": _BTL,
-        "competition": "all",
-        "non_target": "ignore",
-        "class_weights": "sqrt_odds",
-    },
+    "BTL pair, complement": _btl("pair", "outside", "complement"),
+    "BTL pair, sqrt_odds": _btl("pair", "outside", "sqrt_odds"),
+    "BTL all, outside": _btl("all", "outside", "complement"),
+    "BTL all, ignore, sqrt_odds": _btl("all", "ignore", "sqrt_odds"),  # the default
     "focal": {"@losses": "spacy_btl.FocalLoss.v1"},
     "dice": {"@losses": "spacy_btl.DiceLoss.v1"},
     "logit-adjusted": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"},
