@@ -36,7 +36,7 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
     """The search in clusters and bfloat16, against the exact search and float32."""
     nlp = _load(setup, EXACT)
     exact = _read(nlp, setup.texts)
-    n_rows = len(nlp.get_pipe(CALIBRATOR).store.tags)
+    n_rows = len(nlp.get_pipe(CALIBRATOR).calibrator.datastore.tags)
 
     def row(what: str, search: str, **overrides: Any) -> dict[str, Any]:
         found = _read(_load(setup, search, **overrides), setup.texts)

@@ -24,9 +24,9 @@ import typer
 from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy_btl.calibration.votes import neighbor_probabilities
 
-from spacy_btl.calibration.viterbi import Transitions, count_pairs
-from spacy_btl.calibration.votes import neighbor_shares
+from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
@@ -96,9 +96,7 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
     found["the same for the whole note, by transitions"] = lambda: decode(
         [gold], [p], scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
     )
-    found["votes of 17 neighbours"] = lambda: vote_shares(
-        np.ones(rows.shape), rows, len(scheme), "uniform"
-    )
+    found["probabilities by 17 neighbours"] = lambda: neighbor_probabilities(rows, prior)
     found["token confusion"] = lambda: token_confusion(examples)
     found["scores"] = lambda: score_ner(examples)
     found["corpus statistics"] = lambda: corpus_stats(corpus)

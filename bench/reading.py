@@ -36,4 +36,4 @@ def read_by(nlp: Language, texts: Sequence[str]) -> str:
 def store_of(nlp: Language) -> str:
     """What a calibrator searches and how, for the page."""
     search = nlp.config["components"][CALIBRATOR]["search"]["@misc"]
-    return f"{len(nlp.get_pipe(CALIBRATOR).store.tags):,} labelled rows, {search}"
+    return f"{len(nlp.get_pipe(CALIBRATOR).calibrator.datastore.tags):,} labelled rows, {search}"

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from spacy import registry
 from spacy.language import Language
+from spacy_btl.calibration.votes import neighbor_probabilities
 
 from bench.material import Setup
 from bench.ratios import Case, figures, in_turn
 from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.votes import neighbor_shares
 from spacy_btl.errors import BtlError
 
 NAME = "search_scaling"
@@ -52,19 +52,18 @@ def registered() -> dict[str, Search]:
 def measure(setup: Setup) -> list[dict[str, Any]]:
     """Milliseconds for the neighbours of 1,000 tokens, and how often the vote is as exactly."""
     nlp = setup.trained()
-    calibrator = nlp.get_pipe(CALIBRATOR)
-    k, n_tags = calibrator.n_neighbors, len(calibrator.store.prior)
+    calibrator = nlp.get_pipe(CALIBRATOR).calibrator
+    k, prior = calibrator.settings.n_neighbors, calibrator.datastore.prior
     queries = logits_of(setup, nlp, QUERIES)
     points = []
     for n_rows in ROWS:
-        rows = draw_rows(calibrator.store, n_rows)
+        rows = draw_rows(calibrator.datastore, n_rows)
         searches = registered()
         labels: dict[str, NDArray[np.integer]] = {}
         for name, search in searches.items():
             search.fit(rows.logits)
-            distances, found = search.query(queries, k)  # which is the warm-up, too
-            shares = neighbor_shares(rows.tags[found], n_tags)
-            labels[name] = shares.argmax(axis=1)
+            _, found = search.query(queries, k)  # which is the warm-up, too
+            labels[name] = neighbor_probabilities(rows.tags[found], prior).argmax(axis=1)
         cases: dict[str, Case] = {
             name: partial(search.query, queries, k) for name, search in searches.items()
         }

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
@@ -18,6 +19,7 @@ CONTENT = "spacy_btl"
 CHECKSUM = "sha256"
 
 Arrays = dict[str, NDArray[Any]]
+Probabilities = NDArray[np.float64]
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from spacy.tokens import Doc, Span, Token
 from spacy.training import Example
 
 from spacy_btl.errors import BtlWarning, PipelineError
-from spacy_btl.lines import FULL_LINE, PARAGRAPH, read_lines
+from spacy_btl.lines import FULL_LINE, PARAGRAPH, Lines
 
 O_TAG = 0
 MISSING = -1
@@ -67,17 +67,16 @@ class TagScheme:
         ids = [MISSING if tag is None else self._ids.get(tag, MISSING) for tag in gold]
         return np.array(ids, dtype="int64")
 
-    def decode(self, doc: Doc, tag_ids: NDArray[np.integer]) -> list[Span]:
-        """Turn tag ids into entity spans. An `I-` that continues nothing begins a new span.
+    def decode(self, doc: Doc, tags: NDArray[np.integer], lines: Lines) -> list[Span]:
+        """Turn tags into entity spans. An `I-` that continues nothing begins a new span.
 
-        doc (Doc): The doc of T tokens.
-        tag_ids (int [T]): One tag per token; those of white space are not read.
+        tags (int [W]): One for each word, a token that is not white space.
+        lines (Lines): Those of the doc, from `read_lines`.
         RETURNS (List[Span]): Spans that do not overlap, in order. White space between the words of
             an entity, which the encoder cannot see, is part of it. Where it holds a line end, see
             `entity_starts`.
         """
-        words, breaks, short = read_lines(doc)
-        tags = tag_ids[words]
+        words, breaks, short = lines
         types = self.tag_types[tags]
         starts = self.entity_starts(tags, breaks, short)
         borders = np.flatnonzero(starts)
@@ -112,8 +111,8 @@ def _list_items(
     lines = np.flatnonzero(breaks)  # the first words of lines; that of a doc is one
     items = np.zeros(len(types), dtype=bool)
     if len(lines):
-        least, most = (f.reduceat(types, lines) for f in (np.minimum, np.maximum))
-        alone = (least == most) & short[lines]
+        one_type = np.minimum.reduceat(types, lines) == np.maximum.reduceat(types, lines)
+        alone = one_type & short[lines]
         items[lines[1:]] = alone[1:] & alone[:-1]
     return items
 

@@ -1,11 +1,11 @@
-"""Maps from how sure a calibrator seems to how often it is right, and their fits. Arrays only.
+"""Calibration maps: from stated to calibrated probabilities, and their fits. Arrays only.
 
 N tokens or entities, C tags. All of them are log-linear models with few parameters, so each fit is
 a convex problem with one optimum.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-from spacy_btl.calibration.votes import Probabilities
+from spacy_btl.arrays import Probabilities, load_arrays, save_arrays
+from spacy_btl.calibration.settings import Settings
+from spacy_btl.errors import CalibratorError
+from spacy_btl.tags import O_TAG
+
+FORMAT = "spacy_btl.maps"
+VERSION = "2"
+# Coefficients beyond these are not fitted, and what they give would not be finite.
+MIN_COEFFICIENT, MAX_COEFFICIENT = 1e-9, 1e9
 
 # Bounds on p and on 1 - p, so that their logarithms stay finite.
-LEAST_P = np.finfo("float64").tiny
-LEAST_REST = 1e-9
+MIN_P = np.finfo("float64").tiny
+MIN_REST = 1e-9
 # Coefficients that must not fall to 0 (a map would no longer rise), and those that must not go
 # below it.
 POSITIVE = (1e-3, None)
@@ -29,9 +37,9 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class TokenMap:
-    """Makes each of the two sources of probabilities honest by itself, before they are mixed.
+    """Calibrates the softmax and the neighbours, each by itself, and mixes them.
 
-    Neither part changes which tag its source finds most probable. Until fitted it changes nothing.
+    Calibration does not change the argmax of either source. Until fitted it changes nothing.
 
     temperature (float): The softmax is that of logits / temperature (Guo et al. 2017).
     sharpness (float): a, above 0.
@@ -44,12 +52,28 @@ class TokenMap:
     sharpness: float = 1.0
     certainty: float = 0.0
 
-    def softmax(self, logits: Floats) -> Probabilities:
-        """Probabilities by the network, float64 [N, C], from raw logits, float [N, C]."""
-        return softmax(logits.astype("float64") / self.temperature, axis=1)
+    def __call__(
+        self, logits: Floats, p_knn: Probabilities | None, knn_weight: float
+    ) -> Probabilities:
+        """Calibrated probabilities, float64 [N, C].
 
-    def votes(self, p: Probabilities) -> Probabilities:
-        """Probabilities by the neighbours, float64 [N, C], from what their votes say."""
+        logits (float [N, C]): Raw logits. A row of zeros is a token that the encoder did not see:
+            it is certainly `O`.
+        p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours of the S other tokens;
+            None for the softmax alone.
+        knn_weight (float): Their share, from 0 to 1.
+        """
+        seen = logits.any(axis=1)
+        p_seen = softmax(logits[seen].astype("float64") / self.temperature, axis=1)
+        if p_knn is not None:
+            p_seen = knn_weight * self.neighbors(p_knn) + (1 - knn_weight) * p_seen
+        p = np.zeros(logits.shape)
+        p[:, O_TAG] = 1
+        p[seen] = p_seen
+        return p
+
+    def neighbors(self, p: Probabilities) -> Probabilities:
+        """Calibrate the probabilities by the neighbours, float64 [N, C]."""
         if (self.sharpness, self.certainty) == (1.0, 0.0):
             return p
         log_p, log_odds = _curves(p)
@@ -58,7 +82,7 @@ class TokenMap:
 
 @dataclass(frozen=True)
 class ConfidenceMap:
-    """From the least token probability of an entity to the probability that the entity is right.
+    """From the minimum token probability of an entity to the probability that it is correct.
 
     The curve is sigmoid(sharpness * log p - certainty * log(1 - p) + bias).
 
@@ -81,13 +105,69 @@ class ConfidenceMap:
         return np.clip(expit(score), margin, 1 - margin)
 
 
+@dataclass(frozen=True)
+class Maps:
+    """The calibration maps of tokens and of entities, saved as plain arrays.
+
+    settings (Settings): Those that they were fitted for; with others confidence is not calibrated.
+    """
+
+    tokens: TokenMap
+    confidence: ConfidenceMap
+    settings: Settings
+
+    def to_bytes(self) -> bytes:
+        """The maps as the bytes of a safetensors file."""
+        content = {"format": FORMAT, "version": VERSION, "settings": asdict(self.settings)}
+        arrays = {
+            "tokens": np.array(astuple(self.tokens)),
+            "confidence": np.array(astuple(self.confidence), dtype="float64"),
+        }
+        return save_arrays(arrays, content)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, where: str) -> "Maps":
+        """Read and check maps.
+
+        where (str): What to call their origin in an error.
+        RAISES: CalibratorError, for anything but complete and finite maps of this version.
+        """
+        try:
+            arrays, content = load_arrays(data)
+            if (content["format"], content["version"]) != (FORMAT, VERSION):
+                raise ValueError("another format or version")
+            _check(arrays["tokens"], 3, positive=2, not_negative=1)
+            _check(arrays["confidence"], 4, positive=0, not_negative=2)
+            tokens = TokenMap(*arrays["tokens"].tolist())
+            sharpness, certainty, bias, n_entities = arrays["confidence"].tolist()
+            confidence = ConfidenceMap(sharpness, certainty, bias, int(n_entities))
+            if n_entities < 1:
+                raise ValueError("fitted to nothing")
+            return cls(tokens, confidence, Settings(**content["settings"]))
+        except Exception as error:  # safetensors, json and numpy each have their own
+            raise CalibratorError(
+                f"Cannot use the calibrator's maps in {where}: they are damaged, or of another "
+                "version. Fit them again (python -m spacy btl calibrate --held-out)."
+            ) from error
+
+
+def _check(values: NDArray[Any], size: int, *, positive: int, not_negative: int) -> None:
+    """Check coefficients: first those above 0, then those at least 0, then any."""
+    bounded = values[positive : positive + not_negative]
+    if values.dtype != "float64" or values.shape != (size,) or not np.isfinite(values).all():
+        raise ValueError("not so many finite numbers")
+    too_great = (np.abs(values) > MAX_COEFFICIENT).any()
+    if too_great or (values[:positive] < MIN_COEFFICIENT).any() or (bounded < 0).any():
+        raise ValueError("out of range")
+
+
 def fit_token_map(
     logits: Floats, p_knn: Probabilities | None, tags: NDArray[np.integer], prior: Probabilities
 ) -> TokenMap:
-    """The token map with which each source gives the tags of unseen tokens most likelihood.
+    """Fit the token map, each source by itself, by maximum likelihood of held-out tags.
 
     logits (float [N, C]): Raw logits.
-    p_knn (Optional[float64 [N, C]]): What the neighbours' votes say, where they are read.
+    p_knn (Optional[float64 [N, C]]): Probabilities by the neighbours, if they are used.
     tags (int [N]): Gold tags.
     prior (float64 [C]): Training frequencies.
     """
@@ -99,26 +179,26 @@ def fit_token_map(
     return TokenMap(1 / inverse, sharpness, certainty)
 
 
-def fit_confidence_map(p: Floats, right: NDArray[np.bool_]) -> ConfidenceMap:
-    """The confidence map that gives what is right and wrong most likelihood.
+def fit_confidence_map(p: Floats, correct: NDArray[np.bool_]) -> ConfidenceMap:
+    """Fit the confidence map by maximum likelihood of which entities are correct.
 
-    p (float [N]): The least token probability of each entity; N > 0.
-    right (bool [N]): Whether the entity is right.
+    p (float [N]): The minimum token probability of each entity; N > 0.
+    correct (bool [N]): Whether the entity is correct.
     """
     curves = [
         np.stack([np.zeros(len(p)), curve], axis=1) for curve in (*_curves(p), np.ones(len(p)))
     ]
-    share = (right.sum() + 1) / (len(right) + 2)
+    share = (correct.sum() + 1) / (len(correct) + 2)
     bounds = [NOT_NEGATIVE, NOT_NEGATIVE, (None, None)]
     sharpness, certainty, bias = _fit_log_linear(
-        curves, right.astype("int64"), np.array([1 - share, share]), [1.0, 0.0, 0.0], bounds
+        curves, correct.astype("int64"), np.array([1 - share, share]), [1.0, 0.0, 0.0], bounds
     )
-    return ConfidenceMap(sharpness, certainty, bias, n_entities=len(right))
+    return ConfidenceMap(sharpness, certainty, bias, n_entities=len(correct))
 
 
 def _curves(p: Floats) -> tuple[Probabilities, Probabilities]:
     """log p and -log(1 - p)."""
-    return np.log(np.maximum(p, LEAST_P)), -np.log(np.maximum(1 - p, LEAST_REST))
+    return np.log(np.maximum(p, MIN_P)), -np.log(np.maximum(1 - p, MIN_REST))
 
 
 def _fit_log_linear(
@@ -128,7 +208,7 @@ def _fit_log_linear(
     start: Sequence[float],
     bounds: Sequence[Bounds],
 ) -> list[float]:
-    """Coefficients of the features whose weighted sum, through a softmax, is most likely.
+    """Fit the coefficients of a softmax over weighted features by maximum likelihood.
 
     Every target gives 1 / (N + 1) to the prior, one observation's worth in all, which keeps the
     optimum finite where the classes can be told apart without an error.
@@ -149,9 +229,9 @@ def _fit_log_linear(
         score = sum(c * feature for c, feature in zip(coefficients, features, strict=True))
         log_sum = logsumexp(score, axis=1, keepdims=True)
         p: Any = np.exp(score - log_sum)
-        found = np.array([(p * feature).sum() for feature in features]) / len(classes)
-        return float(log_sum.mean() - coefficients @ expected), found - expected
+        predicted = np.array([(p * feature).sum() for feature in features]) / len(classes)
+        return float(log_sum.mean() - coefficients @ expected), predicted - expected
 
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
-    return found.x.tolist()
+    fitted = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+    return fitted.x.tolist()

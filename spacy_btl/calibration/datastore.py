@@ -1,4 +1,4 @@
-"""The labelled logits that a calibrator keeps, saved as plain arrays and never as pickles."""
+"""The datastore of a calibrator: labelled logits as plain arrays, never a pickle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacy_btl.arrays import Arrays, load_arrays, save_arrays
-from spacy_btl.calibration.viterbi import Transitions, count_pairs
+from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.errors import BtlError, CalibratorError
-from spacy_btl.tags import SchemeName
+from spacy_btl.tags import SchemeName, TagScheme
 
 FORMAT = "spacy_btl.neighbors"
 VERSION = "3"
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
-# No network gives greater logits, and the squares of their distances would not be finite.
-GREATEST_LOGIT = 1e15
+# Greater ones come from no network, and the squares of their distances would not be finite.
+MAX_LOGIT = 1e15
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class LabelledRows:
 
 
 @dataclass(frozen=True)
-class Store(LabelledRows):
-    """Labelled rows, M = 0 where only the softmax is read, and the tags' training frequencies.
+class Datastore(LabelledRows):
+    """Labelled rows (M = 0 where only the softmax is read) and the training frequencies of tags.
 
     prior (float64 [C]): Training frequency of each tag; all positive, sum 1.
     labels (Tuple[str, ...]): The entity types, in the order of their tags.
     scheme (str): The tag scheme, "IO" or "BIO".
-    network (str): A digest of the network whose logits they are; empty where it is not known.
+    network (str): A digest of the head that computed the logits; empty where it is not known.
     """
 
     prior: NDArray[np.float64]
@@ -55,12 +55,17 @@ class Store(LabelledRows):
     network: str = ""
 
     @cached_property
+    def tag_scheme(self) -> TagScheme:
+        """The tags of the C columns."""
+        return TagScheme(self.labels, self.scheme)
+
+    @cached_property
     def transitions(self) -> Transitions:
         """Which tag follows which in the rows."""
         return Transitions.from_pairs(count_pairs(self.tags, self.documents), len(self.prior))
 
     def to_bytes(self) -> bytes:
-        """The store as the bytes of a safetensors file."""
+        """The datastore as the bytes of a safetensors file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
         content = {
             "format": FORMAT,
@@ -72,11 +77,11 @@ class Store(LabelledRows):
         return save_arrays(arrays, content)
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, where: str) -> "Store":
-        """Read and check a store.
+    def from_bytes(cls, data: bytes, *, where: str) -> "Datastore":
+        """Read and check a datastore.
 
         where (str): What to call its origin in an error.
-        RAISES: CalibratorError, for anything but a complete and finite store of this version.
+        RAISES: CalibratorError, for anything but a complete and finite datastore of this version.
         """
         try:
             arrays, content = load_arrays(data)
@@ -142,7 +147,7 @@ def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
             f"'{name}' is {found.dtype} {found.shape}, not {dtype} {shape}",
         )
         _require(bool(np.isfinite(found).all()), f"'{name}' holds values that are not finite")
-    are_logits = np.abs(arrays["logits"]).max(initial=0) <= GREATEST_LOGIT
+    are_logits = np.abs(arrays["logits"]).max(initial=0) <= MAX_LOGIT
     _require(bool(are_logits), "'logits' holds values that are no logits")
     in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < n_tags
     _require(bool(in_range), "'tags' holds numbers of no tag")

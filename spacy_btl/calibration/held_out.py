@@ -1,19 +1,19 @@
-"""Held-out documents as arrays: logits, gold tags, and which runs of tags are right entities.
+"""Held-out documents as arrays: logits, gold tags, and which runs of tags are correct entities.
 
-Entities are read from tags here without spaCy's spans, so that hundreds of settings can be tried on
-one reading of the documents. They are those of `TagScheme.decode`, and right as spaCy's scorer has
-it.
+Entities are read from tags without spaCy's spans, so that hundreds of settings can be tried on one
+pass over the documents. They are those of `TagScheme.decode`, and correct as spaCy's scorer has it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.datastore import LabelledRows
-from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.tags import MISSING, TagScheme
 
 Ints = NDArray[np.integer]
@@ -49,33 +49,33 @@ class HeldOut:
     annotated: NDArray[np.bool_]
     gold_ents: NDArray[np.int64]
 
-    @property
+    @cached_property
     def seen(self) -> NDArray[np.bool_]:
         """Which tokens the encoder saw, bool [N]."""
         return np.any(self.logits != 0, axis=1)
 
-    @property
+    @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """Which tokens it saw and are annotated, bool [N]."""
         return self.seen & (self.tags != MISSING)
 
     def rows(self) -> LabelledRows:
-        """Those tokens as rows of a store."""
+        """The labelled tokens as rows of a datastore."""
         names = [field.name for field in fields(LabelledRows)]
         return LabelledRows(**{name: getattr(self, name)[self.labelled] for name in names})
 
 
 class Entities(NamedTuple):
-    """The P entities that tags make, and what becomes of them.
+    """The P entities that tags make, and which of them are correct.
 
     types (int64 [P]): Numbers of their types, from 1.
-    p (float64 [P]): The least of their tokens' probabilities of being of their type.
-    right (bool [P]): Whether boundaries and type are those of a gold entity.
+    p (float64 [P]): The minimum of their tokens' probabilities of their type.
+    correct (bool [P]): Whether boundaries and type are those of a gold entity.
     """
 
     types: Ints
     p: Probabilities
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
 
 
 def concatenate(parts: Sequence[HeldOut]) -> HeldOut:
@@ -131,17 +131,17 @@ def read_entities(
         return Entities(types[:0], np.zeros(0), np.zeros(0, "bool"))
     columns = np.flatnonzero(np.diff(scheme.tag_types, prepend=-1))
     p_types = np.add.reduceat(p[inside], columns, axis=1)[np.arange(len(inside)), types[inside]]
-    least = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
+    minimum = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
     spans = np.stack([held_out.gold_starts[first], held_out.gold_ends[last], types[first]], axis=1)
     unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
     known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
     known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
-    right = _are_in(spans[known], held_out.gold_ents)
-    return Entities(types[first][known], np.minimum(least[known], 1.0), right)
+    correct = _are_in(spans[known], held_out.gold_ents)
+    return Entities(types[first][known], np.minimum(minimum[known], 1.0), correct)
 
 
 def _are_in(spans: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which spans [P, 3] are among the gold ones [M, 3]; each gold one is found once."""
+    """Which spans [P, 3] are among the gold ones [M, 3]; each gold one counts once."""
     _, first, same = np.unique(
         np.concatenate([gold, spans]), axis=0, return_index=True, return_inverse=True
     )

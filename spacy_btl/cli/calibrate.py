@@ -88,8 +88,8 @@ def calibrate_cli(
     if crossfit is not None:
         msg.info(f"Training {folds} networks, each on the documents that it does not read")
     nlp = calibrate(model, corpus, output, settings=settings, held_out=held_out, crossfit=crossfit)
-    calibrator = find_calibrator(nlp)
-    if calibrator is not None and learned_nothing(calibrator.fitted_store()):
+    pipe = find_calibrator(nlp)
+    if pipe is not None and learned_nothing(pipe.calibrator.fitted_datastore()):
         warn(
             f"{model} tells the types in {corpus} no better than chance: it has learned nothing. "
             "`spacy train` keeps as model-best the network of step 0 where no later one is better. "

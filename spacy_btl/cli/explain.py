@@ -42,9 +42,9 @@ def explain_cli(
     from spacy_btl.pipelines import load_pipeline
 
     nlp = load_pipeline(model)
-    calibrator = _calibrator(nlp, model)
-    store = calibrator.voters()
-    docs = None if corpus is None else read_fitted_corpus(corpus, nlp.vocab, store)
+    pipe = _pipe(nlp, model)
+    datastore = pipe.calibrator.voting_rows()
+    docs = None if corpus is None else read_fitted_corpus(corpus, nlp.vocab, datastore)
     doc = _annotate(nlp, _read(note))
     ents = [ent for ent in doc.ents if not label or ent.label_ in label]
     if not ents:
@@ -52,20 +52,20 @@ def explain_cli(
     console = Console(markup=False, emoji=False, highlight=False)  # a note is no markup of rich
     for ent in ents:
         console.print(_heading(ent))
-        console.print(_table(top_neighbors(calibrator.explain(ent), SHOWN), docs), "")
+        console.print(_table(top_neighbors(pipe.explain(ent), SHOWN), docs), "")
 
 
-def _calibrator(nlp: "Language", model: str) -> "KnnCalibrator":
+def _pipe(nlp: "Language", model: str) -> "KnnCalibrator":
     from spacy_btl.errors import PipelineError
     from spacy_btl.pipeline.knn_calibrator import find_calibrator
 
-    calibrator = find_calibrator(nlp)
-    if calibrator is None:
+    pipe = find_calibrator(nlp)
+    if pipe is None:
         raise PipelineError(
             f"'{model}' has no fitted knn_calibrator, whose neighbours explain its entities: "
             f"{nlp.pipe_names}. Add one with `python -m spacy btl calibrate`."
         )
-    return calibrator
+    return pipe
 
 
 def _read(note: typer.FileBinaryRead) -> str:

@@ -56,9 +56,9 @@ def tune_cli(
 def _print(tuned: "Tuned") -> None:
     """Print what was chosen, and what such a choice is worth."""
     console = Console(markup=False, highlight=False)
-    console.print(
-        f"\nknn_weight {tuned.knn_weight:g}\ntransition_weight {tuned.transition_weight:g}\ntau {tuned.tau:g}\n"
-    )
+    chosen = tuned.settings
+    console.print(f"\nknn_weight {chosen.knn_weight:g}")
+    console.print(f"transition_weight {chosen.transition_weight:g}\ntau {chosen.tau:g}\n")
     table = Table("on these documents, which it was chosen on", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.calibration.viterbi import decide
+from spacy_btl.calibration.decisions import decide
 from spacy_btl.metrics.counts import token_counts
 from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.metrics.scores import token_figures

@@ -83,14 +83,14 @@ def evaluate(
 def _described(nlp: Language, model: str) -> dict[str, Any]:
     """Which pipeline it is, and how it decides: by arg-max where it has no calibrator."""
     name, version = model_name(nlp)
-    calibrator = find_calibrator(nlp)
+    pipe = find_calibrator(nlp)
     return {
         "name": name,
         "version": version,
         "folder": model,
         "fingerprint": fingerprint(nlp.path),
-        "settings": None if calibrator is None else calibrator.settings,
-        "calibrated": calibrator is not None and calibrator.maps is not None,
+        "settings": None if pipe is None else asdict(pipe.calibrator.settings),
+        "calibrated": pipe is not None and pipe.calibrator.maps is not None,
     }
 
 
@@ -100,14 +100,14 @@ def _file_fingerprint(path: Path) -> str:
 
 def _explain_by(nlp: Language) -> Explain | None:
     """Finds the neighbours that voted, where a calibrator lets them."""
-    calibrator = find_calibrator(nlp)
-    if calibrator is None or not calibrator.knn_weight:
+    pipe = find_calibrator(nlp)
+    if pipe is None or not pipe.calibrator.settings.knn_weight:
         return None
 
     def explain(gold: Span) -> list[dict[str, Any]]:
         doc = nlp.make_doc(gold.doc.text)
         span = doc.char_span(gold.start_char, gold.end_char, alignment_mode="expand")
-        return [asdict(one) for one in top_neighbors(calibrator.explain(span), NEIGHBORS)]
+        return [asdict(one) for one in top_neighbors(pipe.explain(span), NEIGHBORS)]
 
     return explain
 

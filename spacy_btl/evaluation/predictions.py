@@ -44,27 +44,27 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     rows, references = [], []
-    calibrator = find_calibrator(nlp)
-    ner = _find_ner(nlp, calibrator)
+    pipe = find_calibrator(nlp)
+    ner = _find_ner(nlp, pipe)
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             rows.append(_read(trim_gold(Example(doc, reference)), ner))
             references.append(reference)
-    return _assemble(rows, patient_numbers(references), ner, _prior(ner, calibrator))
+    return _assemble(rows, patient_numbers(references), ner, _prior(ner, pipe))
 
 
-def _find_ner(nlp: Language, calibrator: KnnCalibrator | None) -> BtlNer | None:
+def _find_ner(nlp: Language, pipe: KnnCalibrator | None) -> BtlNer | None:
     """The pipe whose logits the docs carry; one that is disabled if the calibrator reads it."""
-    if calibrator is not None:
-        return find_ner(nlp, calibrator.ner, reader=calibrator.name)
+    if pipe is not None:
+        return find_ner(nlp, pipe.ner, reader=pipe.name)
     return next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
 
 
-def _prior(ner: BtlNer | None, calibrator: KnnCalibrator | None) -> NDArray[np.float64] | None:
+def _prior(ner: BtlNer | None, pipe: KnnCalibrator | None) -> NDArray[np.float64] | None:
     """The training frequencies of the tags; None where they are not known: of a network that was
     trained elsewhere, until a calibrator is fitted."""
-    if calibrator is not None:
-        return calibrator.fitted_store().prior
+    if pipe is not None:
+        return pipe.calibrator.fitted_datastore().prior
     return ner.prior if ner is not None and ner.tag_counts.any() else None
 
 

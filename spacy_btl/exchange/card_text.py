@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -145,14 +146,15 @@ def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
 
 def _calibrator(nlp: Language) -> dict[str, Any] | None:
     """The settings of the calibrator, and what it was fitted to."""
-    calibrator = find_calibrator(nlp)
-    if calibrator is None:
+    pipe = find_calibrator(nlp)
+    if pipe is None:
         return None
-    store = calibrator.fitted_store()
+    calibrator = pipe.calibrator
+    datastore = calibrator.fitted_datastore()
     return {
-        "settings": calibrator.settings,
-        "rows": len(store.tags),
-        "documents": len(set(store.documents.tolist())),
+        "settings": asdict(calibrator.settings),
+        "rows": len(datastore.tags),
+        "documents": len(set(datastore.documents.tolist())),
         "map_entities": calibrator.maps and calibrator.maps.confidence.n_entities,
     }
 

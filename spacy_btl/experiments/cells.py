@@ -138,19 +138,17 @@ def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
 
 def _add_calibrator(nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
-    calibrator = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
+    pipe = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
     if decoding.fit_on == "crossfit":
         cell.networks[0].config.to_disk(folder / "train.cfg")
         how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=cell.threads)
-        fit_crossfit(
-            calibrator, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit"
-        )
-    elif calibrator.store is None or decoding.tune:
-        calibrator.fit(_examples(folder, decoding.fit_on, nlp))
+        fit_crossfit(pipe, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit")
+    elif pipe.calibrator.settings.needs_rows or decoding.tune:
+        pipe.fit(_examples(folder, decoding.fit_on, nlp))
     if decoding.tune:
-        tune_calibrator(calibrator, _examples(folder, "dev", nlp))
+        tune_calibrator(pipe, _examples(folder, "dev", nlp))
     elif decoding.map_on_dev:
-        calibrator.fit_map(_examples(folder, "dev", nlp))
+        pipe.fit_maps(_examples(folder, "dev", nlp))
 
 
 def _examples(folder: Path, part: str, nlp: Language) -> list[Example]:

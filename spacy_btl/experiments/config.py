@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.errors import FileError
 from spacy_btl.files import read_yaml
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 # Parts of the training documents that the smaller training sets are made of, each in the next.
 SHARES = (0.25, 0.5, 1.0)
@@ -24,12 +24,12 @@ class Decoding(_Strict):
     """How entities are read from the logits of a trained network. The default takes those of a
     `ner` without logits as they are.
 
-    calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. {knn_weight: 0}, the default, is arg-max.
-    fit_on (str): The documents of its store: "train" or "dev"; or "crossfit", the training
+    calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. The default is the argmax.
+    fit_on (str): The documents of its datastore: "train" or "dev"; or "crossfit", the training
         documents and the maps too, by networks that did not train on what they read.
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
-    tune (bool): Whether `knn_weight`, `tau` and `transitions` are chosen on the dev documents, as
-        `python -m spacy btl tune` does. Then the maps are fitted too.
+    tune (bool): Whether `python -m spacy btl tune` chooses `knn_weight`, `tau` and
+        `transition_weight` on the dev documents. Then the maps are fitted too.
     """
 
     calibrator: dict[str, Any] = {"knn_weight": 0.0, "transition_weight": 0.0, "tau": 0.0}
@@ -109,7 +109,7 @@ def read_experiment(path: Path) -> Experiment:
 def _check_names(experiment: Experiment, path: Path) -> None:
     for name, how in experiment.decodings.items():
         try:
-            KnnCalibrator(None, **{"search": None, **how.calibrator})
+            Calibrator(**how.calibrator)
         except (TypeError, ValueError) as error:
             raise FileError(f"{path}: the calibrator of '{name}' cannot be made: {error}") from None
         if how.fit_on == "dev" and (how.map_on_dev or how.tune):

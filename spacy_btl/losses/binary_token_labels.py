@@ -28,8 +28,10 @@ def binary_token_labels(
     non_target: NonTarget = "ignore",
     class_weights: ClassWeights = "sqrt_odds",
 ) -> TokenLoss:
-    """The mean loss of the binary copies of a batch (arXiv 2409.03238, section 3): one copy for
-    each type that is present in it. The defaults measured best; `configs/paper.cfg` has the paper's.
+    """The mean loss of the binary copies of a batch (arXiv 2409.03238, section 3).
+
+    There is one copy for each type that is present in the batch. The defaults measured best;
+    `configs/paper.cfg` has the paper's.
 
     competition (str): "all": a copy's softmax runs over all tags (the paper). "pair": over the
         copy's own tags and `O`, so that copies do not contradict each other.

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from thinc.api import Config, Model
 from thinc.types import Floats2d
 
 from spacy_btl.errors import BtlWarning, PipelineError
+from spacy_btl.lines import read_lines
 from spacy_btl.losses.base import TokenLoss
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
@@ -126,7 +128,7 @@ class BtlNer(TrainablePipe):
     @property
     def tag_scheme(self) -> TagScheme:
         """The tags of the C columns of the logits."""
-        return TagScheme(self.labels, self.cfg["scheme"])
+        return _tag_scheme(self.labels, self.cfg["scheme"])
 
     @property
     def tag_counts(self) -> NDArray[np.int64]:
@@ -229,9 +231,13 @@ class BtlNer(TrainablePipe):
         scheme, network = self.tag_scheme, head_digest(self.model)
         for doc, doc_logits in zip(docs, logits, strict=True):
             doc._.set(LOGITS, doc_logits)
-            self._count_unseen(doc, doc_logits)
             doc.user_data[WRITER] = {"tags": list(scheme.tags), "network": network}
-            spans = scheme.decode(doc, doc_logits.argmax(axis=1))
+            lines = read_lines(doc)
+            of_words = doc_logits[lines.words]
+            n_unseen = int((~of_words.any(axis=1)).sum())
+            if n_unseen:
+                self._count_unseen(n_unseen, len(doc))
+            spans = scheme.decode(doc, of_words.argmax(axis=1), lines)
             set_entities(doc, spans, labels=scheme.types)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
@@ -273,14 +279,18 @@ class BtlNer(TrainablePipe):
             )
         return super().score(examples, **kwargs)
 
-    def _count_unseen(self, doc: Doc, logits: NDArray[np.float32]) -> None:
-        unseen = sum(not doc[int(i)].is_space for i in np.flatnonzero(~logits.any(axis=1)))
-        if unseen and not self.unseen_tokens:
+    def _count_unseen(self, n_unseen: int, n_tokens: int) -> None:
+        if not self.unseen_tokens:
             warnings.warn(
-                f"'{self.name}': the encoder has no wordpiece for {unseen} of {len(doc)} tokens of "
-                "a note (lone zero-width or combining characters, for example); they are O. "
+                f"'{self.name}': the encoder has no wordpiece for {n_unseen} of {n_tokens} tokens "
+                "of a note (lone zero-width or combining characters, for example); they are O. "
                 f"Later notes are counted in nlp.get_pipe('{self.name}').unseen_tokens.",
                 BtlWarning,
                 stacklevel=2,
             )
-        self.unseen_tokens += unseen
+        self.unseen_tokens += n_unseen
+
+
+@lru_cache(maxsize=32)
+def _tag_scheme(types: tuple[str, ...], scheme: SchemeName) -> TagScheme:
+    return TagScheme(types, scheme)

@@ -1,70 +1,52 @@
-"""From class probabilities to entities and their confidence."""
+"""From class probabilities to the entities of docs and their confidence."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from spacy_btl.calibration.calibration_maps import ConfidenceMap
-from spacy_btl.calibration.tau import Tau, tau_per_tag
-from spacy_btl.calibration.viterbi import Transitions, decide
-from spacy_btl.calibration.votes import Probabilities
-from spacy_btl.lines import white_space
-from spacy_btl.tags import TagScheme
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.decisions import Tau
+from spacy_btl.lines import read_lines
 
 
 def decode(
     docs: Sequence[Doc],
     probabilities: Sequence[Probabilities],
+    calibrator: Calibrator,
     *,
-    scheme: TagScheme,
-    prior: Probabilities,
-    tau: Tau,
-    transitions: Transitions | None = None,
-    weight: float = 0.0,
-    confidence_map: ConfidenceMap | None = None,
+    tau: Tau | None = None,
 ) -> list[tuple[list[Span], list[float]]]:
-    """Decide the entities of docs.
+    """Decide the entities of docs. Changes nothing on them.
 
-    probabilities (Sequence[float64 [T, C]]): Class probabilities.
-    prior (float64 [C]): Training frequencies, all positive.
-    tau (float | Dict[str, float]): How far to favour rare types. One number, or one per type.
-    transitions (Optional[Transitions]), weight (float): Which tag follows which, and what it
-        counts.
-    confidence_map (Optional[ConfidenceMap]): From `span_confidence` to how often such an entity is
-        right; None leaves it as it is.
+    probabilities (Sequence[float64 [T, C]]): Class probabilities of their tokens.
+    calibrator (Calibrator): A fitted one.
+    tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
     RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
-        each: by p, and not by the shifted scores that decide.
-    RAISES: CalibratorError, if tau names a type that is not in the scheme.
+        each: from the minimum, over its words, of the probability of its type. The shifted scores
+        that decide do not count.
+    RAISES: CalibratorError, while unfitted, or if tau names a type that is not known.
     """
     if not docs:
         return []
     # White space has no tag of its own: the words on both sides of it follow each other.
-    words = [~white_space(doc) for doc in docs]
-    decided = decide(
-        np.concatenate([p[of_doc] for p, of_doc in zip(probabilities, words, strict=True)]),
-        prior,
-        tau_per_tag(tau, scheme),
-        documents=np.repeat(np.arange(len(docs)), [of_doc.sum() for of_doc in words]),
-        transitions=transitions,
-        weight=weight,
-    )
-    tags = np.zeros(sum(map(len, docs)), dtype="int64")
-    tags[np.concatenate(words)] = decided
-    decoded = []
-    per_doc = np.split(tags, np.cumsum([len(doc) for doc in docs])[:-1])
-    for doc, p, doc_tags in zip(docs, probabilities, per_doc, strict=True):
-        spans = scheme.decode(doc, doc_tags)
-        confidences = [span_confidence(span, p, scheme) for span in spans]
-        if confidence_map is not None:
-            confidences = confidence_map(np.array(confidences)).tolist()
-        decoded.append((spans, confidences))
+    lines = list(map(read_lines, docs))
+    scheme = calibrator.fitted_datastore().tag_scheme
+    n_words, p_words = [], []
+    for p, of_doc in zip(probabilities, lines, strict=True):
+        n_words.append(len(of_doc.words))
+        p_words.append(p[of_doc.words])
+    documents = np.repeat(np.arange(len(docs)), n_words)
+    tags = calibrator.decide(np.concatenate(p_words), documents=documents, tau=tau)
+    decoded, borders = [], np.cumsum(n_words)[:-1]
+    for doc, of_doc, p, doc_tags in zip(docs, lines, p_words, np.split(tags, borders), strict=True):
+        spans = scheme.decode(doc, doc_tags, of_doc)
+        minima = np.ones(len(spans))
+        for i, span in enumerate(spans):
+            first, end = np.searchsorted(of_doc.words, (span.start, span.end))
+            columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
+            # The sum over the tags of a type may round to more than 1.
+            minima[i] = min(1.0, p[first:end, columns].sum(axis=1).min())
+        decoded.append((spans, calibrator.confidence(minima).tolist()))
     return decoded
-
-
-def span_confidence(span: Span, p: Probabilities, scheme: TagScheme) -> float:
-    """How sure a span is: the least of its words' probabilities of being of its type."""
-    columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
-    words = [token.i for token in span if not token.is_space]  # white space is `O` by itself
-    least = p[np.ix_(words, columns)].sum(axis=1).min()
-    return min(1.0, float(least))  # a sum of probabilities may round to more than 1

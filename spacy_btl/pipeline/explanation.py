@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from spacy_btl.calibration.datastore import LabelledRows, Store
+from spacy_btl.calibration.datastore import Datastore, LabelledRows
 from spacy_btl.calibration.search import Search
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError
-from spacy_btl.tags import TagScheme
 
 CONTEXT_WORDS = 4
 
@@ -53,14 +52,14 @@ class TokenExplanation:
 
 
 def explain_span(
-    span: Span, logits: NDArray[np.float32], store: Store, *, search: Search, k: int
+    span: Span, logits: NDArray[np.float32], datastore: Datastore, *, search: Search, k: int
 ) -> list[TokenExplanation]:
     """The neighbours of each token of a span, in their order; white space is left out.
 
     logits (float32 [T, C]): The raw logits of the span's doc.
-    search (Search): Fitted to the store's logits.
+    search (Search): Fitted to the datastore's logits.
     """
-    tags = TagScheme(store.labels, store.scheme).tags
+    tags = datastore.tag_scheme.tags
     tokens = [token.i for token in span if not token.is_space]
     seen = [i for i in tokens if logits[i].any()]
     neighbors: dict[int, tuple[Neighbor, ...]] = {}
@@ -69,12 +68,12 @@ def explain_span(
         for i, *columns in zip(seen, distances, rows, strict=True):
             neighbors[i] = tuple(
                 Neighbor(
-                    label=tags[store.tags[row]],
+                    label=tags[datastore.tags[row]],
                     distance=float(distance),
                     weight=1 / k,
-                    document=int(store.documents[row]),
-                    start=int(store.starts[row]),
-                    end=int(store.ends[row]),
+                    document=int(datastore.documents[row]),
+                    start=int(datastore.starts[row]),
+                    end=int(datastore.ends[row]),
                 )
                 for distance, row in zip(*columns, strict=True)
             )

@@ -1,38 +1,52 @@
 """`knn_calibrator`: the final entities and their confidence, from the neighbours of raw logits.
 
 The second half of arXiv 2409.03238 (section 4): a token takes the label of the labelled tokens
-whose logits lie nearest to its own, and their votes are its class probabilities.
+whose logits lie nearest to its own. The arrays are the business of `calibration.calibrator`; here
+are the docs.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from spacy import util
 from spacy.language import Language
+from spacy.pipeline import Pipe
 from spacy.pipeline.factories import register_factories
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 
-from spacy_btl.calibration.calibration_maps import TokenMap
-from spacy_btl.calibration.datastore import Store
-from spacy_btl.calibration.fit import Maps, with_unseen
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.datastore import LabelledRows, empty_rows
+from spacy_btl.calibration.decisions import Tau
+from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.tau import Tau
-from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
-from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES, set_entities
+from spacy_btl.pipeline.annotations import (
+    LOGITS,
+    PROBABILITIES,
+    install_extensions,
+    set_entities,
+)
+from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
-from spacy_btl.pipeline.fitted import FittedPipe
+from spacy_btl.pipeline.linking import linking_pipeline
 from spacy_btl.pipeline.logits import (
-    check_size,
+    are_of_network,
+    find_ner,
     has_logits_of,
-    network_of,
+    make_datastore,
+    name_of_network,
+    pipes_from,
     read_logits,
     run_before,
 )
+from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.pipeline.stream import annotate_stream
 
 UNFITTED_WARNING = (
@@ -40,13 +54,13 @@ UNFITTED_WARNING = (
     "`python -m spacy btl calibrate` or its fit() method."
 )
 STALE_WARNING = (
-    "has other settings than those that its maps were fitted for, so its confidence is not to be "
-    "relied on. Fit them again with `python -m spacy btl calibrate --held-out` or fit_map()."
+    "has other settings than those that its maps were fitted for, so its confidence is not "
+    "calibrated. Fit them again with `python -m spacy btl calibrate --held-out` or fit_maps()."
 )
 OTHER_NETWORK_WARNING = (
     "was fitted to the logits of another network than it reads (was the `ner` pipe trained again, "
-    "or the calibrator taken from another pipeline?), so its entities and their confidence are not "
-    "to be relied on. Save the pipeline and fit it with `python -m spacy btl calibrate`."
+    "or the calibrator taken from another pipeline?), so its entities and their confidence cannot "
+    "be relied on. Save the pipeline and fit it with `python -m spacy btl calibrate`."
 )
 
 
@@ -88,72 +102,178 @@ def make_knn_calibrator(
 ) -> "KnnCalibrator":
     """Make a `knn_calibrator` pipe.
 
+    The default settings measured best. The paper's are knn_weight = 1, tau = 0 and
+    transition_weight = 0.
+
     ner (str): The name of the `btl_ner` pipe whose logits it reads. Once fitted it follows that
         pipe if it is renamed, or sourced under another name.
-    n_neighbors (int): How many neighbours vote; 17 in the paper.
-    knn_weight (float): p = knn_weight * p_kNN + (1 - knn_weight) * softmax(logits). 1 is the paper; 0 needs no
-        fitting, without transition_weight.
-    tau (float | Dict[str, float]): Shifts decisions towards rare types: a token's label is
-        argmax(log p - tau * log prior). 0 is the paper. One number, or one per type (0 if absent).
-    transition_weight (float): Decides for the whole note: what it counts that a tag follows another as
-        often as it does in the corpus that the pipe is fitted to. 0 is the paper: token by token.
+    n_neighbors (int): The number of neighbours, k.
+    knn_weight (float): p = knn_weight * p_kNN + (1 - knn_weight) * softmax(logits). With 0, and
+        without transitions, the pipe needs no fitting.
+    tau (float | Dict[str, float]): A token's label is argmax(log p - tau * log prior), so a greater
+        tau favours rare types. One number, or one per type (0 for a type that is not named).
+    transition_weight (float): The weight of tag transitions, as in the corpus that the pipe is
+        fitted to, in the decision for a whole note. With 0 each token is decided by itself.
     search (Search): How neighbours are found.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """
-    return KnnCalibrator(
-        nlp,
-        name=name,
-        ner=ner,
+    calibrator = Calibrator(
+        search,
         n_neighbors=n_neighbors,
         knn_weight=knn_weight,
         tau=tau,
         transition_weight=transition_weight,
-        search=search,
-        scorer=scorer,
     )
+    return KnnCalibrator(nlp, calibrator, name=name, ner=ner, scorer=scorer)
 
 
-class KnnCalibrator(FittedPipe):
+class KnnCalibrator(Pipe):
     """Decides entities and their confidence from raw logits. Unfitted, it lets docs pass.
 
-    n_neighbors, knn_weight, tau and transition_weight may be changed between calls; what a saved pipeline
-    starts with is in its config. The maps of `fit_map` hold for the settings they were fitted for.
+    calibrator (Calibrator): The estimator. `calibrator.set_params(tau=0.5)` changes a setting for
+        later calls; what a saved pipeline starts with is in its config.
+    ner (str): The name of the `btl_ner` pipe that it reads.
     """
+
+    def __init__(
+        self,
+        nlp: Language | None,
+        calibrator: Calibrator,
+        *,
+        name: str = "knn_calibrator",
+        ner: str = "ner",
+        scorer: Scorer | None = None,
+    ):
+        self.nlp = nlp
+        self.calibrator = calibrator
+        self.name = name
+        self.ner = ner
+        self.scorer = scorer
+        self._warned: set[str] = set()
+        install_extensions()
+
+    @property
+    def name(self) -> str:
+        """Its name in its pipeline."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+        nlp = linking_pipeline(self)
+        if nlp is not None:
+            self.nlp = nlp
+            self._follow_ner(nlp)
+
+    def _follow_ner(self, nlp: Language) -> None:
+        """Set `ner`, here and in the pipeline's config, to the present name of the pipe that it was
+        fitted to: that may have been renamed, or stand beside another."""
+        datastore = self.calibrator.datastore
+        network = datastore.network if datastore is not None else ""
+        name = name_of_network(nlp, network, self.ner)
+        if name is not None and name != self.ner:
+            self.ner = nlp.get_pipe_config(self.name)["ner"] = name
+
+    # Fitting
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """Keep the logits of annotated tokens, as the pipes before this one compute them.
+
+        examples (Iterable[Example]): The training documents (the paper), or others.
+        RAISES: CalibratorError, without a `btl_ner` pipe before this one, an entity in the corpus,
+            or `n_neighbors` tokens; PipelineError, for an entity type that the `ner` pipe lacks.
+        """
+        self.fit_rows(self._read(examples, strict=True).rows())
+
+    def fit_rows(self, rows: LabelledRows) -> None:
+        """Keep labelled rows of the `ner` pipe's logits.
+
+        RAISES: CalibratorError, without an entity or `n_neighbors` tokens.
+        """
+        self.calibrator.fit(make_datastore(self._ner_pipe(), rows))
+
+    def fit_maps(self, examples: Iterable[Example]) -> None:
+        """Fit the maps that calibrate probabilities and confidence, for the present settings.
+
+        examples (Iterable[Example]): Documents that neither the network nor the datastore had.
+        RAISES: CalibratorError, while unfitted, or without an annotated token or a predicted
+            entity.
+        """
+        self.calibrator.fit_maps(self.read_held_out(examples))
+
+    def read_held_out(self, examples: Iterable[Example]) -> HeldOut:
+        """Read documents, by the pipes before this one, for maps to be fitted on. Warns of entities
+        whose type the `ner` pipe lacks: they count as missed, and their tokens are not used.
+
+        RAISES: As `fit_maps`.
+        """
+        if not self.is_ready():
+            raise CalibratorError(f"'{self.name}' is not fitted: call its fit() first.")
+        held_out = self._read(examples)
+        unknown = int((held_out.gold_ents[:, 2] == 0).sum())
+        if unknown:
+            warnings.warn(
+                "The held-out documents hold entities of types that the pipe "
+                f"'{self.ner}' does not know: {unknown:,}, which count as missed.",
+                BtlWarning,
+                stacklevel=3,
+            )
+        return held_out
+
+    def _read(self, examples: Iterable[Example], *, strict: bool = False) -> HeldOut:
+        nlp = self._pipeline()
+        return read_held_out(
+            nlp,
+            examples,
+            ner=self._ner_pipe(),
+            reader=self.name,
+            disable=pipes_from(nlp, self.name),
+            strict=strict,
+        )
+
+    def _ner_pipe(self) -> BtlNer:
+        return find_ner(self._pipeline(), self.ner, reader=self.name)
+
+    def _pipeline(self) -> Language:
+        if self.nlp is None:
+            raise CalibratorError(f"'{self.name}' has no pipeline around it: add it to one.")
+        return self.nlp
+
+    def is_ready(self) -> bool:
+        """Whether it can decide. Without neighbours and transitions it needs the tags of the `ner`
+        pipe only, and takes them at the first call."""
+        calibrator = self.calibrator
+        if calibrator.datastore is None and not calibrator.settings.needs_rows and self.nlp:
+            ner = self._ner_pipe()
+            calibrator.use(make_datastore(ner, empty_rows(len(ner.tag_scheme))))
+        datastore = calibrator.datastore
+        return datastore is not None and (
+            len(datastore.tags) > 0 or not calibrator.settings.needs_rows
+        )
+
+    # Annotating
 
     def predict(self, docs: Iterable[Doc]) -> list[Probabilities | None]:
         """Compute class probabilities.
 
-        RETURNS (List[Optional[float64 [T, C]]]): Rows that sum to 1; a token that the encoder never
-            saw is certainly `O`. None for each doc while unfitted.
+        RETURNS (List[Optional[float64 [T, C]]]): Rows that sum to 1; a token that the encoder did
+            not see is certainly `O`. None for each doc while unfitted.
         RAISES: CalibratorError, for a doc without logits or with those of other labels.
         """
-        docs = list(docs)
-        self._check_settings()
-        store = self.store
-        if store is None:
+        docs, calibrator = list(docs), self.calibrator
+        is_ready, datastore = self.is_ready(), calibrator.datastore
+        if not is_ready or datastore is None:
             self._warn_once(UNFITTED_WARNING)
             return [None] * len(docs)
-        if self.maps is not None and self.maps.settings != self.settings:
+        if calibrator.maps is not None and calibrator.maps.settings != calibrator.settings:
             self._warn_once(STALE_WARNING)
-        self._check_labels(store)
         if not docs:
             return []
-        scheme = self.tag_scheme
-        per_doc = [read_logits(doc, scheme, ner=self.ner, reader=self.name) for doc in docs]
-        if store.network and any(network_of(doc) not in ("", store.network) for doc in docs):
+        logits = read_logits(docs, datastore.tag_scheme, ner=self.ner, reader=self._name)
+        if not are_of_network(docs, datastore.network):
             self._warn_once(OTHER_NETWORK_WARNING)
-        logits = np.concatenate(per_doc)
-        seen = np.any(logits != 0, axis=1)
-        p = with_unseen(self._probabilities(logits[seen]), seen)
-        return list(np.split(p, np.cumsum([len(rows) for rows in per_doc])[:-1]))
-
-    def _probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
-        token_map = TokenMap() if self.maps is None else self.maps.tokens
-        p = token_map.softmax(logits)
-        if self.knn_weight > 0 and len(logits):
-            p_knn = token_map.votes(self.neighbor_probabilities(logits))
-            p = self.knn_weight * p_knn + (1 - self.knn_weight) * p
-        return p
+        p = calibrator.predict_proba(logits)
+        return list(np.split(p, np.cumsum(list(map(len, docs)))[:-1]))
 
     def set_annotations(
         self,
@@ -168,75 +288,47 @@ class KnnCalibrator(FittedPipe):
         RAISES: CalibratorError, for a tau that is neither, or names a type that is not known.
         """
         known = [(doc, p) for doc, p in zip(docs, probabilities, strict=True) if p is not None]
-        if self.store is None or not known:
+        maps, datastore = self.calibrator.maps, self.calibrator.datastore
+        if datastore is None or not known:
             return
-        if tau is not None:
-            self._check_tau(tau)
-            if self.maps is not None and self.maps.settings["tau"] != tau:
-                self._warn_once(STALE_WARNING)
-        decoded = self.decode(*zip(*known, strict=True), tau=tau)
+        if tau is not None and maps is not None and maps.settings.tau != tau:
+            self._warn_once(STALE_WARNING)
+        known_docs, p_known = zip(*known, strict=True)
+        decoded = decode(known_docs, p_known, self.calibrator, tau=tau)
         for (doc, p), entities in zip(known, decoded, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
-            set_entities(doc, *entities, labels=self.store.labels)
-
-    def decode(
-        self, docs: Sequence[Doc], probabilities: Sequence[Probabilities], *, tau: Tau | None = None
-    ) -> list[tuple[list[Span], list[float]]]:
-        """Decide the entities of docs. Changes nothing on them: `set_entities` does.
-
-        probabilities (Sequence[float64 [T, C]]): What `predict` returned for them, which does not
-            depend on tau.
-        tau (Optional[float | Dict[str, float]]): In place of the pipe's own.
-        RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
-            each.
-        RAISES: CalibratorError, while unfitted, or if tau names a type that is not known.
-        """
-        store = self.fitted_store()
-        return decode(
-            docs,
-            probabilities,
-            scheme=self.tag_scheme,
-            prior=store.prior,
-            tau=self.tau if tau is None else tau,
-            transition_weight=store.transitions if self.transition_weight else None,
-            weight=self.transition_weight,
-            confidence_map=None if self.maps is None else self.maps.confidence,
-        )
+            set_entities(doc, *entities, labels=datastore.labels)
 
     def explain(self, span: Span) -> list[TokenExplanation]:
-        """The neighbours that vote on each token of a span, white space left out.
+        """The neighbours of each token of a span, white space left out.
 
         Where the doc has lost the logits (to the doc_cleaner of a packaged pipeline) its tokens go
         through the pipes before this one again, in a new doc; the doc stays as it is.
 
         span (Span): A span of a doc that the pipeline processed.
         RETURNS (List[TokenExplanation]): One per token; `top_neighbors` sums them up.
-        RAISES: CalibratorError, while nothing votes: unfitted, or with knn_weight = 0.
+        RAISES: CalibratorError, without neighbours: unfitted, or with knn_weight = 0.
         """
-        store = self.voters()
+        datastore = self.calibrator.voting_rows()
         doc = span.doc
-        if not has_logits_of(doc, store):
+        if not has_logits_of(doc, datastore.network):
             doc = run_before(self._pipeline(), doc, self.name)
-        logits = read_logits(doc, self.tag_scheme, ner=self.ner, reader=self.name)
-        return explain_span(span, logits, store, search=self.search, k=self.n_neighbors)
-
-    def voters(self) -> Store:
-        """The store whose rows vote. RAISES: CalibratorError, while nothing votes."""
-        self._check_settings()
-        if self._store is None or self.knn_weight == 0:
-            reason = (
-                "it is not fitted"
-                if self.knn_weight
-                else "with knn_weight = 0 it reads the softmax alone"
-            )
-            raise CalibratorError(f"No neighbour votes in '{self.name}': {reason}.")
-        self._check_labels(self._store)
-        check_size(self._store, self.n_neighbors, reader=self.name)
-        return self._store
+        logits = read_logits([doc], datastore.tag_scheme, ner=self.ner, reader=self.name)
+        return explain_span(
+            span,
+            logits,
+            datastore,
+            search=self.calibrator.search,
+            k=self.calibrator.settings.n_neighbors,
+        )
 
     def __call__(self, doc: Doc, *, tau: Tau | None = None) -> Doc:
         """Annotate one doc. tau: As for `pipe`."""
-        return next(annotate_stream(self, [doc], 1, tau=tau), doc)
+        try:
+            self.set_annotations([doc], self.predict([doc]), tau=tau)
+        except Exception as error:
+            self.get_error_handler()(self.name, self, [doc], error)
+        return doc
 
     def pipe(
         self, stream: Iterable[Doc], *, batch_size: int = 128, tau: Tau | None = None
@@ -248,13 +340,51 @@ class KnnCalibrator(FittedPipe):
         """
         return annotate_stream(self, stream, batch_size, tau=tau)
 
+    # Saving
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Serialize the datastore and the maps."""
+        files = self.calibrator.to_bytes()
+        return util.to_bytes({name: lambda n=name: files[n] for name in files}, exclude)
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
+        """Load and check a datastore and maps.
+
+        RAISES: CalibratorError, for anything but complete and finite ones of this version.
+        """
+        load = {
+            name: lambda b, n=name: self.calibrator.from_bytes(n, b, where=f"'{self.name}'")
+            for name in ("datastore", "maps")
+        }
+        util.from_bytes(data, load, exclude)
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Save the datastore and the maps in a folder."""
+        save = {
+            f"{name}.safetensors": lambda p, d=data: p.write_bytes(d)
+            for name, data in self.calibrator.to_bytes().items()
+        }
+        util.to_disk(path, save, exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
+        """Load and check a datastore and maps.
+
+        RAISES: CalibratorError, naming the file and what is wrong.
+        """
+        for name in ("datastore", "maps"):
+            file = util.ensure_path(path) / f"{name}.safetensors"
+            if name in exclude:
+                continue
+            if not file.is_file():
+                raise CalibratorError(f"The calibrator's file {file} is missing. Fit it again.")
+            self.calibrator.from_bytes(name, file.read_bytes(), where=str(file))
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # The search holds no state that needs saving: it is fitted again. The pipeline comes last,
-        # since this pipe is in it.
-        settings = {"search": self.search, "scorer": self.scorer, **self.settings}
-        names = {"name": self.name, "ner": self.ner}
-        state = ({**settings, **names}, self._store, self.maps, self.get_error_handler())
-        return _restore, state, {"nlp": self.nlp}
+        # The pipeline comes last, since this pipe is in it.
+        kwargs = {"name": self.name, "ner": self.ner, "scorer": self.scorer}
+        return _restore, (self.calibrator, kwargs, self.get_error_handler()), {"nlp": self.nlp}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.nlp = state["nlp"]
@@ -266,21 +396,15 @@ class KnnCalibrator(FittedPipe):
 
 
 def _restore(
-    settings: dict[str, Any],
-    store: Store | None,
-    maps: Maps | None,
-    error_handler: Callable[..., Any],
+    calibrator: Calibrator, kwargs: dict[str, Any], error_handler: Callable[..., Any]
 ) -> KnnCalibrator:
-    pipe = KnnCalibrator(None, **settings)
-    pipe.maps = maps
+    pipe = KnnCalibrator(None, calibrator, **kwargs)
     pipe.set_error_handler(error_handler)
-    if store is not None:
-        pipe._use(store)
     return pipe
 
 
 def find_calibrator(nlp: Language) -> KnnCalibrator | None:
-    """The last calibrator of a pipeline that is fitted; None if there is none."""
+    """The last calibrator of a pipeline that can decide; None if there is none."""
     pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, KnnCalibrator)]
-    fitted = [pipe for pipe in pipes if pipe.store is not None]
-    return fitted[-1] if fitted else None
+    ready = [pipe for pipe in pipes if pipe.is_ready()]
+    return ready[-1] if ready else None

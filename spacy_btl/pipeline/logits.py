@@ -1,5 +1,6 @@
-"""Logits for a calibrator: who makes them, how they are read, and the store of labelled ones."""
+"""Logits for a calibrator: which pipe writes them, how they are read, and their datastore."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_btl.calibration.datastore import LabelledRows, Store
+from spacy_btl.calibration.datastore import Datastore, LabelledRows
 from spacy_btl.errors import CalibratorError
 from spacy_btl.models.token_logits import head_digest
 from spacy_btl.pipeline.annotations import LOGITS, WRITER
@@ -59,64 +60,56 @@ def name_of_network(nlp: Language, network: str, preferred: str) -> str | None:
     return preferred if preferred in names else next(iter(names), None)
 
 
-def check_labels(store: Store, ner: BtlNer, *, reader: str) -> None:
-    """RAISES: CalibratorError, if a store has other tags than the pipe that writes the logits."""
-    scheme = ner.tag_scheme
-    if (scheme.types, scheme.scheme) != (store.labels, store.scheme):
-        raise CalibratorError(
-            f"'{reader}' was fitted to other labels or another tag scheme than those of "
-            f"the pipe '{ner.name}'. Fit the calibrator again."
-        )
+def read_logits(
+    docs: Sequence[Doc], scheme: TagScheme, *, ner: str, reader: str
+) -> NDArray[np.float32]:
+    """The raw logits on docs, float32 [N, C] for their N tokens.
 
-
-def check_size(rows: LabelledRows, n_neighbors: int, *, reader: str) -> None:
-    """RAISES: CalibratorError, if there are fewer rows than neighbours to find."""
-    if len(rows.tags) < n_neighbors:
-        raise CalibratorError(
-            f"'{reader}' has {len(rows.tags)} annotated tokens to search, fewer than "
-            f"n_neighbors = {n_neighbors}. Fit it on a larger corpus, or set fewer neighbours."
-        )
-
-
-def read_logits(doc: Doc, scheme: TagScheme, *, ner: str, reader: str) -> NDArray[np.float32]:
-    """The raw logits on a doc, float32 [T, C].
-
-    ner (str): The name of the pipe that wrote them, for an error.
-    reader (str): The name of the pipe that wants them.
     scheme (TagScheme): The tags that their columns have to stand for.
+    ner (str): The name of the pipe that wrote them, for an error.
+    reader (str): The name of the pipe that reads them.
     RAISES: CalibratorError, if there are none, those of other tags, or those of other tokens.
     """
+    rows = [np.zeros((0, len(scheme.tags)), "float32")]
+    for doc in docs:
+        logits = doc._.get(LOGITS)
+        if logits is None:
+            raise CalibratorError(
+                f"A doc reached '{reader}' without token logits. It must run after the btl_ner "
+                f"pipe '{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
+            )
+        tags = tuple(doc.user_data.get(WRITER, {}).get("tags", scheme.tags))
+        if logits.shape[1] != len(scheme.tags) or tags != scheme.tags:
+            raise CalibratorError(
+                f"A doc reached '{reader}' with the logits of other tags than it knows. It must "
+                f"run after the btl_ner pipe '{ner}', and before any other; or be fitted again."
+            )
+        if len(logits) != len(doc):
+            raise CalibratorError(
+                f"A doc reached '{reader}' with other tokens than '{ner}' read: put '{reader}' "
+                "before the pipe that merges or splits tokens."
+            )
+        rows.append(logits)
+    return np.concatenate(rows)
+
+
+def are_of_network(docs: Sequence[Doc], network: str) -> bool:
+    """Whether the logits on docs are of a network, as far as that is known.
+
+    network (str): The digest of its head; empty where it is not known.
+    """
+    for doc in docs:
+        writer = doc.user_data.get(WRITER, {}).get("network", "")
+        if network and writer not in ("", network):
+            return False
+    return True
+
+
+def has_logits_of(doc: Doc, network: str) -> bool:
+    """Whether a doc still has the logits of its tokens, of that network. A `doc_cleaner` may have
+    dropped them, or another `btl_ner` put its own in their place."""
     logits = doc._.get(LOGITS)
-    if logits is None:
-        raise CalibratorError(
-            f"A doc reached '{reader}' without token logits. It must run after the btl_ner pipe "
-            f"'{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
-        )
-    tags = doc.user_data.get(WRITER, {}).get("tags", scheme.tags)
-    if logits.shape[1] != len(scheme) or tuple(tags) != scheme.tags:
-        raise CalibratorError(
-            f"A doc reached '{reader}' with the logits of other tags than it knows. It must "
-            f"run after the btl_ner pipe '{ner}', and before any other; or be fitted again."
-        )
-    if len(logits) != len(doc):
-        raise CalibratorError(
-            f"A doc reached '{reader}' with other tokens than '{ner}' read: put '{reader}' before "
-            "the pipe that merges or splits tokens."
-        )
-    return logits
-
-
-def network_of(doc: Doc) -> str:
-    """The digest of the network that the logits on a doc are of; empty where it is not known."""
-    return doc.user_data.get(WRITER, {}).get("network", "")
-
-
-def has_logits_of(doc: Doc, store: Store) -> bool:
-    """Whether a doc still has the logits of its tokens, of the network that a store is of. Since
-    then a `doc_cleaner` may have dropped them, or another `btl_ner` put its own in their place."""
-    logits = doc._.get(LOGITS)
-    is_of_store = not store.network or network_of(doc) in ("", store.network)
-    return logits is not None and len(logits) == len(doc) and is_of_store
+    return logits is not None and len(logits) == len(doc) and are_of_network([doc], network)
 
 
 def hiding_pipes(nlp: Language) -> list[str]:
@@ -131,12 +124,16 @@ def hiding_pipes(nlp: Language) -> list[str]:
     return hiding
 
 
-def make_store(ner: BtlNer, rows: LabelledRows) -> Store:
-    """A store of labelled rows with the training frequencies of the `ner` pipe's tags, or those of
-    the rows where they are not known: of a network that was trained elsewhere."""
+def make_datastore(ner: BtlNer, rows: LabelledRows) -> Datastore:
+    """A datastore of labelled rows with the training frequencies of the `ner` pipe's tags; with
+    those of the rows where the former are not known, as of a network that was trained elsewhere."""
     prior = ner.prior
     if not ner.tag_counts.any():
         counts = np.bincount(rows.tags, minlength=len(prior)) + 1.0
         prior = counts / counts.sum()
-    kept = {field.name: getattr(rows, field.name) for field in fields(LabelledRows)}
-    return Store(**kept, prior=prior, labels=ner.labels, scheme=ner.tag_scheme.scheme)
+    arrays = {field.name: getattr(rows, field.name) for field in fields(LabelledRows)}
+    scheme = ner.tag_scheme
+    network = head_digest(ner.model) if len(rows.tags) else ""
+    return Datastore(
+        **arrays, prior=prior, labels=scheme.types, scheme=scheme.scheme, network=network
+    )

@@ -43,7 +43,7 @@ def read_held_out(
     parts = [_empty(len(scheme))]
     docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
     for doc, (number, reference) in docs:
-        logits = read_logits(doc, scheme, ner=ner.name, reader=reader)
+        logits = read_logits([doc], scheme, ner=ner.name, reader=reader)
         example = trim_gold(Example(doc, reference))
         parts.append(_read(example, logits, scheme, number, strict))
     return concatenate(parts)

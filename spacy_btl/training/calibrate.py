@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Corpus
 
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
@@ -21,7 +21,6 @@ from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
-from spacy_btl.tags import TagScheme
 from spacy_btl.training.crossfit import CrossFit, fit_crossfit
 from spacy_btl.training.trained_on import same_text, training_docs
 
@@ -78,7 +77,7 @@ def calibrate(
     else:
         fit_crossfit(calibrator, ner, corpus, crossfit, _work(output))
     if held_out is not None:
-        calibrator.fit_map(Corpus(held_out).make_examples(nlp, held_out_docs))
+        calibrator.fit_maps(Corpus(held_out).make_examples(nlp, held_out_docs))
     # By its own defaults it drops `doc._.trf_data`, too; and `doc.tensor`, without which
     # `ent.as_doc()` and `doc.vector` fail.
     cleaner = nlp.add_pipe(
@@ -93,22 +92,24 @@ def calibrate(
     return nlp
 
 
-def learned_nothing(store: Store) -> bool:
+def learned_nothing(datastore: Datastore) -> bool:
     """Whether the network tells the classes of labelled tokens no better than chance does."""
-    tag_types = TagScheme(store.labels, store.scheme).tag_types
-    gold, found = tag_types[store.tags], tag_types[store.logits.argmax(axis=1)]
-    right, annotated = (
-        np.bincount(types, minlength=1 + len(store.labels)) for types in (gold[gold == found], gold)
+    tag_types = datastore.tag_scheme.tag_types
+    gold = tag_types[datastore.tags]
+    predicted = tag_types[datastore.logits.argmax(axis=1)]
+    correct, annotated = (
+        np.bincount(types, minlength=1 + len(datastore.labels))
+        for types in (gold[gold == predicted], gold)
     )
-    return is_chance(right.tolist(), annotated.tolist())
+    return is_chance(correct.tolist(), annotated.tolist())
 
 
 def uncalibrated(nlp: Language) -> str:
     """Why the confidence of a pipeline is not calibrated; empty if it is."""
-    calibrator = find_calibrator(nlp)
-    if calibrator is None:
+    pipe = find_calibrator(nlp)
+    if pipe is None:
         return "there is no fitted knn_calibrator, which computes it"
-    if calibrator.maps is None:
+    if pipe.calibrator.maps is None:
         return "its knn_calibrator was fitted without held-out documents, so it is likely too high"
     return ""
 

@@ -1,9 +1,8 @@
 """Cross-fitting: the logits of every document from a network that did not train on it.
 
 The corpus is divided into folds, by document or patient, with copies of one text together; a
-network is trained on all folds but one and read on that one. A network is surer of documents that
-it trained on than of others, so a store of such logits is more like the notes to come than one of
-the training documents.
+network is trained on all folds but one and read on that one. A network is overconfident on
+documents that it trained on, so a datastore of held-out logits is closer to those of new notes.
 """
 
 import hashlib
@@ -23,11 +22,9 @@ from spacy.training import Corpus
 from spacy.vocab import Vocab
 from thinc.api import Config, ConfigValidationError
 
-from spacy_btl.arrays import load_arrays, save_arrays
+from spacy_btl.arrays import Probabilities, load_arrays, save_arrays
 from spacy_btl.calibration.datastore import concatenate_rows
-from spacy_btl.calibration.fit import fit_maps
 from spacy_btl.calibration.held_out import HeldOut, concatenate
-from spacy_btl.calibration.votes import Probabilities
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.groups import warn_of_copies
 from spacy_btl.corpora.split import divide
@@ -61,30 +58,24 @@ class CrossFit:
     threads: int | None = None
 
 
-def fit_crossfit(
-    calibrator: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, work: Path
-) -> None:
+def fit_crossfit(pipe: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, work: Path) -> None:
     """Fit a calibrator, and its maps, on the logits of networks that did not train on them.
 
     ner (BtlNer): The pipe of the pipeline to calibrate; the others get its entity types.
-    corpus (Path): The `.spacy` file. The store's documents are numbered as in it.
-    work (Path): The folder for what a cut run leaves; a run of the same corpus and settings goes on
-        from there.
+    corpus (Path): The `.spacy` file. The datastore's documents are numbered as in it.
+    work (Path): The folder for what an interrupted run leaves; a run of the same corpus and
+        settings continues from there.
     RAISES: BtlError, for a corpus or a config that cannot be used, or a training that fails.
     """
     parts = read_folds(corpus, ner, how, work)
+    calibrator = pipe.calibrator
     rows = [part.rows() for part in parts]
     p_knn: list[Probabilities] = []
-    for i, part in enumerate(parts if calibrator.knn_weight else []):
-        calibrator.fit_rows(concatenate_rows([*rows[:i], *rows[i + 1 :]]))
+    for i, part in enumerate(parts if calibrator.settings.knn_weight else []):
+        pipe.fit_rows(concatenate_rows([*rows[:i], *rows[i + 1 :]]))
         p_knn.append(calibrator.neighbor_probabilities(part.logits[part.seen]))
-    calibrator.fit_rows(concatenate_rows(rows))
-    calibrator.maps = fit_maps(
-        concatenate(parts),
-        np.concatenate(p_knn) if p_knn else None,
-        store=calibrator.fitted_store(),
-        settings=calibrator.settings,
-    )
+    pipe.fit_rows(concatenate_rows(rows))
+    calibrator.fit_maps(concatenate(parts), np.concatenate(p_knn) if p_knn else None)
 
 
 def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[HeldOut]:

@@ -1,4 +1,4 @@
-"""How good decisions are on held-out documents, without spaCy's spans: hundreds are tried."""
+"""Scores of decisions on held-out documents, without spaCy's spans, since hundreds are tried."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.fit import decide_held_out
 from spacy_btl.calibration.held_out import HeldOut, read_entities
-from spacy_btl.calibration.tau import Tau
-from spacy_btl.calibration.votes import Probabilities
-from spacy_btl.tags import MISSING, TagScheme
+from spacy_btl.calibration.settings import Settings
+from spacy_btl.tags import MISSING
 
 Sums = NDArray[np.float64]
 
@@ -29,14 +29,6 @@ class Scores(NamedTuple):
     entity_micro_f: float
 
 
-class Settings(NamedTuple):
-    """What is chosen of a calibrator."""
-
-    knn_weight: float
-    tau: Tau
-    transition_weight: float
-
-
 @dataclass(frozen=True)
 class Judge:
     """Scores decisions on held-out documents, and says which of them are good enough.
@@ -46,32 +38,28 @@ class Judge:
     """
 
     held_out: HeldOut
-    store: Store
+    datastore: Datastore
     tolerance: float
 
-    @property
-    def scheme(self) -> TagScheme:
-        """The tags."""
-        return TagScheme(self.store.labels, self.store.scheme)
-
-    def score(self, p: Probabilities, tau: Tau, transition_weight: float) -> Scores:
+    def score(self, p: Probabilities, settings: Settings) -> Scores:
         """Score the decisions by probabilities [N, C]."""
-        return scores(self.sums(p, tau, transition_weight))
+        return scores(self.sums(p, settings))
 
-    def sums(self, p: Probabilities, tau: Tau, transition_weight: float) -> Sums:
+    def sums(self, p: Probabilities, settings: Settings) -> Sums:
         """What the scores are computed from, which adds up over documents.
 
         RETURNS (float64 [3, K + 1]): Right, gold and found: tokens of `O` and of each type, then
             entities.
         """
-        tags = decide_held_out(self.held_out, p, self.store, tau, transition_weight)
+        tags = decide_held_out(self.held_out, p, self.datastore, settings)
+        scheme = self.datastore.tag_scheme
         scored = self.held_out.tags != MISSING
-        tag_types, n_types = self.scheme.tag_types, len(self.scheme.types)
+        tag_types, n_types = scheme.tag_types, len(scheme.types)
         gold, found = tag_types[self.held_out.tags[scored]], tag_types[tags[scored]]
-        entities = read_entities(self.held_out, tags, p, scheme=self.scheme)
+        entities = read_entities(self.held_out, tags, p, scheme=scheme)
         counted = (gold[gold == found], gold, found)
         tokens = [np.bincount(types, minlength=n_types + 1) for types in counted]
-        ents = [int(entities.right.sum()), len(self.held_out.gold_ents), len(entities.right)]
+        ents = [int(entities.correct.sum()), len(self.held_out.gold_ents), len(entities.correct)]
         return np.column_stack([np.array(tokens), ents]).astype("float64")
 
     def allows(self, scores: Scores, plain: Scores) -> bool:

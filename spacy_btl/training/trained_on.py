@@ -1,10 +1,10 @@
-"""Which documents a pipeline had before: the network in training, or the calibrator in its store.
+"""Which documents a pipeline had before: its network in training, or its datastore.
 
 Figures and maps of such documents are too good. Two things tell, and neither needs a text in the
 pipeline: the training corpus that the config names, where that file is still there; and the places
-of the tokens in the store, which hardly any two notes share. Unnoticed go documents that were
-trained on from a file that is gone or renamed and are in no store; short ones in the store; and
-copies in which a single word differs.
+of the tokens in the datastore, which hardly any two notes share. Not noticed are documents that
+were trained on from a file that is gone or renamed and are in no datastore, short ones in the
+datastore, and copies in which a single word differs.
 """
 
 import warnings
@@ -35,9 +35,11 @@ def warn_of_trained_on(nlp: Language, docs: Sequence[Doc], corpus: Path) -> None
     corpus (Path): Where they are from.
     """
     had = same_text(docs, training_docs(nlp))
-    calibrator = find_calibrator(nlp)
-    if calibrator is not None and calibrator.store is not None:
-        had |= in_store(calibrator.store, [nlp.make_doc(doc.text) for doc in docs])
+    pipe = find_calibrator(nlp)
+    if pipe is not None:
+        had |= in_datastore(
+            pipe.calibrator.fitted_datastore(), [nlp.make_doc(doc.text) for doc in docs]
+        )
     if had.any():
         warnings.warn(
             f"{corpus}: {had.sum():,} of {len(docs):,} documents are among those that the pipeline "
@@ -63,11 +65,11 @@ def same_text(docs: Sequence[Doc], others: Sequence[Doc]) -> NDArray[np.bool_]:
     return np.array([text_key(doc.text) in texts for doc in docs], dtype=bool)
 
 
-def in_store(rows: LabelledRows, docs: Sequence[Doc]) -> NDArray[np.bool_]:
-    """Which docs a store seems to hold, by the places of their tokens: bool [D].
+def in_datastore(rows: LabelledRows, docs: Sequence[Doc]) -> NDArray[np.bool_]:
+    """Which docs a datastore seems to hold, by the places of their tokens: bool [D].
 
-    A document of the store is this one if its tokens, `MIN_TOKENS` or more of them, are all here,
-    and are at least half of those here: tokens without annotation are in no store.
+    A document of the datastore is this one if its tokens, `MIN_TOKENS` or more of them, are all
+    here, and are at least half of those here: tokens without annotation are in no datastore.
 
     docs (Sequence[Doc]): As the pipeline tokenizes them.
     """

@@ -1,4 +1,4 @@
-"""What chosen settings are worth on documents that they were not chosen on."""
+"""Cross-validation of a choice of settings, over documents or patients."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.calibration.fit import fit_tokens, mixed
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.fit import fit_tokens
 from spacy_btl.calibration.held_out import part
-from spacy_btl.calibration.votes import Probabilities
-from spacy_btl.training.judge import Judge, Scores, Settings, Sums, scores
+from spacy_btl.calibration.settings import Settings
+from spacy_btl.training.judge import Judge, Scores, Sums, scores
 
 FOLDS = 5
 SAMPLES = 2000
@@ -30,7 +31,7 @@ class Gain(NamedTuple):
 class Validation:
     """Settings as they are against settings that were chosen on other documents.
 
-    documents (int): How many were drawn from; of patients with several, the patients.
+    documents (int): How many were sampled from; of patients with several, the patients.
     gains (Dict[str, Gain]): By the name of a figure of `Scores`.
     """
 
@@ -55,7 +56,7 @@ def validate(
 ) -> Validation | None:
     """Choose settings five times, each time without a fifth of the documents, and score them there.
 
-    p_knn (float64 [S, C]): What the neighbours say of the tokens that the encoder saw.
+    p_knn (float64 [S, C]): Probabilities by the neighbours of the tokens that the encoder saw.
     patients (int64 [D]): The patient of each document; one of its own where not known.
     present (Settings): What the chosen settings are compared with.
     choose (Callable): Chooses settings.
@@ -71,8 +72,8 @@ def validate(
     before, after = (np.stack(sums) for sums in zip(*rows, strict=True))
     n = len(before)
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=SAMPLES).astype("float64")
-    samples = np.array([_difference(w @ _flat(before), w @ _flat(after)) for w in drawn])
+    sampled = rng.multinomial(n, np.full(n, 1 / n), size=SAMPLES).astype("float64")
+    samples = np.array([_difference(w @ _flat(before), w @ _flat(after)) for w in sampled])
     low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     figures = (scores(before.sum(axis=0)), scores(after.sum(axis=0)), low, high)
     gains = (Gain(*map(float, values)) for values in zip(*figures, strict=True))
@@ -98,18 +99,19 @@ def _compare(
     tokens that is fitted to the other documents, as the choice is."""
     others, others_knn = _part(judge, p_knn, ~inside)
     chosen = choose(others, others_knn)
-    token_map = fit_tokens(others.held_out, others_knn, prior=judge.store.prior)
+    token_map = fit_tokens(others.held_out, others_knn, prior=judge.datastore.prior)
     for patient in np.unique(patients[inside]):
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]
             here.sums(
-                mixed(
-                    here.held_out, here_knn if how.knn_weight else None, token_map, how.knn_weight
+                token_map(
+                    here.held_out.logits,
+                    here_knn if settings.knn_weight else None,
+                    settings.knn_weight,
                 ),
-                how.tau,
-                how.transition_weight,
+                settings,
             )
-            for how in (present, chosen)
+            for settings in (present, chosen)
         )
 
 

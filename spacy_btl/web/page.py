@@ -9,7 +9,8 @@ import streamlit as st
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from spacy_btl.calibration.tau import Tau
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.decisions import Tau
 from spacy_btl.errors import BtlError, PageError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import read_fitted_corpus
@@ -91,8 +92,8 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
         return
     with st.expander(f"Table of {len(ents)} entities"):
         st.dataframe(content.entity_rows(ents), column_config=SURE, hide_index=True)
-    if pipeline.calibrator is not None:
-        _explain(pipeline, pipeline.calibrator, ents, corpus)
+    if pipeline.pipe is not None:
+        _explain(pipeline, pipeline.pipe, ents, corpus)
 
 
 def _note(pipeline: OpenPipeline) -> OpenNote:
@@ -138,7 +139,7 @@ def _open_file() -> None:
 
 def _choose(pipeline: OpenPipeline, note: OpenNote) -> list[Span]:
     """The controls, and the entities that they leave."""
-    calibrator = pipeline.calibrator
+    calibrator = None if pipeline.pipe is None else pipeline.pipe.calibrator
     tau: Tau | None = None
     least = 0.0
     columns = st.columns(3 if calibrator is not None else 1)
@@ -155,8 +156,8 @@ def _choose(pipeline: OpenPipeline, note: OpenNote) -> list[Span]:
     return chosen_entities(pipeline, note, tau=tau, least=least, labels=labels)
 
 
-def _tau(calibrator: KnnCalibrator, column: Any) -> Tau:
-    own = calibrator.tau
+def _tau(calibrator: Calibrator, column: Any) -> Tau:
+    own = calibrator.settings.tau
     per_type = isinstance(own, dict)
     start = 0.0 if isinstance(own, dict) else float(own)
     low, high = min(-0.5, start), max(1.5, start)
@@ -178,7 +179,7 @@ def _downloads(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> 
 
 
 def _explain(
-    pipeline: OpenPipeline, calibrator: KnnCalibrator, ents: Sequence[Span], corpus: str
+    pipeline: OpenPipeline, pipe: KnnCalibrator, ents: Sequence[Span], corpus: str
 ) -> None:
     """The neighbours behind an entity that is chosen from a list."""
     st.subheader("Why this label?", anchor=False)
@@ -190,18 +191,19 @@ def _explain(
     st.session_state["chosen"] = chosen
     try:
         with pipeline.lock:
-            explanations = calibrator.explain(places[chosen])
-        docs = _fitted_corpus(corpus, pipeline.nlp.vocab, calibrator) if corpus else None
+            explanations = pipe.explain(places[chosen])
+        docs = _fitted_corpus(corpus, pipeline.nlp.vocab, pipe.calibrator) if corpus else None
     except BtlError as error:
         st.info(str(error))
         return
     votes = ", ".join(f"{label} {share:.0%}" for label, share in content.vote_shares(explanations))
     st.text(f"The votes of its neighbours: {votes}")
     st.dataframe(content.neighbor_rows(explanations, docs), column_config=PERCENT, hide_index=True)
+    settings = pipe.calibrator.settings
     st.caption(
-        f"Labelled tokens nearest to it, of {calibrator.n_neighbors} that vote on each word; the "
-        "document is its number in the corpus that the calibrator was fitted to. Votes have a "
-        f"share of {calibrator.knn_weight:.0%} in the probabilities, the network's softmax the rest."
+        f"The labelled tokens nearest to it, {settings.n_neighbors} for each word. The document is "
+        "its number in the corpus that the calibrator was fitted to. Neighbours have a weight of "
+        f"{settings.knn_weight:.0%} in the probabilities, the network's softmax the rest."
     )
 
 
@@ -212,9 +214,9 @@ def _name(ent: Span) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _fitted_corpus(corpus: str, _vocab: Vocab, _calibrator: KnnCalibrator) -> list[Doc]:
+def _fitted_corpus(corpus: str, _vocab: Vocab, _calibrator: Calibrator) -> list[Doc]:
     """Read once: Streamlit passes over arguments whose name begins with a _."""
-    return read_fitted_corpus(Path(corpus), _vocab, _calibrator.voters())
+    return read_fitted_corpus(Path(corpus), _vocab, _calibrator.voting_rows())
 
 
 if __name__ == "__main__":

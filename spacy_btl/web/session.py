@@ -4,7 +4,7 @@ Plain Python: nothing here knows Streamlit, and nothing is written to disk.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from threading import Lock
 
@@ -13,10 +13,12 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.annotate.entities import docs_of, unreadable
 from spacy_btl.annotate.notes import Note
-from spacy_btl.calibration.tau import Tau
-from spacy_btl.calibration.votes import Probabilities
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.decisions import Tau
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.annotations import confidence, set_entities
+from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
 from spacy_btl.pipelines import load_pipeline
@@ -31,14 +33,14 @@ NO_CALIBRATOR = (
 class OpenPipeline:
     """A pipeline whose docs keep their logits.
 
-    calibrator (Optional[KnnCalibrator]): None where there is none that is fitted: `missing` then
+    pipe (Optional[KnnCalibrator]): None where there is none that is fitted: `missing` then
         says what the page cannot show, and why.
     labels (Tuple[str, ...]): The types that it may find.
     lock (Lock): Held while it reads a note: every tab of a browser has a thread of its own.
     """
 
     nlp: Language
-    calibrator: KnnCalibrator | None
+    pipe: KnnCalibrator | None
     missing: str
     labels: tuple[str, ...]
     lock: Lock = field(default_factory=Lock, compare=False)
@@ -67,11 +69,11 @@ def opened(nlp: Language) -> OpenPipeline:
     """Make a pipeline ready: pipes that would take logits and tokens from its docs are disabled."""
     for name in hiding_pipes(nlp):
         nlp.disable_pipe(name)
-    calibrator = find_calibrator(nlp)
-    missing = NO_CALIBRATOR if calibrator is None else ""
+    pipe = find_calibrator(nlp)
+    missing = NO_CALIBRATOR if pipe is None else ""
     finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
     labels = {label for name in finders for label in nlp.pipe_labels.get(name, ())}
-    return OpenPipeline(nlp, calibrator, missing, tuple(sorted(labels)))
+    return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)))
 
 
 def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:
@@ -89,11 +91,11 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
             raise PageError(f"This note cannot be annotated: {doc}.")
         if doc.has_extension("trf_data"):
             doc._.trf_data = None  # nine tenths of its memory, and never read again
-        calibrator, probabilities = pipeline.calibrator, None
-        if calibrator is not None:
-            kept = has_logits_of(doc, calibrator.fitted_store())
-            read = doc if kept else run_before(pipeline.nlp, doc, calibrator.name)
-            (probabilities,) = calibrator.predict([read])
+        pipe, probabilities = pipeline.pipe, None
+        if pipe is not None:
+            kept = has_logits_of(doc, pipe.calibrator.fitted_datastore().network)
+            read = doc if kept else run_before(pipeline.nlp, doc, pipe.name)
+            (probabilities,) = pipe.predict([read])
     return OpenNote(name, doc, probabilities)
 
 
@@ -119,14 +121,15 @@ def chosen_entities(
     least (float): The least confidence. An entity without one, of another pipe, is always shown.
     labels (Collection[str]): The types to show; all if empty.
     """
-    if pipeline.calibrator is not None and note.probabilities is not None:
-        (decoded,) = pipeline.calibrator.decode([note.doc], [note.probabilities], tau=tau)
-        set_entities(note.doc, *decoded, labels=pipeline.calibrator.tag_scheme.types)
+    if pipeline.pipe is not None and note.probabilities is not None:
+        calibrator = pipeline.pipe.calibrator
+        (decoded,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
+        set_entities(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
     ents = [ent for ent in note.doc.ents if not labels or ent.label_ in labels]
     return [ent for ent in ents if (sure := confidence(ent)) is None or sure >= least]
 
 
-def caveat(calibrator: KnnCalibrator, tau: Tau) -> str:
+def caveat(calibrator: Calibrator, tau: Tau) -> str:
     """What to know of the confidences at this tau; empty if they are what they were fitted for."""
     if calibrator.maps is None:
         return (
@@ -134,11 +137,11 @@ def caveat(calibrator: KnnCalibrator, tau: Tau) -> str:
             "`python -m spacy btl calibrate --held-out`."
         )
     fitted = calibrator.maps.settings
-    if {**calibrator.settings, "tau": fitted["tau"]} != fitted:
+    if replace(calibrator.settings, tau=fitted.tau) != fitted:
         return (
             "Confidence was fitted for other settings of the calibrator: a rough guide. Fit it "
             "again: `python -m spacy btl calibrate --held-out`."
         )
-    if tau != fitted["tau"]:
-        return f"Confidence was fitted for tau = {fitted['tau']}; elsewhere it is a rougher guide."
+    if tau != fitted.tau:
+        return f"Confidence was fitted for tau = {fitted.tau}; elsewhere it is a rougher guide."
     return ""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_btl.calibration.viterbi import UNSEEN, Transitions, best_paths, count_pairs, decide
+from spacy_btl.calibration.decisions import UNSEEN, Transitions, best_paths, count_pairs, decide
 
 TAGS = np.array([0, 0, 1, 1, 1, 0, 2, 0, 1])
 DOCUMENTS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 4])

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from spacy_btl.calibration.search import sklearn_search
-from spacy_btl.calibration.viterbi import decide
+from spacy_btl.calibration.decisions import decide
 from spacy_btl.calibration.votes import smooth, vote_shares
 
 N_TAGS = 6

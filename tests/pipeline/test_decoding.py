@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import spacy
 
-from spacy_btl.calibration.viterbi import Transitions, count_pairs
+from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 

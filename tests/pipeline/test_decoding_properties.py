@@ -11,7 +11,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from spacy.tokens import Doc
 
 from spacy_btl.calibration.calibration_maps import ConfidenceMap
-from spacy_btl.calibration.viterbi import Transitions, count_pairs
+from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 

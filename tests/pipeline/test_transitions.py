@@ -5,7 +5,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from spacy_btl.calibration.viterbi import Transitions, best_paths, count_pairs
+from spacy_btl.calibration.decisions import Transitions, best_paths, count_pairs
 from tests.conftest import make_examples
 
 TEXTS = [

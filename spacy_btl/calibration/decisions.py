@@ -1,4 +1,4 @@
-"""From probabilities to tags: token by token, or for the whole note by which tag follows which."""
+"""From probabilities to tags: token by token, or the best path through a note (Viterbi)."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,7 +6,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.calibration.votes import Probabilities
+from spacy_btl.arrays import Probabilities
+from spacy_btl.errors import CalibratorError
+from spacy_btl.tags import TagScheme
+
+Tau = float | dict[str, float]
 
 # Added to the count of every pair, so that one that was never seen stays possible.
 UNSEEN = 0.1
@@ -19,24 +23,43 @@ def decide(
     *,
     documents: NDArray[np.integer] | None = None,
     transitions: "Transitions | None" = None,
-    weight: float = 0.0,
+    transition_weight: float = 0.0,
 ) -> NDArray[np.integer]:
-    """The tag of each token: argmax(log p - tau * log prior), or the best path through them.
+    """Decide the tag of each token: argmax(log p - tau * log prior), or the best path through them.
 
     p (float64 [N, C]): Class probabilities.
     prior (float64 [C]): Training frequencies, all positive.
-    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent.
-    documents (Optional[int [N]]): The document of each token, where there are several: no path
-        leads from one into the next.
-    transitions (Optional[Transitions]), weight (float): What the best path adds for the tag that
-        follows; with a weight of 0 tokens are decided one by one.
+    tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent
+        (logit adjustment, Menon et al. 2021).
+    documents (Optional[int [N]]): The document of each token; one for all if it is not given. No
+        path leads from one document into the next.
+    transitions (Optional[Transitions]): Which tag follows which.
+    transition_weight (float): Their weight in the score of a path; at 0 each token is decided by
+        itself.
     RETURNS (int [N]): Tags.
     """
     with np.errstate(divide="ignore"):
         scores = np.log(p) - tau * np.log(prior)
-    if transitions is None:
+    if transitions is None or not transition_weight:
         return scores.argmax(axis=1)
-    return best_paths(scores, transitions, weight, documents)
+    return best_paths(scores, transitions, transition_weight, documents)
+
+
+def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
+    """The tau of each tag, float64 [C]: 0 for the types that it does not name.
+
+    RAISES: CalibratorError, for a type that is not in the scheme.
+    """
+    if not isinstance(tau, dict):
+        return np.full(len(scheme.tags), float(tau))
+    classes = ("O", *scheme.types)
+    unknown = sorted(set(tau) - set(classes))
+    if unknown:
+        raise CalibratorError(
+            f"tau names the types {unknown}, which the calibrator does not know. "
+            f"It knows {list(classes)}."
+        )
+    return np.array([tau.get(classes[i], 0.0) for i in scheme.tag_types])
 
 
 def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:

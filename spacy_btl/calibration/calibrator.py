@@ -1,0 +1,190 @@
+"""The kNN calibrator as an estimator over arrays, after the manner of scikit-learn's classifiers.
+
+It knows no Doc and no pipeline: the pipe `knn_calibrator` owns one. N tokens, C tags.
+"""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibration_maps import Maps, TokenMap
+from spacy_btl.calibration.datastore import Datastore
+from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag
+from spacy_btl.calibration.fit import fit_maps
+from spacy_btl.calibration.held_out import HeldOut
+from spacy_btl.calibration.search import Search, sklearn_search
+from spacy_btl.calibration.settings import Settings, check_tau
+from spacy_btl.errors import CalibratorError
+from spacy_btl.tags import O_TAG
+
+# What is saved without a datastore, or without maps. An empty file is a damaged one.
+UNFITTED = b"not fitted"
+
+
+class Calibrator:
+    """Class probabilities, tags and confidences from raw logits (arXiv 2409.03238, section 4).
+
+    search (Optional[Search]): How neighbours are found; exactly, by scikit-learn, if not given.
+    settings: As for `Settings`.
+    """
+
+    def __init__(self, search: Search | None = None, **settings: Any):
+        self.settings = Settings(**settings)
+        self.search = sklearn_search() if search is None else search
+        self.datastore: Datastore | None = None
+        self.maps: Maps | None = None
+
+    def set_params(self, **settings: Any) -> Self:
+        """Change settings. The maps stay, and hold for the settings that they were fitted for.
+
+        RAISES: CalibratorError, for a value out of range.
+        """
+        self.settings = replace(self.settings, **settings)
+        return self
+
+    def fit(self, datastore: Datastore) -> Self:
+        """Keep labelled logits and forget the maps, which were fitted to others.
+
+        RAISES: CalibratorError, without an entity or `n_neighbors` rows.
+        """
+        if not (datastore.tags != O_TAG).any():
+            raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
+        self._check_size(datastore)
+        self.use(datastore)
+        self.maps = None
+        return self
+
+    def fit_maps(self, held_out: HeldOut, p_knn: Probabilities | None = None) -> Self:
+        """Fit the calibration maps for the present settings.
+
+        held_out (HeldOut): Documents that neither the network nor the datastore had.
+        p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours of the tokens that the
+            encoder saw, where these were not found in the datastore (cross-fitting).
+        RAISES: CalibratorError, while unfitted, or without an annotated token or a predicted
+            entity.
+        """
+        datastore = self.fitted_datastore()
+        if p_knn is None and self.settings.knn_weight:
+            p_knn = self.neighbor_probabilities(held_out.logits[held_out.seen])
+        self.maps = fit_maps(held_out, p_knn, datastore=datastore, settings=self.settings)
+        return self
+
+    def fitted_datastore(self) -> Datastore:
+        """The datastore that it was fitted to. RAISES: CalibratorError, while unfitted."""
+        datastore = self.datastore
+        if datastore is None or (not len(datastore.tags) and self.settings.needs_rows):
+            raise CalibratorError("The calibrator is not fitted: call its fit() first.")
+        return datastore
+
+    def voting_rows(self) -> Datastore:
+        """The datastore whose rows are neighbours.
+
+        RAISES: CalibratorError, while it has none: unfitted, or with knn_weight = 0.
+        """
+        if not self.settings.knn_weight:
+            raise CalibratorError("No neighbour votes: with knn_weight = 0 the softmax decides.")
+        datastore = self.fitted_datastore()
+        self._check_size(datastore)
+        return datastore
+
+    def neighbor_probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
+        """The share of each tag among a token's neighbours and one more, float64 [N, C].
+
+        The one more is spread like the training frequencies: no tag then has probability zero, and
+        tags without a neighbour rank by their frequency.
+
+        logits (float32 [N, C]): Raw logits; no row is all zero.
+        RAISES: CalibratorError, while it has no rows to search.
+        """
+        datastore, k = self.datastore, self.settings.n_neighbors
+        if datastore is None or not len(datastore.tags):
+            raise CalibratorError("The calibrator has no neighbours: call its fit() first.")
+        self._check_size(datastore)
+        shares = np.zeros((len(logits), len(datastore.prior)))
+        if len(logits):
+            _, rows = self.search.query(logits, k)
+            np.add.at(shares, (np.arange(len(rows))[:, None], datastore.tags[rows]), 1 / k)
+        return (k * shares + datastore.prior) / (k + 1)
+
+    def predict_proba(self, logits: NDArray[np.float32]) -> Probabilities:
+        """Class probabilities, float64 [N, C]: rows that sum to 1.
+
+        logits (float32 [N, C]): Raw logits. A row of zeros is a token that the encoder did not see:
+            it is certainly `O`.
+        RAISES: CalibratorError, while unfitted.
+        """
+        weight, p_knn = self.settings.knn_weight, None
+        if weight:
+            p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])
+        token_map = TokenMap() if self.maps is None else self.maps.tokens
+        return token_map(logits, p_knn, weight)
+
+    def decide(
+        self,
+        p: Probabilities,
+        *,
+        documents: NDArray[np.integer] | None = None,
+        tau: Tau | None = None,
+    ) -> NDArray[np.integer]:
+        """Decide tags, int [N].
+
+        p (float64 [N, C]): What `predict_proba` returned, which does not depend on tau.
+        documents (Optional[int [N]]): The document of each token; one for all if not given.
+        tau (Optional[float | Dict[str, float]]): In place of the one of the settings.
+        RAISES: CalibratorError, while unfitted, for a tau that is no number, or a type in it that
+            is not known.
+        """
+        datastore, weight = self.fitted_datastore(), self.settings.transition_weight
+        if tau is not None:
+            check_tau(tau)
+        return decide(
+            p,
+            datastore.prior,
+            tau_per_tag(self.settings.tau if tau is None else tau, datastore.tag_scheme),
+            documents=documents,
+            transitions=datastore.transitions if weight else None,
+            transition_weight=weight,
+        )
+
+    def confidence(self, p: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The confidence of entities [P], from the minimum probabilities of their tokens [P]."""
+        return p if self.maps is None else self.maps.confidence(p)
+
+    def use(self, datastore: Datastore) -> None:
+        """Take a datastore as it is: one that was saved, or one without rows."""
+        self.datastore = datastore
+        if len(datastore.tags):
+            self.search.fit(datastore.logits)
+
+    def to_bytes(self) -> dict[str, bytes]:
+        """The "datastore" and the "maps" as the bytes of safetensors files."""
+        datastore = self.datastore
+        has_rows = datastore is not None and len(datastore.tags)
+        return {
+            "datastore": datastore.to_bytes() if datastore is not None and has_rows else UNFITTED,
+            "maps": UNFITTED if self.maps is None else self.maps.to_bytes(),
+        }
+
+    def from_bytes(self, name: str, data: bytes, *, where: str) -> None:
+        """Read one of the two, by its name.
+
+        where (str): What to call its origin in an error.
+        RAISES: CalibratorError, for anything but complete and finite arrays of this version.
+        """
+        if name == "maps":
+            self.maps = None if data == UNFITTED else Maps.from_bytes(data, where=where)
+        elif data == UNFITTED:
+            self.datastore = None
+        else:
+            self.use(Datastore.from_bytes(data, where=where))
+
+    def _check_size(self, datastore: Datastore) -> None:
+        if len(datastore.tags) < self.settings.n_neighbors:
+            raise CalibratorError(
+                f"The calibrator has {len(datastore.tags)} annotated tokens to search, fewer than "
+                f"n_neighbors = {self.settings.n_neighbors}. Fit it on a larger corpus, or set "
+                "fewer neighbours."
+            )

@@ -1,0 +1,56 @@
+"""The settings of a calibrator, which its probabilities and decisions depend on."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+
+from spacy_btl.calibration.decisions import Tau
+from spacy_btl.errors import CalibratorError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a calibrator; the defaults measured best.
+
+    The paper's are `Settings(knn_weight=1, tau=0, transition_weight=0)`.
+
+    n_neighbors (int): The number of neighbours, k.
+    knn_weight (float): The probabilities are knn_weight * p_kNN + (1 - knn_weight) * softmax.
+    tau (float | Dict[str, float]): A token's tag is argmax(log p - tau * log prior), so a greater
+        tau favours rare types. One number, or one per type (0 for a type that is not named).
+    transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
+        each token is decided by itself.
+    RAISES: CalibratorError, for a value out of range.
+    """
+
+    n_neighbors: int = 17
+    knn_weight: float = 0.25
+    tau: Tau = 0.15
+    transition_weight: float = 0.15
+
+    def __post_init__(self) -> None:
+        in_range = (
+            self.n_neighbors >= 1 and 0 <= self.knn_weight <= 1 and self.transition_weight >= 0
+        )
+        if not in_range:
+            raise CalibratorError(
+                "A calibrator needs n_neighbors >= 1, knn_weight from 0 to 1, and "
+                f"transition_weight >= 0; it got {self.n_neighbors}, {self.knn_weight} and "
+                f"{self.transition_weight}."
+            )
+        check_tau(self.tau)
+        if isinstance(self.tau, dict):
+            object.__setattr__(self, "tau", dict(self.tau))  # the caller may change its own
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether labelled rows are read: for neighbours, or for transitions."""
+        return self.knn_weight > 0 or self.transition_weight > 0
+
+
+def check_tau(tau: Tau) -> None:
+    """RAISES: CalibratorError, for anything but a finite number, or one per type."""
+    values = tau.values() if isinstance(tau, dict) else [tau]
+    if not all(isinstance(value, Real) and np.isfinite(float(value)) for value in values):
+        raise CalibratorError("A calibrator needs a tau that is a finite number, or one per type.")
