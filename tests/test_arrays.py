@@ -14,7 +14,7 @@ from spacy.vocab import Vocab
 
 import spacy_btl
 from spacy_btl.arrays import load_arrays, save_arrays
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import FileError
 from spacy_btl.metrics.counts import load_counts, save_counts
@@ -33,9 +33,9 @@ LAYOUTS = {
 }
 
 
-def a_store() -> Store:
+def a_store() -> Datastore:
     rng = np.random.default_rng(0)
-    return Store(
+    return Datastore(
         logits=rng.normal(0, 3, (10, 4)).astype("float32"),
         tags=rng.integers(0, 4, 10).astype("int16"),
         documents=np.arange(10, dtype="int32"),
@@ -70,14 +70,14 @@ def test_broadcast_arrays_and_single_numbers_come_back():
 def test_a_store_in_any_memory_order_is_saved_as_it_is(layout):
     store = a_store()
     names = ("logits", "tags", "documents", "starts", "ends", "prior")
-    other = Store(
+    other = Datastore(
         **{name: LAYOUTS[layout](getattr(store, name)) for name in names},
         labels=store.labels,
         scheme=store.scheme,
     )
     assert other.to_bytes() == store.to_bytes()
     np.testing.assert_array_equal(
-        Store.from_bytes(other.to_bytes(), where="here").logits, store.logits
+        Datastore.from_bytes(other.to_bytes(), where="here").logits, store.logits
     )
 
 

@@ -175,12 +175,12 @@ def test_commands_over_a_damaged_calibrator(command, trained_path, tmp_path):
     nlp = spacy.load(trained_path)
     nlp.add_pipe("knn_calibrator").fit(make_examples(nlp))
     nlp.to_disk(tmp_path / "model")
-    (tmp_path / "model" / "knn_calibrator" / "store.safetensors").write_text(NOTE)
+    (tmp_path / "model" / "knn_calibrator" / "datastore.safetensors").write_text(NOTE)
     corpus = save(tmp_path / "c.spacy", annotated((19, 24, "Sign")))
     for args in (["evaluate"], ["calibrate"]):
         out = [tmp_path / "out"] if args == ["calibrate"] else []
         heard = command(*args, tmp_path / "model", corpus, *out)
-        assert "store.safetensors: it is damaged" in heard
+        assert "datastore.safetensors: it is damaged" in heard
         assert MARKER not in heard
 
 
@@ -269,4 +269,4 @@ def test_a_saved_calibrator_holds_no_text_and_no_note_id(nlp, tmp_path):
     pipe = nlp.get_pipe("knn_calibrator")
     pipe.fit(Example(nlp.make_doc(doc.text), doc) for doc in docs)
     pipe.to_disk(tmp_path)
-    assert MARKER.encode() not in (tmp_path / "store.safetensors").read_bytes()
+    assert MARKER.encode() not in (tmp_path / "datastore.safetensors").read_bytes()

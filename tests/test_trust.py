@@ -27,7 +27,7 @@ def calibrated(trained_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     nlp = spacy.load(trained_path)
     calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5})
     calibrator.fit(make_examples(nlp))
-    calibrator.fit_map(make_examples(nlp))
+    calibrator.fit_maps(make_examples(nlp))
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     nlp.to_disk(folder)
     return folder

@@ -14,21 +14,21 @@ from spacy_btl.arrays import CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.datastore import (
     FORMAT,
     LabelledRows,
-    Store,
+    Datastore,
     concatenate_rows,
     empty_rows,
 )
 from spacy_btl.errors import CalibratorError
 
-WHERE = "somewhere/store.safetensors"
+WHERE = "somewhere/datastore.safetensors"
 ROW_FIELDS = fields(LabelledRows)
 ARRAYS = {"logits", "tags", "documents", "starts", "ends", "prior"}
 
 
-def make_store(scheme: str = "IO") -> Store:
+def make_store(scheme: str = "IO") -> Datastore:
     rng = np.random.default_rng(0)
     n_tags = 4 if scheme == "IO" else 7
-    return Store(
+    return Datastore(
         logits=rng.normal(0, 3, (10, n_tags)).astype("float32"),
         tags=rng.integers(0, n_tags, 10).astype("int16"),
         documents=np.repeat([0, 2], 5).astype("int32"),
@@ -58,14 +58,14 @@ def array_with(name: str, value: float) -> np.ndarray:
 
 
 def test_the_helper_damages_nothing_by_itself():
-    Store.from_bytes(damaged(), where=WHERE)
+    Datastore.from_bytes(damaged(), where=WHERE)
 
 
 @pytest.mark.parametrize("scheme", ["IO", "BIO"])
 def test_comes_back_as_it_was(scheme):
     store = make_store(scheme)
-    back = Store.from_bytes(store.to_bytes(), where=WHERE)
-    for field in fields(Store):
+    back = Datastore.from_bytes(store.to_bytes(), where=WHERE)
+    for field in fields(Datastore):
         before, after = getattr(store, field.name), getattr(back, field.name)
         np.testing.assert_array_equal(after, before)
         assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
@@ -75,7 +75,7 @@ def test_comes_back_as_it_was(scheme):
 
 def test_a_store_without_rows_comes_back():
     empty = replace(make_store(), **vars(empty_rows(4)))
-    assert Store.from_bytes(empty.to_bytes(), where=WHERE).logits.shape == (0, 4)
+    assert Datastore.from_bytes(empty.to_bytes(), where=WHERE).logits.shape == (0, 4)
 
 
 def test_rows_are_concatenated_in_their_order():
@@ -151,7 +151,7 @@ DAMAGES = {
 def test_damage_is_an_error_that_names_the_file_and_the_reason(damage):
     data, reason = DAMAGES[damage]
     with pytest.raises(CalibratorError) as caught:
-        Store.from_bytes(data, where=WHERE)
+        Datastore.from_bytes(data, where=WHERE)
     assert WHERE in str(caught.value)
     assert reason in str(caught.value)
 
@@ -160,14 +160,14 @@ def test_a_file_cut_off_anywhere_is_an_error():
     data = make_store().to_bytes()
     for length in range(len(data)):
         with pytest.raises(CalibratorError, match="is damaged"):
-            Store.from_bytes(data[:length], where=WHERE)
+            Datastore.from_bytes(data[:length], where=WHERE)
 
 
 @settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_an_error(data):
     with pytest.raises(CalibratorError, match=WHERE):
-        Store.from_bytes(data, where=WHERE)
+        Datastore.from_bytes(data, where=WHERE)
 
 
 @settings(max_examples=200)
@@ -177,7 +177,7 @@ def test_a_changed_byte_is_an_error_or_changes_nothing(data):
     whole = bytearray(store.to_bytes())
     whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     try:
-        back = Store.from_bytes(bytes(whole), where=WHERE)
+        back = Datastore.from_bytes(bytes(whole), where=WHERE)
     except CalibratorError:
         return
     assert back.to_bytes() == store.to_bytes()
@@ -197,7 +197,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
     flag = tmp_path / "executed"
     data = pickle.dumps(Exploit(flag))
     with pytest.raises(CalibratorError):
-        Store.from_bytes(data, where=WHERE)
+        Datastore.from_bytes(data, where=WHERE)
     assert not flag.exists()
     pickle.loads(data)
     assert flag.exists()  # it would have been

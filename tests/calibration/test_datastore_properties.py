@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.errors import CalibratorError
 from spacy_btl.tags import TagScheme
 
@@ -14,7 +14,7 @@ EXTREMES = np.array([0, -0.0, 1e-45, -1e15, 1e15], "float32")
 
 
 @st.composite
-def stores(draw: st.DrawFn) -> Store:
+def stores(draw: st.DrawFn) -> Datastore:
     # numpy draws the arrays: hypothesis would take a hundred times as long.
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     labels = tuple(draw(st.lists(st.text(min_size=1, max_size=9), max_size=3, unique=True)))
@@ -24,7 +24,7 @@ def stores(draw: st.DrawFn) -> Store:
     some = rng.random(logits.shape) < 0.2
     logits[some] = rng.choice(EXTREMES, some.sum())
     documents, starts = rng.integers(0, 2**31 - 1, (2, n_rows)).astype("int32")
-    return Store(
+    return Datastore(
         logits=logits,
         tags=rng.integers(0, n_tags, n_rows).astype("int16"),
         documents=documents,
@@ -36,9 +36,9 @@ def stores(draw: st.DrawFn) -> Store:
     )
 
 
-def parts(store: Store) -> list[object]:
+def parts(store: Datastore) -> list[object]:
     """All that a store is, bit for bit."""
-    values = [getattr(store, field.name) for field in fields(Store)]
+    values = [getattr(store, field.name) for field in fields(Datastore)]
     return [
         (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
         for value in values
@@ -48,7 +48,7 @@ def parts(store: Store) -> list[object]:
 @settings(max_examples=60)
 @given(stores())
 def test_any_store_comes_back_as_it_was(store):
-    assert parts(Store.from_bytes(store.to_bytes(), where="here")) == parts(store)
+    assert parts(Datastore.from_bytes(store.to_bytes(), where="here")) == parts(store)
 
 
 @settings(max_examples=150)
@@ -61,7 +61,7 @@ def test_any_damaged_byte_or_cut_is_an_error_or_changes_nothing(store, data):
     else:
         whole[place] ^= data.draw(st.integers(1, 255))
     try:
-        found = Store.from_bytes(bytes(whole), where="here")
+        found = Datastore.from_bytes(bytes(whole), where="here")
     except CalibratorError:
         return
     assert parts(found) == parts(store)

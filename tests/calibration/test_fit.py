@@ -53,7 +53,7 @@ def make(trained_path: Path, *, fit_map: bool, **settings) -> Language:
     nlp.add_pipe("knn_calibrator", config={**SETTINGS, **settings})
     calibrator(nlp).fit(make_examples(nlp))
     if fit_map:
-        calibrator(nlp).fit_map(held_out(nlp))
+        calibrator(nlp).fit_maps(held_out(nlp))
     return nlp
 
 
@@ -118,7 +118,7 @@ def make_only_neighbors(nlp: Language):
 
 def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
     pipe = calibrator(mapped)
-    prior, scheme = pipe.store.prior, pipe.tag_scheme
+    prior, scheme = pipe.calibrator.datastore.prior, pipe.calibrator.datastore.tag_scheme
     confidences = []
     for doc in mapped.pipe(TEXTS):
         p = doc._.token_probabilities.astype("float64")
@@ -128,7 +128,7 @@ def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
         assert [doc[i].ent_type_ or "O" for i in words] == [scheme.tags[tags[i]] for i in words]
         for ent in doc.ents:
             least = span_confidence(ent, p, scheme)
-            expected = pipe.maps.confidence(np.array([least]))[0]
+            expected = pipe.calibrator.maps.confidence(np.array([least]))[0]
             assert ent._.confidence == pytest.approx(expected, rel=1e-4)
             confidences.append(ent._.confidence)
     assert len(confidences) > 5
@@ -263,24 +263,24 @@ def test_what_cannot_be_fitted_is_a_clear_error(trained_path):
     nlp = spacy.load(trained_path)
     pipe = nlp.add_pipe("knn_calibrator", config=SETTINGS)
     with pytest.raises(CalibratorError, match="is not fitted: call its fit"):
-        pipe.fit_map(held_out(nlp))
+        pipe.fit_maps(held_out(nlp))
     pipe.fit(make_examples(nlp))
     plain = Example.from_dict(nlp.make_doc("given aspirin daily"), {"entities": []})
     with pytest.raises(CalibratorError, match="No entity is found in the held-out documents"):
-        pipe.fit_map([plain])
+        pipe.fit_maps([plain])
     bare = nlp.make_doc("severe fever")
     with pytest.raises(CalibratorError, match="no annotated token to fit a map on"):
-        pipe.fit_map([Example(bare, bare.copy())])
-    assert pipe.maps is None
+        pipe.fit_maps([Example(bare, bare.copy())])
+    assert pipe.calibrator.maps is None
 
 
 def test_without_neighbours_the_softmax_alone_is_mapped(trained_path):
     nlp = spacy.load(trained_path)
     pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
-    pipe.fit_map(held_out(nlp))
-    assert (pipe.maps.tokens.sharpness, pipe.maps.tokens.certainty) == (1, 0)
+    pipe.fit_maps(held_out(nlp))
+    assert (pipe.calibrator.maps.tokens.sharpness, pipe.calibrator.maps.tokens.certainty) == (1, 0)
     doc = nlp(TEXTS[0])
-    expected = softmax(doc._.token_logits / pipe.maps.tokens.temperature, axis=1)
+    expected = softmax(doc._.token_logits / pipe.calibrator.maps.tokens.temperature, axis=1)
     np.testing.assert_allclose(doc._.token_probabilities, expected, atol=1e-6)
 
 
@@ -290,9 +290,9 @@ def test_a_type_that_the_network_does_not_know_is_missed_and_counted(trained_pat
     known = Example.from_dict(nlp.make_doc(text), {"entities": entities})
     other = Example.from_dict(nlp.make_doc(text), {"entities": [*entities, (11, 16, "Time")]})
     with pytest.warns(UserWarning, match="does not know: 1, which count as missed"):
-        calibrator(nlp).fit_map([other, *held_out(nlp)])
+        calibrator(nlp).fit_maps([other, *held_out(nlp)])
     maps = calibrator(nlp).maps
-    calibrator(nlp).fit_map([known, *held_out(nlp)])
+    calibrator(nlp).fit_maps([known, *held_out(nlp)])
     assert maps.tokens != calibrator(nlp).maps.tokens  # its token is left out
     with pytest.warns(UserWarning, match="does not know"):
         tuned = tune_calibrator(calibrator(nlp), [other, *held_out(nlp)])

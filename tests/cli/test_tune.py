@@ -67,12 +67,12 @@ def test_what_is_saved_has_the_figures_that_are_told(model, trained_path, dev, t
     assert evaluate(nlp) == pytest.approx(tuned.chosen._asdict())
     assert evaluate(spacy.load(trained_path)) == pytest.approx(tuned.plain._asdict())
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.knn_weight, pipe.tau, pipe.transition_weight) == (
+    assert (pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.tau, pipe.calibrator.settings.transition_weight) == (
         tuned.knn_weight,
         tuned.tau,
         tuned.transition_weight,
     )
-    assert pipe.maps.settings == pipe.settings
+    assert pipe.calibrator.maps.settings == pipe.settings
     assert nlp.config["components"]["knn_calibrator"]["knn_weight"] == tuned.knn_weight
     assert tuned.chosen.uar > tuned.plain.uar
 
@@ -86,7 +86,7 @@ def test_what_is_chosen_is_the_best_of_the_grid(model, dev, tmp_path, small_grid
     for knn_weight, transition_weight, tau in product(
         module.KNN_WEIGHTS, module.TRANSITION_WEIGHTS, module.TAUS
     ):
-        pipe.knn_weight, pipe.transition_weight, pipe.tau = knn_weight, transition_weight, tau
+        pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.transition_weight, pipe.tau = knn_weight, transition_weight, tau
         scores = evaluate(nlp)
         kept = scores["token_macro_f"] >= tuned.plain.token_macro_f - 1e-9
         if kept and scores["entity_micro_f"] >= tuned.plain.entity_micro_f - 0.05:
@@ -98,9 +98,9 @@ def mapped(model: Path, dev: Path) -> tuple[spacy.Language, KnnCalibrator]:
     """A calibrator with maps of both sources, as the choice is made with."""
     nlp = spacy.load(model)
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.knn_weight = 0.5
+    pipe.calibrator.set_params(knn_weight=0.5)
     docs = DocBin().from_disk(dev).get_docs(nlp.vocab)
-    pipe.fit_map(Example(nlp.make_doc(doc.text), doc) for doc in docs)
+    pipe.fit_maps(Example(nlp.make_doc(doc.text), doc) for doc in docs)
     return nlp, pipe
 
 
@@ -114,8 +114,8 @@ def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     assert status == 0, output
     pipe = spacy.load(tmp_path / "out").get_pipe("knn_calibrator")
     assert f"Tuning {model} on {dev}" in output
-    assert f"knn_weight {pipe.knn_weight:g} " in output
-    assert f"tau {pipe.tau:g} " in output
+    assert f"knn_weight {pipe.calibrator.settings.knn_weight:g} " in output
+    assert f"tau {pipe.calibrator.settings.tau:g} " in output
     assert "arg-max tuned" in output
     assert "cross-validated present tuned gain 95% interval" in output
     assert "Settings that are chosen on 4 documents hold badly for others: give 100." in output

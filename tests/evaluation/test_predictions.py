@@ -142,7 +142,7 @@ def test_a_prior_that_is_not_known_is_that_of_the_store(trained_path):
     calibrator.fit(make_examples(nlp))
     predictions = predict(nlp, make_examples(nlp))
     columns = [predictions.classes.index(label) for label in ("O", *ner.labels)]
-    assert predictions.prior[columns] == pytest.approx(calibrator.store.prior)
+    assert predictions.prior[columns] == pytest.approx(calibrator.calibrator.datastore.prior)
     assert len(set(predictions.prior)) > 1
 
 

@@ -16,7 +16,7 @@ from spacy.vocab import Vocab
 
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, TokenMap
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.fit import Maps
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
@@ -223,7 +223,7 @@ def _calibrator() -> Any:
     calibrator = nlp.add_pipe("knn_calibrator", config=settings)
     rng = np.random.default_rng(0)
     rows = np.arange(8, dtype="int32")
-    calibrator._store = Store(
+    calibrator._store = Datastore(
         logits=rng.normal(0, 3, (8, 3)).astype("float32"),
         tags=(rows % 3).astype("int16"),
         documents=rows // 3,
@@ -233,7 +233,7 @@ def _calibrator() -> Any:
         labels=TYPES,
         scheme="IO",
     )
-    calibrator.maps = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0.1, -1, 9), calibrator.settings)
+    calibrator.calibrator.maps = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0.1, -1, 9), calibrator.settings)
     return calibrator
 
 
@@ -245,7 +245,7 @@ def calibrator_files(folder: Path, rng: Random) -> Read:
     """The files of a calibrator, loaded, and used on a note."""
     saved = folder / "knn_calibrator"
     CALIBRATOR.to_disk(saved)
-    file = saved / rng.choice(("store.safetensors", "store.safetensors", "maps.safetensors"))
+    file = saved / rng.choice(("datastore.safetensors", "datastore.safetensors", "maps.safetensors"))
     data, change = file.read_bytes(), rng.random()
     if change < 0.3:
         file.write_bytes(damage(data, rng, BINARY))

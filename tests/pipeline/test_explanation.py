@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_btl.calibration.datastore import Store
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.search import sklearn_search
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError, CorpusError
@@ -56,9 +56,9 @@ def gold_type(text: str, entities: list[tuple[int, int, str]], start: int) -> st
 @pytest.mark.parametrize("k", [1, 5, 17])
 def test_neighbours_and_weights_are_scikit_learns(nlp, k, votes):
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.n_neighbors, pipe.votes = k, votes
+    pipe.calibrator.settings.n_neighbors, pipe.votes = k, votes
     doc = nlp(f"{NOTE} {TEXTS[0]}")  # a sentence of the corpus has neighbours at distance 0
-    store = pipe.store
+    store = pipe.calibrator.datastore
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(store.logits)
     distances, rows = search.kneighbors(doc._.token_logits)
     model = KNeighborsClassifier(k, weights=votes, algorithm="brute")
@@ -75,7 +75,7 @@ def test_neighbours_and_weights_are_scikit_learns(nlp, k, votes):
             per_label[n.label] += n.weight
         assert sum(per_label.values()) == pytest.approx(1)
         for tag, share in zip(model.classes_, shares[i], strict=True):
-            label = pipe.tag_scheme.tags[tag]
+            label = pipe.calibrator.datastore.tag_scheme.tags[tag]
             assert per_label.get(label, 0) == pytest.approx(share, abs=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_neighbours_are_the_tokens_of_the_corpus(nlp):
 
 
 def test_every_row_of_the_store_knows_its_token(nlp):
-    store = nlp.get_pipe("knn_calibrator").store
+    store = nlp.get_pipe("knn_calibrator").calibrator.datastore
     places = zip(store.documents, store.starts, store.ends, strict=True)
     words = [TEXTS[document][start:end] for document, start, end in places]
     assert words == " ".join(TEXTS).split()
@@ -117,7 +117,7 @@ def test_a_note_that_fails_while_fitting_leaves_the_numbers_of_the_others(nlp):
     nlp.add_pipe("tests_fail_on_crp", before="ner")
     nlp.set_error_handler(lambda *args: None)
     pipe.fit(make_examples(nlp))
-    assert set(pipe.store.documents) == {0, 2, 3}
+    assert set(pipe.calibrator.datastore.documents) == {0, 2, 3}
     (explanation,) = pipe.explain(nlp(TEXTS[3])[1:2])
     assert explanation.neighbors[0].document == 3
 
@@ -203,7 +203,7 @@ def test_white_space_is_left_out_and_unseen_tokens_have_no_neighbour(nlp):
 
 def test_labels_are_tags_in_a_bio_pipeline():
     logits = np.array([[0, 4, 0], [0, 0, 4], [4, 0, 0]], dtype="float32")
-    store = Store(
+    store = Datastore(
         logits=logits,
         tags=np.array([1, 2, 0], dtype="int16"),
         documents=np.zeros(3, dtype="int32"),
@@ -223,10 +223,10 @@ def test_labels_are_tags_in_a_bio_pipeline():
 def test_nothing_to_explain_by_is_an_error(nlp, trained_path):
     doc = nlp(NOTE)
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.knn_weight = 0.0
+    pipe.calibrator.set_params(knn_weight=0.0)
     with pytest.raises(CalibratorError, match=r"No neighbour votes .* knn_weight = 0"):
         pipe.explain(doc[:2])
-    pipe.knn_weight, pipe.n_neighbors = 0.5, 1000
+    pipe.calibrator.settings.knn_weight, pipe.n_neighbors = 0.5, 1000
     with pytest.raises(CalibratorError, match="n_neighbors = 1000"):
         pipe.explain(doc[:2])
     other = spacy.load(trained_path)
@@ -284,7 +284,7 @@ def test_the_weights_of_all_the_neighbours_of_a_span_sum_to_one(nlp):
 
 
 def test_the_saved_store_holds_no_word_of_the_corpus(packaged):
-    data = (packaged / "knn_calibrator" / "store.safetensors").read_bytes().lower()
+    data = (packaged / "knn_calibrator" / "datastore.safetensors").read_bytes().lower()
     words = {word for text in TEXTS for word in text.split() if len(word) > 3}
     assert {"patient", "severe", "aspirin"} <= words
     assert not [word for word in words if word.encode() in data]
@@ -299,7 +299,7 @@ def save(path: Path, docs: list[Doc]) -> Path:
 def test_neighbours_are_looked_up_in_the_corpus(packaged, corpus_path):
     nlp = spacy.load(packaged)
     pipe = nlp.get_pipe("knn_calibrator")
-    docs = read_fitted_corpus(corpus_path, nlp.vocab, pipe.store)
+    docs = read_fitted_corpus(corpus_path, nlp.vocab, pipe.calibrator.datastore)
     (explanation,) = pipe.explain(nlp(TEXTS[0])[4:5])  # fever
     first = explanation.neighbors[0]
     assert docs[first.document].text == TEXTS[0]
@@ -320,7 +320,7 @@ def test_documents_without_tokens_are_not_counted(trained_path, tmp_path):
     path = save(tmp_path / "gaps.spacy", [blank(""), docs[0], blank(""), *docs[1:]])
     nlp = calibrate(str(trained_path), path, tmp_path / "model", settings={"n_neighbors": 1})
     pipe = nlp.get_pipe("knn_calibrator")
-    found = read_fitted_corpus(path, nlp.vocab, pipe.store)
+    found = read_fitted_corpus(path, nlp.vocab, pipe.calibrator.datastore)
     for text in TEXTS:
         (nearest,) = pipe.explain(nlp(text)[:1])[0].neighbors
         assert found[nearest.document].text == text
@@ -328,7 +328,7 @@ def test_documents_without_tokens_are_not_counted(trained_path, tmp_path):
 
 def test_another_corpus_is_refused(packaged, corpus_path, tmp_path):
     nlp = spacy.load(packaged)
-    store = nlp.get_pipe("knn_calibrator").store
+    store = nlp.get_pipe("knn_calibrator").calibrator.datastore
     docs = read_docs(corpus_path, nlp.vocab)
     few = save(tmp_path / "few.spacy", docs[:-1])
     short = save(tmp_path / "short.spacy", [*docs[:5], docs[5][:3].as_doc(), *docs[6:]])
@@ -348,9 +348,9 @@ def test_offsets_are_those_of_the_predicted_tokens(nlp):
     reference = Doc(nlp.vocab, words=["severe fever", ",", "84 mg"])
     reference.ents = [Span(reference, 0, 1, "Sign")]
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.n_neighbors = 1
+    pipe.calibrator.set_params(n_neighbors=1)
     pipe.fit([Example(predicted, reference)])
-    store = pipe.store
+    store = pipe.calibrator.datastore
     found = [text[a:b] for a, b in zip(store.starts, store.ends, strict=True)]
     assert set(found) <= {token.text for token in predicted}
     assert "," in found

@@ -84,7 +84,7 @@ def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, knn_weight
     reference = Reference(nlp, k, votes)
     fit(nlp, n_neighbors=k, votes=votes, knn_weight=knn_weight)
     pipe = nlp.get_pipe("knn_calibrator")
-    np.testing.assert_allclose(pipe.store.prior, reference.prior, rtol=1e-12)
+    np.testing.assert_allclose(pipe.calibrator.datastore.prior, reference.prior, rtol=1e-12)
     docs = before_calibration(nlp, NOTES)
     disagreements = 0
     for doc, p in zip(docs, pipe.predict(docs), strict=True):
@@ -129,7 +129,7 @@ def test_mix_zero_needs_no_fitting(nlp):
 def test_mix_above_zero_is_unfitted_even_after_mix_zero(nlp):
     pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     nlp(NOTES[0])
-    pipe.knn_weight = 1.0
+    pipe.calibrator.set_params(knn_weight=1.0)
     with pytest.warns(UserWarning, match="not fitted"):
         nlp(NOTES[0])
 
@@ -156,13 +156,13 @@ def test_tau_shifts_decisions_and_not_confidence(nlp, tau):
 def test_works_in_a_bio_pipeline(tiny_bert):
     nlp = train(bert_pipeline(tiny_bert, scheme="BIO"))
     pipe = fit(nlp, n_neighbors=1)
-    assert pipe.store.logits.shape[1] == len(pipe.tag_scheme) == 9
+    assert pipe.calibrator.datastore.logits.shape[1] == len(pipe.calibrator.datastore.tag_scheme) == 9
     for text, gold in SENTENCES:
         doc = nlp(text)
         assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == gold
         (p,) = pipe.predict([doc])
         for ent in doc.ents:
-            begin = 1 + 2 * pipe.store.labels.index(ent.label_)
+            begin = 1 + 2 * pipe.calibrator.datastore.labels.index(ent.label_)
             expected = p[ent.start : ent.end, begin : begin + 2].sum(axis=1).min()
             assert ent._.confidence == pytest.approx(expected)
             assert ent._.confidence > 0.5
@@ -200,9 +200,9 @@ def test_the_store_holds_seen_and_annotated_tokens_only(nlp):
     pipe = nlp.get_pipe("knn_calibrator")
     with pytest.warns(UserWarning, match="no wordpiece"):
         pipe.fit(examples)
-    sign = 1 + pipe.store.labels.index("Sign")
-    np.testing.assert_array_equal(pipe.store.tags, [sign, sign, 0])
-    assert pipe.store.logits.any(axis=1).all()
+    sign = 1 + pipe.calibrator.datastore.labels.index("Sign")
+    np.testing.assert_array_equal(pipe.calibrator.datastore.tags, [sign, sign, 0])
+    assert pipe.calibrator.datastore.logits.any(axis=1).all()
 
 
 def test_unseen_tokens_are_certainly_outside(nlp):
@@ -231,9 +231,9 @@ def test_fitting_changes_no_example(nlp):
 
 def test_fitting_again_replaces_the_store(nlp):
     pipe = fit(nlp, n_neighbors=3)
-    n_rows = len(pipe.store.tags)
+    n_rows = len(pipe.calibrator.datastore.tags)
     pipe.fit(make_examples(nlp, repeat=3))
-    assert len(pipe.store.tags) == 3 * n_rows
+    assert len(pipe.calibrator.datastore.tags) == 3 * n_rows
 
 
 def test_empty_and_white_space_notes_pass_in_a_batch(nlp):
@@ -260,7 +260,7 @@ def test_confidence_is_computed_again_with_the_doc(nlp):
     doc = nlp(SENTENCES[0][0])
     first = {(e.text, e.label_): e._.confidence for e in doc.ents}
     assert first
-    pipe.knn_weight = 0.5
+    pipe.calibrator.set_params(knn_weight=0.5)
     again = {(e.text, e.label_): e._.confidence for e in nlp(doc).ents}
     fresh = {(e.text, e.label_): e._.confidence for e in nlp(doc.text).ents}
     assert again == fresh

@@ -64,17 +64,17 @@ def test_settings_out_of_range(nlp, pipe, wrong):
 
 
 def test_more_neighbours_than_tokens_to_fit_on(nlp, pipe):
-    pipe.n_neighbors = 1000
+    pipe.calibrator.set_params(n_neighbors=1000)
     with pytest.raises(CalibratorError, match=r"has \d+ annotated tokens .* n_neighbors = 1000"):
         pipe.fit(make_examples(nlp))
 
 
 def test_more_neighbours_than_the_store_has(nlp, pipe):
     pipe.fit(make_examples(nlp))
-    pipe.n_neighbors = len(pipe.store.tags)
+    pipe.calibrator.set_params(n_neighbors=len(pipe.calibrator.datastore.tags))
     assert nlp(TEXT).has_annotation("ENT_IOB")
-    pipe.n_neighbors += 1
-    with pytest.raises(CalibratorError, match=rf"n_neighbors = {pipe.n_neighbors}\."):
+    pipe.calibrator.settings.n_neighbors += 1
+    with pytest.raises(CalibratorError, match=rf"n_neighbors = {pipe.calibrator.settings.n_neighbors}\."):
         nlp(TEXT)
 
 
@@ -98,7 +98,7 @@ def test_no_ner_pipe():
     message = "reads the logits of a btl_ner pipe named 'ner', and the pipeline"
     with pytest.raises(CalibratorError, match=message):
         pipe.fit([])
-    pipe.knn_weight = 0.0
+    pipe.calibrator.set_params(knn_weight=0.0)
     with pytest.raises(CalibratorError, match=message):
         nlp(TEXT)
 
@@ -125,7 +125,7 @@ def test_a_ner_pipe_of_another_name(nlp, pipe):
 )
 def test_labels_unlike_those_of_ner(nlp, pipe, other):
     pipe.fit(make_examples(nlp))
-    store = replace(pipe.store, **other)
+    store = replace(pipe.calibrator.datastore, **other)
     pipe.from_bytes(srsly.msgpack_dumps({"store": store.to_bytes()}))
     with pytest.raises(CalibratorError, match="fitted to other labels"):
         nlp(TEXT)
@@ -176,7 +176,7 @@ def test_a_calibrator_that_left_the_pipeline(nlp, pipe):
 
 def test_a_tau_that_names_an_unknown_type(nlp, pipe):
     pipe.fit(make_examples(nlp))
-    pipe.tau = {"Sign": 1.0, "Nothing": 2.0}
+    pipe.calibrator.set_params(tau={"Sign": 1.0, "Nothing": 2.0})
     with pytest.raises(CalibratorError, match=r"tau names the types \['Nothing'\]"):
         nlp(TEXT)
 
@@ -206,13 +206,13 @@ def test_a_note_that_fails_while_fitting_is_left_out(nlp, pipe):
     examples = make_examples(nlp)
     kept = [example for example in examples if "aspirin" not in example.text]
     pipe.fit(kept)
-    n_tokens = len(pipe.store.tags)
+    n_tokens = len(pipe.calibrator.datastore.tags)
     nlp.add_pipe("tests_fail_on_aspirin", before="ner")
     with pytest.raises(ZeroDivisionError):
         pipe.fit(examples)
     nlp.set_error_handler(lambda *args: None)
     pipe.fit(examples)
-    assert len(pipe.store.tags) == n_tokens
+    assert len(pipe.calibrator.datastore.tags) == n_tokens
 
 
 @Language.component("tests_fail_on_aspirin")
@@ -276,7 +276,7 @@ def test_replaced_listeners_are_no_other_network(tmp_path):
 def test_a_tau_that_is_no_number(nlp, pipe, tau):
     with pytest.raises(CalibratorError, match="needs a tau that is a number"):
         KnnCalibrator(nlp, search=sklearn_search(), tau=tau)
-    pipe.tau = tau
+    pipe.calibrator.set_params(tau=tau)
     with pytest.raises(CalibratorError, match="needs a tau that is a number"):
         nlp(TEXT)
 

@@ -21,7 +21,7 @@ from tests.conftest import SENTENCES, make_examples
 
 NOTES = [text for text, _ in SENTENCES] + ["aspirin 84 mg daily", "mild chest pain"]
 SETTINGS = {"n_neighbors": 5, "votes": "distance", "knn_weight": 0.7}
-STORE = Path("knn_calibrator", "store.safetensors")
+STORE = Path("knn_calibrator", "datastore.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_pipe_comes_back_from_a_pickle(calibrated):
     assert (back.votes, back.knn_weight, back.n_neighbors) == ("distance", 0.7, 5)
     assert back.nlp.get_pipe("knn_calibrator") is back
     back.fit(make_examples(back.nlp, repeat=2))
-    assert len(back.store.tags) == 2 * len(pipe.store.tags)
+    assert len(back.store.tags) == 2 * len(pipe.calibrator.datastore.tags)
 
 
 def test_a_pickled_pipe_keeps_its_error_handler(calibrated, trained_path):
@@ -91,7 +91,7 @@ def test_settings_can_be_overridden_at_loading(saved):
     settings = {"tau": 1.0, "votes": "uniform"}
     nlp = spacy.load(saved, config={"components": {"knn_calibrator": settings}})
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.tau, pipe.votes, pipe.knn_weight) == (1.0, "uniform", 0.7)
+    assert (pipe.calibrator.settings.tau, pipe.votes, pipe.calibrator.settings.knn_weight) == (1.0, "uniform", 0.7)
     assert all(len(doc) for doc in nlp.pipe(NOTES))
 
 
@@ -117,7 +117,7 @@ def test_an_unfitted_pipe_comes_back_unfitted(trained_path, tmp_path):
     pipe = back.get_pipe("knn_calibrator")
     pipe.fit(make_examples(back))
     pipe.from_disk(tmp_path / "knn_calibrator")
-    assert pipe.store is None
+    assert pipe.calibrator.datastore is None
 
 
 def test_mix_zero_comes_back_without_a_store(trained_path, tmp_path):
@@ -223,7 +223,7 @@ def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
     assert pipe.nlp is nlp
     assert output(nlp.pipe(NOTES)) == output(calibrated.pipe(NOTES))
     pipe.fit(make_examples(nlp, repeat=2))
-    assert len(pipe.store.tags) == 2 * len(calibrated.get_pipe("knn_calibrator").store.tags)
+    assert len(pipe.calibrator.datastore.tags) == 2 * len(calibrated.get_pipe("knn_calibrator").calibrator.datastore.tags)
 
 
 def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):
@@ -231,15 +231,15 @@ def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):
     nlp = spacy.load(trained_path)
     nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
     pipe = copy.deepcopy(nlp).get_pipe("knn_calibrator")
-    assert pipe.store is not None
-    pipe.knn_weight = 1.0
-    assert pipe.store is None
+    assert pipe.calibrator.datastore is not None
+    pipe.calibrator.set_params(knn_weight=1.0)
+    assert pipe.calibrator.datastore is None
 
 
 def test_what_is_excluded_is_neither_saved_nor_missed(calibrated, tmp_path):
     pipe = calibrated.get_pipe("knn_calibrator")
     pipe.to_disk(tmp_path, exclude=["maps"])
-    assert [path.name for path in tmp_path.iterdir()] == ["store.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["datastore.safetensors"]
     nlp = spacy.blank("en")
     back = nlp.add_pipe("knn_calibrator").from_disk(tmp_path, exclude=["maps"])
     np.testing.assert_array_equal(back._store.logits, pipe._store.logits)

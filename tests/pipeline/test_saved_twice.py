@@ -23,7 +23,7 @@ def pipeline(request, calibrated_path, trained_path, tmp_path_factory) -> Langua
     if request.param == "shared":
         nlp = spacy.load(calibrated_path)
         calibrator = nlp.get_pipe("knn_calibrator")
-        calibrator.fit_map(make_examples(nlp))
+        calibrator.fit_maps(make_examples(nlp))
         return nlp
     if request.param == "owned":
         nlp = spacy.load(trained_path)

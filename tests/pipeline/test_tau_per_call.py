@@ -71,7 +71,7 @@ def test_a_tau_that_is_none_is_a_clear_error(nlp, tau):
 
 
 def test_maps_that_were_fitted_for_another_tau_are_warned_of(nlp):
-    nlp.get_pipe("knn_calibrator").fit_map(make_examples(nlp))
+    nlp.get_pipe("knn_calibrator").fit_maps(make_examples(nlp))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         nlp(NOTES[0], component_cfg=given(0.0))

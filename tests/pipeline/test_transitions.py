@@ -30,7 +30,7 @@ def add_calibrator(nlp, **settings):
 @pytest.mark.parametrize(("knn_weight", "weight"), [(0.0, 6.0), (1.0, 1.5)])
 def test_tags_are_the_best_path_over_the_words(nlp, knn_weight, weight):
     calibrator = add_calibrator(nlp, knn_weight=knn_weight, transition_weight=weight, tau=0.5)
-    store = calibrator.store
+    store = calibrator.calibrator.datastore
     transitions = Transitions.from_pairs(count_pairs(store.tags, store.documents), len(store.prior))
     changed = 0
     for doc in nlp.pipe(TEXTS):
@@ -40,7 +40,7 @@ def test_tags_are_the_best_path_over_the_words(nlp, knn_weight, weight):
             scores = np.log(p) - 0.5 * np.log(store.prior)
         path = best_paths(scores, transitions, weight)
         types = [doc[i].ent_type_ or "O" for i in words]
-        assert types == [calibrator.tag_scheme.tags[tag] for tag in path]
+        assert types == [calibrator.calibrator.datastore.tag_scheme.tags[tag] for tag in path]
         changed += (path != scores.argmax(axis=1)).sum()
     assert changed
 

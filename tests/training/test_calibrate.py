@@ -37,7 +37,7 @@ def test_appends_a_fitted_calibrator_and_a_cleaner(trained_path, corpus_path, ou
     other = spacy.load(trained_path)
     pipe = other.add_pipe("knn_calibrator", config=SETTINGS)
     pipe.fit(Corpus(corpus_path)(other))
-    assert len(nlp.get_pipe("knn_calibrator").store.tags) == len(pipe.store.tags)
+    assert len(nlp.get_pipe("knn_calibrator").calibrator.datastore.tags) == len(pipe.calibrator.datastore.tags)
     expected = entities(other(TEXT))
     assert [name for _, name, _ in expected]
     assert [e[:2] for e in entities(nlp(TEXT))] == [e[:2] for e in expected]
@@ -61,8 +61,8 @@ def test_a_calibrated_pipeline_can_be_calibrated_again(trained_path, corpus_path
     nlp = calibrate(str(output), half, output, settings={"n_neighbors": 3, "votes": "distance"})
     assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
     pipe = spacy.load(output).get_pipe("knn_calibrator")
-    assert (pipe.n_neighbors, pipe.votes) == (3, "distance")
-    assert len(pipe.store.tags) == sum(len(doc) for doc in docs)
+    assert (pipe.calibrator.settings.n_neighbors, pipe.votes) == (3, "distance")
+    assert len(pipe.calibrator.datastore.tags) == sum(len(doc) for doc in docs)
 
 
 def test_a_disabled_calibrator_is_replaced_too(trained_path, corpus_path, output):
@@ -114,7 +114,7 @@ def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, output):
     renamed = output.parent / "corpus.bin"
     renamed.write_bytes(corpus_path.read_bytes())
     nlp = calibrate(str(trained_path), renamed, output, settings=SETTINGS)
-    assert len(nlp.get_pipe("knn_calibrator").store.tags)
+    assert len(nlp.get_pipe("knn_calibrator").calibrator.datastore.tags)
 
 
 def test_no_saved_file_holds_a_path_of_the_machine(tiny_bert, trained_path, corpus_path, output):

@@ -97,7 +97,7 @@ def test_every_document_is_read_by_a_network_that_did_not_train_on_it(
     assert sorted(name for fold in folds for name in fold) == sorted(names)
     assert all(folds)
 
-    rows = pipe.store
+    rows = pipe.calibrator.datastore
     assert sorted(set(rows.documents)) == list(range(12))
     networks = {path: spacy.load(path) for path in (trained_path, another_path)}
     for number, doc in enumerate(docs):
@@ -143,7 +143,7 @@ def test_the_maps_come_from_neighbours_in_other_folds(
     original = KnnCalibrator.neighbor_probabilities
 
     def watch(pipe, logits):
-        voters.append(set(pipe.store.documents))
+        voters.append(set(pipe.calibrator.datastore.documents))
         return original(pipe, logits)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -153,8 +153,8 @@ def test_the_maps_come_from_neighbours_in_other_folds(
     names = [doc.user_data["note_id"] for doc in docs]
     trained = [{names.index(name) for name in of_fold} for of_fold in trainings.corpora]
     assert voters == trained  # the same documents as the network of the fold had
-    assert pipe.maps is not None
-    assert pipe.maps.settings["n_neighbors"] == 1
+    assert pipe.calibrator.maps is not None
+    assert pipe.calibrator.maps.settings["n_neighbors"] == 1
 
 
 def test_a_cut_run_goes_on_and_leaves_nothing(trained_path, corpus, how, trainings, tmp_path):
@@ -168,8 +168,8 @@ def test_a_cut_run_goes_on_and_leaves_nothing(trained_path, corpus, how, trainin
     assert len(trainings.corpora) == 3  # the first fold was not trained again
     assert {path.name for path in tmp_path.iterdir()} == before | {"out"}
     whole = run(trained_path, corpus, tmp_path / "whole", how)
-    np.testing.assert_array_equal(pipe.store.documents, whole.store.documents)
-    assert pipe.maps is not None
+    np.testing.assert_array_equal(pipe.calibrator.datastore.documents, whole.store.documents)
+    assert pipe.calibrator.maps is not None
 
 
 def test_a_cut_run_of_something_else_starts_over(trained_path, corpus, how, trainings, tmp_path):

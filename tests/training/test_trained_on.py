@@ -51,7 +51,7 @@ def test_held_out_documents_that_were_fitted_to_are_left_out(trained_path, corpu
         calibrate(str(trained_path), corpus, tmp_path / "a", settings=SETTINGS, held_out=mixed)
     clean = as_file(tmp_path / "clean.spacy", others)
     calibrate(str(trained_path), corpus, tmp_path / "b", settings=SETTINGS, held_out=clean)
-    maps = [spacy.load(tmp_path / name).get_pipe("knn_calibrator").maps for name in "ab"]
+    maps = [spacy.load(tmp_path / name).get_pipe("knn_calibrator").calibrator.maps for name in "ab"]
     assert astuple(maps[0].tokens) == pytest.approx(astuple(maps[1].tokens), rel=1e-3)
     assert maps[0].confidence.n_entities == maps[1].confidence.n_entities
     only = as_file(tmp_path / "only.spacy", [had[0], capitals])
@@ -87,7 +87,7 @@ def test_tokens_without_annotation_are_in_no_store_and_short_notes_tell_nothing(
     short = make_corpus(nlp)
     path = as_file(tmp_path / "corpus.spacy", [partly, hardly, *short])
     calibrate(str(trained_path), path, tmp_path / "out", settings=SETTINGS)
-    rows = spacy.load(tmp_path / "out").get_pipe("knn_calibrator").store
+    rows = spacy.load(tmp_path / "out").get_pipe("knn_calibrator").calibrator.datastore
     found = in_store(rows, [partly, hardly, *short, nlp.make_doc(""), nlp.make_doc(LONG)])
     assert found.tolist() == [True, *[False] * (len(short) + 3)]
 

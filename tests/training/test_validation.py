@@ -55,7 +55,7 @@ def test_it_is_what_pipelines_show_that_were_tuned_on_the_other_documents(traine
     before, after = [], []
     for inside in _folds(patients):
         plain, other = load(trained_path), load(trained_path)
-        plain.get_pipe("knn_calibrator").fit_map(examples(plain, ~inside))
+        plain.get_pipe("knn_calibrator").fit_maps(examples(plain, ~inside))
         tune_calibrator(other.get_pipe("knn_calibrator"), examples(other, ~inside))
         before += read(plain, inside)
         after += read(other, inside)
