@@ -118,6 +118,11 @@ class KnnCalibrator(FittedPipe):
 
     n_neighbors, knn_weight, tau and transition_weight may be changed between calls; what a saved pipeline
     starts with is in its config. The maps of `fit_map` hold for the settings they were fitted for.
+
+    >>> calibrator = nlp.get_pipe("knn_calibrator")
+    >>> calibrator.tau = 0.5  # more entities, and fewer of them correct
+    >>> [(ent.text, ent.label_) for ent in nlp("pain in the left arm , no fever").ents]
+    [('pain', 'Sign'), ('fever', 'Sign')]
     """
 
     def predict(self, docs: Iterable[Doc]) -> list[Probabilities | None]:
