@@ -1,6 +1,5 @@
-"""Pipelines on disk: loading, saving whole or not at all, and leaving no trace of a machine."""
+"""Pipelines on disk: load, save whole or not at all, fingerprint, forget the machine's paths."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -12,8 +11,9 @@ from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Config, Model
 
 from spacy_btl.errors import BtlError, PipelineError
+from spacy_btl.files import whole_folder
 
-# What says what a pipeline is; spaCy's packages copy the last three.
+# Descriptions of a pipeline; spaCy's packages copy the last three.
 DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
 # What a pipeline's folder holds beside the folders of its pipes.
 OWN_FILES = ("config.cfg", "tokenizer", "vocab", *DESCRIPTIONS)
@@ -25,7 +25,7 @@ def load_pipeline(
     """Load a pipeline.
 
     config (Optional[Mapping[str, Any]]): Settings in place of its own, by their dotted names.
-    RAISES: PipelineError, where there is none of that name, or part of one.
+    RAISES: PipelineError, if there is none of that name, or it is incomplete.
     """
     try:
         return spacy.load(model, exclude=list(exclude), config=dict(config or {}))
@@ -54,7 +54,7 @@ def forget_paths(nlp: Language) -> None:
 
 
 def encoders(nlp: Language) -> Iterator[TransformerModel]:
-    """The transformers of a pipeline, in pipes of their own and inside of others."""
+    """The encoders of a pipeline, in pipes of their own and inside of others."""
     for _, pipe in nlp.components:
         model = getattr(pipe, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
@@ -71,7 +71,7 @@ def _forget_in(block: dict[Any, Any] | list[Any]) -> None:
 
 
 def base_name(value: str) -> str:
-    """The last part of an absolute path; anything else as it is."""
+    """The last part of an absolute path; any other value unchanged."""
     return (Path(value).name or value) if Path(value).is_absolute() else value
 
 
@@ -81,8 +81,8 @@ def model_name(nlp: Language) -> tuple[str, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of the names and bytes of all files of a pipeline's folder that its predictions depend on.
-    A package, or a card, changes others."""
+    """A digest of the names and bytes of a pipeline's files that its predictions depend on. The
+    descriptions, which a package or a card changes, are left out."""
     digest = blake2b(digest_size=16)
     passed_over = {folder / name for name in DESCRIPTIONS}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -94,7 +94,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def refuse_foreign_folder(output: Path) -> None:
-    """RAISES: PipelineError, where saving a pipeline would overwrite anything but a pipeline."""
+    """Check that saving a pipeline to a folder overwrites nothing but a pipeline.
+
+    RAISES: PipelineError, if it would.
+    """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not ((output / "meta.json").is_file() and (output / "config.cfg").is_file()):
@@ -112,11 +115,6 @@ def refuse_foreign_folder(output: Path) -> None:
         )
 
 
-def nearest_folder(output: Path) -> Path:
-    """The nearest folder above an output that exists: what fails there leaves no new folders."""
-    return next(folder for folder in output.absolute().parents if folder.is_dir())
-
-
 def save_whole(
     nlp: Language,
     output: Path,
@@ -124,29 +122,16 @@ def save_whole(
     texts: Mapping[str, str] | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> None:
-    """Save a pipeline beside its folder and rename it, so that it is never there half-written.
+    """Save a pipeline whole or not at all, in place of an earlier one.
 
     texts (Optional[Mapping[str, str]]): Files to save with it, by name.
-    check (Optional[Callable]): Looks at the saved folder before it is renamed; where it raises,
-        nothing was written.
-    RAISES: PipelineError, if it cannot be written.
+    check (Optional[Callable]): Checks the saved folder before it gets its name. If it raises,
+        nothing is written.
+    RAISES: FileError, if it cannot be written.
     """
-    try:
-        nearest = nearest_folder(output)
-        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
-            nlp.to_disk(Path(folder) / "new")
-            for name, text in (texts or {}).items():
-                (Path(folder) / "new" / name).write_text(text, encoding="utf-8", newline="\n")
-            if check is not None:
-                check(Path(folder) / "new")
-            output.parent.mkdir(parents=True, exist_ok=True)
-            if output.exists():
-                output.rename(Path(folder) / "old")
-            try:
-                (Path(folder) / "new").rename(output)
-            except BaseException:  # an interruption too must not cost the old pipeline
-                if (Path(folder) / "old").exists():
-                    (Path(folder) / "old").rename(output)
-                raise
-    except OSError as error:
-        raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error
+    with whole_folder(output) as folder:
+        nlp.to_disk(folder)
+        for name, text in (texts or {}).items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        if check is not None:
+            check(folder)

@@ -1,4 +1,4 @@
-"""Whether a pipeline and a token classifier have the same logits, on sample text."""
+"""Compare the logits of a pipeline and a token classifier on sample text."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy_transformers.layers.transformer_model import TransformerModel
-from transformers import PreTrainedTokenizerFast
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.classifier import Checkpoint, errors_of_transformers
+from spacy_btl.models.wordpieces import wordpiece_counts
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.pipeline.logits import pipes_from
 
@@ -70,9 +71,14 @@ def _texts(
     ids = np.linspace(0, len(tokenizer) - 1, VOCABULARY_SAMPLE).astype(int).tolist()
     known = " ".join(tokenizer.decode([number], skip_special_tokens=True) for number in ids)
     docs = [nlp.make_doc(text) for text in (*SAMPLE, known)]
-    cut = encoder.attrs["get_spans"]
-    texts = [window.text for windows in cut(docs) for window in windows]
-    return [text for text in texts if len(cut([nlp.make_doc(text)])[0]) == 1]
+    texts = [window.text for doc in docs for window in _windows(encoder, doc)]
+    return [text for text in texts if len(_windows(encoder, nlp.make_doc(text))) == 1]
+
+
+def _windows(encoder: TransformerModel, doc: Doc) -> list[Span]:
+    counts = wordpiece_counts(doc, encoder.tokenizer)
+    (windows,) = encoder.attrs["get_spans"]([doc], [counts], encoder.tokenizer)
+    return windows
 
 
 def _expected(checkpoint: Checkpoint, doc: Doc, ids: Sequence[int | None]) -> NDArray[np.float32]:

@@ -1,15 +1,14 @@
-"""`AutoModelForTokenClassification` checkpoints: ours as one of them, and one of them as ours.
+"""Export pipelines to `AutoModelForTokenClassification` checkpoints, and import such checkpoints.
 
-A token's logits are the mean over its wordpieces of a linear layer of their vectors, so per
-wordpiece the two have the same logits. What is written is loaded again before it gets its name, and
-its logits are compared with those that it is made of.
+The logits of a token are the mean over its wordpieces of a linear layer, which is what such a
+classifier computes per wordpiece. Every export and import is loaded again, and its logits are
+compared with those of its source, before it gets its name.
 """
 
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import spacy
@@ -30,13 +29,13 @@ from spacy_btl.exchange.classifier import (
 )
 from spacy_btl.exchange.comparison import NEVER, check_logits
 from spacy_btl.exchange.labels import from_labels, to_labels
+from spacy_btl.files import whole_folder
 from spacy_btl.models.checkpoint import UNUSED
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipelines import (
     base_name,
     forget_paths,
     load_pipeline,
-    nearest_folder,
     refuse_foreign_folder,
     save_whole,
 )
@@ -54,8 +53,11 @@ def export_hf(model: str, output: Path) -> None:
     output (Path): A new or empty folder.
     RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or with an
         ensemble of several, a kind of encoder of which transformers makes no such classifier, a
-        checkpoint whose logits are not those of the pipeline, or an output that exists or cannot be
-        written.
+        checkpoint whose logits are not those of the pipeline, or an output that exists; FileError,
+        for one that cannot be written.
+
+    >>> from spacy_btl import export_hf
+    >>> export_hf("trained", Path("exported"))
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise PipelineError(f"{output} exists: give a new folder.")
@@ -63,24 +65,17 @@ def export_hf(model: str, output: Path) -> None:
     ner = _find_ner(nlp, model)
     encoder = _find_encoder(nlp, ner)
     classifier = _classifier(encoder, ner, f"'{model}'")
-    try:
-        nearest = nearest_folder(output)
-        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
-            new = Path(folder) / "new"
-            classifier.save_pretrained(new)
-            encoder.tokenizer.save_pretrained(new)
-            ids = range(len(ner.tag_scheme))
-            check_logits(nlp, ner.name, encoder, read_checkpoint(new), ids, f"'{model}'")
-            output.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(output)
-    except OSError as error:
-        raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error
+    with whole_folder(output) as folder:
+        classifier.save_pretrained(folder)
+        encoder.tokenizer.save_pretrained(folder)
+        ids = range(len(ner.tag_scheme))
+        check_logits(nlp, ner.name, encoder, read_checkpoint(folder), ids, f"'{model}'")
 
 
 def import_hf(
     checkpoint: Path, output: Path, *, lang: str = "en", window: int = 256, overlap: int = 64
 ) -> Language:
-    """Make a pipeline, transformer > ner, of a checkpoint, and save it.
+    """Make a pipeline, transformer > ner, from a checkpoint, and save it.
 
     Fit a calibrator to it with `python -m spacy btl calibrate`.
 
@@ -91,6 +86,10 @@ def import_hf(
     RAISES: PipelineError, for a folder that holds no such checkpoint, one whose head is more than a
         linear layer, labels that are neither IO nor BIO, a language that spaCy lacks, a pipeline
         whose logits are not those of the checkpoint, or an output that cannot be used.
+
+    >>> from spacy_btl import import_hf
+    >>> import_hf(Path("checkpoint"), Path("imported"), window=48, overlap=8).pipe_names
+    ['transformer', 'ner']
     """
     refuse_foreign_folder(output)
     nlp = _blank(lang)
@@ -109,7 +108,8 @@ def import_hf(
         "pooling": {"@layers": "reduce_mean.v1"},
     }
     head = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
-    ner = nlp.add_pipe("btl_ner", name="ner", config={"scheme": scheme.scheme, "model": head})
+    config = {"scheme": scheme.scheme, "model": head}
+    ner = cast(BtlNer, nlp.add_pipe("btl_ner", name="ner", config=config))
     nlp.config["initialize"]["components"]["ner"] = {"labels": list(scheme.types)}
     kind = read.classifier.config.model_type
     with errors_of_transformers(
@@ -132,8 +132,10 @@ def _set_head(ner: BtlNer, linear: torch.nn.Linear, ids: list[int | None]) -> No
     rows = [0 if number is None else number for number in ids]
     missing = np.array([number is None for number in ids])
     layer = _head(ner).layers[0]
-    layer.set_param("W", layer.ops.asarray2f(np.where(missing[:, None], 0, W[rows])))
-    layer.set_param("b", layer.ops.asarray1f(np.where(missing, NEVER, b[rows])))
+    weights = np.where(missing[:, None], 0, W[rows])
+    bias = np.where(missing, NEVER, b[rows])
+    layer.set_param("W", layer.ops.xp.asarray(weights, dtype="float32"))
+    layer.set_param("b", layer.ops.xp.asarray(bias, dtype="float32"))
 
 
 def _check_saved(read: Checkpoint, ids: list[int | None], checkpoint: str, saved: Path) -> None:

@@ -1,11 +1,13 @@
 """Losses for imbalanced classes that Binary Token Labels are compared with."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from spacy import registry
 from thinc.types import Floats2d, Ints1d
 from thinc.util import get_array_module
 
-from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.base import PerTag, TokenLoss
 from spacy_btl.losses.class_weights import ClassWeights, token_weights
 from spacy_btl.losses.cross_entropy import all_token_labels
 from spacy_btl.losses.softmax import log_softmax
@@ -18,20 +20,26 @@ def focal_loss(gamma: float = 2.0, class_weights: ClassWeights = "none") -> Toke
 
     gamma (float): How fast the weight of a token falls with p; 0 is `spacy_btl.AllTokenLabels.v1`.
     class_weights (str): The paper's alpha: "none", or another of `class_weights`.
+
+    >>> from spacy_btl import focal_loss
+    >>> loss = {"@losses": "spacy_btl.FocalLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == focal_loss()
+    True
     """
     return FocalLoss(gamma, class_weights)
 
 
+@dataclass(frozen=True)
 class FocalLoss:
     """See `focal_loss`."""
 
-    def __init__(self, gamma: float, weights: ClassWeights):
-        self.gamma = gamma
-        self.weights = weights
+    gamma: float
+    weights: ClassWeights
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         w = token_weights(tags, tag_counts, self.weights)
         rows = xp.arange(len(tags))
@@ -52,23 +60,29 @@ def dice_loss(alpha: float = 0.01, smoothing: float = 1.0) -> TokenLoss:
     token's tag and 0 for another (Li et al. 2020, arXiv 1911.02855, section 3.3). Summed over the
     tags, and the mean over the tokens.
 
-    alpha (float): How fast s falls as p nears 1. The defaults are the authors' for CoNLL 2003; at 1
-        surely wrong costs no more than surely right.
-    smoothing (float): Above 0. The smaller, the more the other tags' probabilities weigh.
+    alpha (float): How fast s falls as p nears 1. The default is the authors' for CoNLL 2003. At 1,
+        a confident wrong tag costs no more than a confident correct one.
+    smoothing (float): Above 0. A smaller value gives more weight to the other tags' probabilities.
+
+    >>> from spacy_btl import dice_loss
+    >>> loss = {"@losses": "spacy_btl.DiceLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == dice_loss()
+    True
     """
     return DiceLoss(alpha, smoothing)
 
 
+@dataclass(frozen=True)
 class DiceLoss:
     """See `dice_loss`."""
 
-    def __init__(self, alpha: float, smoothing: float):
-        self.alpha = alpha
-        self.smoothing = smoothing
+    alpha: float
+    smoothing: float
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         n_tokens = len(tags)
         rows, top = xp.arange(n_tokens), logits.argmax(axis=1)
@@ -95,25 +109,30 @@ class DiceLoss:
 @registry.losses("spacy_btl.LogitAdjustedLoss.v1")
 def logit_adjusted_loss(tau: float = 1.0) -> TokenLoss:
     """Cross-entropy of logits + tau * log(training frequency) (Menon et al. 2021, arXiv
-    2007.07314). What the network itself emits then favours no tag for being frequent.
+    2007.07314). The logits of the network then carry no prior for frequent tags.
 
-    tau (float): How far: 1 as if all tags were equally frequent, 0 not at all.
+    tau (float): The strength of the adjustment: 1 corresponds to equally frequent tags, 0 to none.
+
+    >>> from spacy_btl import logit_adjusted_loss
+    >>> loss = {"@losses": "spacy_btl.LogitAdjustedLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == logit_adjusted_loss()
+    True
     """
     return LogitAdjustedLoss(tau)
 
 
+@dataclass(frozen=True)
 class LogitAdjustedLoss:
     """See `logit_adjusted_loss`."""
 
-    def __init__(self, tau: float):
-        self.tau = tau
-        self.cross_entropy = all_token_labels()
+    tau: float
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         counts = np.asarray(tag_counts) + 1.0  # a tag without tokens still has a frequency
         shift = self.tau * np.log(counts / counts.sum())
         adjusted = logits + xp.asarray(shift, dtype=logits.dtype)
-        return self.cross_entropy(adjusted, tags, tag_types=tag_types, tag_counts=tag_counts)
+        return all_token_labels()(adjusted, tags, tag_types=tag_types, tag_counts=tag_counts)

@@ -29,6 +29,10 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     tag_counts (int [C]): Tokens of each tag in the training corpus.
     RETURNS (float32 [C]): The weights, all positive.
     RAISES: PipelineError, for another name.
+
+    >>> from spacy_btl import class_weights
+    >>> class_weights(np.array([4, 3, 1]), "complement").tolist()
+    [0.5, 0.625, 0.875]
     """
     if how not in get_args(ClassWeights):
         raise PipelineError(f"Unknown class weights {how!r}: use one of {get_args(ClassWeights)}.")
@@ -50,7 +54,7 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     return np.sqrt(odds).astype("float32")
 
 
-def token_weights(tags: Ints1d, tag_counts: Ints1d, how: ClassWeights) -> Floats1d:
+def token_weights(tags: Ints1d, tag_counts: NDArray[np.integer], how: ClassWeights) -> Floats1d:
     """The weights of N tokens by their tags, float32 [N]; their sum is 1."""
     weights = get_array_module(tags).asarray(class_weights(tag_counts, how))[tags]
     return weights / weights.sum()

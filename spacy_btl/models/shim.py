@@ -1,10 +1,9 @@
-"""The shim around an encoder: checks what is loaded, loads it as it was, lets averaged weights in,
-and serves threads.
+"""The shim around an encoder: safe loading, exact saving, averaged weights, and threads.
 
 The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
 in weights-only mode, and the tokenizer as files, of which `tokenizer.json` is the one that counts.
-spacy-transformers reads and writes the same, but needs the files of slow tokenizers too, and writes
-the config as JSON in which BERT's layer_norm_eps, 1e-12, is 0.
+spacy-transformers has the same format, with two differences: it needs the files of slow tokenizers,
+and its JSON of the config rounds BERT's layer_norm_eps, 1e-12, to 0.
 """
 
 import json
@@ -12,53 +11,66 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, cast
 
 import srsly
 import torch
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
-from thinc.api import get_torch_default_device, xp2torch
+from thinc.api import Model, get_torch_default_device, xp2torch
 from thinc.shims.pytorch import default_deserialize_torch_model, default_serialize_torch_model
 from thinc.types import ArgsKwargs, FloatsXd
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.checkpoint import read_tokenizer
 from spacy_btl.models.supported import SINGLE_PRECISION, prepare, settle_config
-from spacy_btl.models.windows import TOKENIZING
+from spacy_btl.models.wordpieces import TOKENIZING
 
 CODE = (".py", ".pyc", ".so", ".pyd")
 
 
 class CheckedShim(HFShim):
-    """Refuses saved bytes that would run code or write outside of the tokenizer's own folder, and
-    serves `training.optimizer.use_averages`, which otherwise passes an encoder by."""
+    """The shim of spacy-transformers, safe to load from untrusted bytes.
+
+    It refuses code, and files outside of the tokenizer's own folder. It also makes
+    `training.optimizer.use_averages` reach the encoder.
+    """
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of the encoder that it holds."""
+        return self._hfmodel.tokenizer
+
+    @property
+    def transformer(self) -> PreTrainedModel:
+        """The encoder that it holds."""
+        return self._hfmodel.transformer
 
     def predict(self, inputs: ArgsKwargs) -> Any:
-        """Run the encoder in evaluation mode, which stays on. thinc's own shim switches back to
-        training, and so turns dropout on in whatever another thread is computing; `begin_update`
-        switches by itself."""
+        """Run the encoder in evaluation mode, and leave that on.
+
+        thinc's own shim switches back to training mode, which turns dropout on in what another
+        thread computes. `begin_update` switches by itself.
+        """
         self._model.eval()
         with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
             return self._model(*inputs.args, **inputs.kwargs)
 
     def hold(self, tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
-        """Take an encoder in."""
+        """Hold a loaded encoder."""
         self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
         if transformer.config.model_type in SINGLE_PRECISION:
             self._mixed_precision = False
 
     @contextmanager
     def use_params(self, params: dict[tuple[int, str], FloatsXd]) -> Iterator[None]:
-        """Use other weights for a while: thinc's optimizer keeps averages by the shim's id and the
-        weight's name, and its own shim looks for keys of another form."""
+        """Use other weights within a block.
+
+        thinc's optimizer keeps averages by the shim's id and the weight's name; its own shim looks
+        for keys of another form.
+        """
         weights = dict(self._model.named_parameters())
         before = {}
         for (owner, name), values in params.items():
@@ -72,14 +84,13 @@ class CheckedShim(HFShim):
                 weights[name].data = values
 
     def to_bytes(self) -> bytes:
-        """Save an encoder, without where it came from."""
-        transformer = self._hfmodel.transformer
-        if transformer is None:  # nothing but settings
+        """Save an encoder, without the path that it was loaded from."""
+        if self._hfmodel.transformer is None:  # nothing but settings
             return super().to_bytes()
         saved = {
-            "config": _config(transformer.config),
-            "state": default_serialize_torch_model(transformer),
-            "tokenizer": {"kwargs": {"use_fast": True}, **_files(self._hfmodel.tokenizer)},
+            "config": _config(self.transformer.config),
+            "state": default_serialize_torch_model(self.transformer),
+            "tokenizer": {"kwargs": {"use_fast": True}, **_files(self.tokenizer)},
             "_init_tokenizer_config": {},
             "_init_transformer_config": {},
         }
@@ -88,7 +99,7 @@ class CheckedShim(HFShim):
     def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
         """Load an encoder.
 
-        RAISES: PipelineError, for one that is damaged or that saving cannot have written.
+        RAISES: PipelineError, for bytes that are damaged, or that `to_bytes` cannot have written.
         """
         try:
             saved = srsly.msgpack_loads(bytes_data)
@@ -124,16 +135,22 @@ class CheckedShim(HFShim):
         self.hold(tokenizer, transformer)
 
 
+def shim_of(layer: Model) -> CheckedShim:
+    """The shim of the Hugging Face layer of one of our encoders."""
+    return cast(CheckedShim, layer.shims[0])
+
+
 def _config(config: PretrainedConfig) -> dict[str, Any]:
     values = config.to_dict()
     values.pop("_name_or_path", None)  # of this machine
-    if config._attn_implementation == "eager":  # as asked, or for want of another
+    # As asked, or for want of another. The public name is an argument of `from_pretrained` alone.
+    if config._attn_implementation == "eager":  # noqa: SLF001
         values["attn_implementation"] = "eager"
     return values
 
 
 def _files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
-    """The files of a tokenizer, which holds what was asked of it last: how to cut and to pad."""
+    """The files of a tokenizer, without the truncation and padding that it was last used with."""
     with tempfile.TemporaryDirectory() as folder:
         with TOKENIZING:
             tokenizer.backend_tokenizer.no_truncation()

@@ -1,15 +1,19 @@
-"""What an encoder must be able to do, checked before it reads a note.
+"""Checks that an encoder can serve, before it reads a note.
 
-Vectors of a note must not depend on the notes beside it, in its batch or before it: some encoders
-read padding, or draw at random. Rather than to trust a list of kinds, the encoder is tried.
+The vectors of a note must not depend on the notes in its batch or before it, but some encoders
+read padding or sample at random. Each encoder is tried on two texts; there is no list of kinds.
 """
 
 import inspect
 import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import BtlWarning, PipelineError
 
@@ -32,8 +36,8 @@ SAME = 1e-3
 def settle_config(config: PretrainedConfig, name: str) -> None:
     """Refuse the kinds of encoder that are known not to work, before their weights are read.
 
-    Of BigBird it changes the attention to the full one: the sparse one draws at random which
-    wordpieces attend to which, and a short note turns it off for all that come after.
+    BigBird gets full attention: its sparse attention samples which wordpieces attend to which, and
+    a short note turns it off for all that come after.
 
     RAISES: PipelineError, for an encoder with a decoder.
     """
@@ -47,8 +51,8 @@ def settle_config(config: PretrainedConfig, name: str) -> None:
 
 
 def prepare(tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
-    """Set a tokenizer up for its encoder: whatever was saved with it, padding goes to the right,
-    and an overlong token is cut where the encoder's positions end."""
+    """Set a tokenizer up for its encoder, whatever settings it was saved with: padding goes to the
+    right, and an overlong token is cut where the encoder's positions end."""
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     # Tokenizers saved without a limit (BioBERT's) would let one overlong token crash the encoder.
     limit = positions(transformer)
@@ -58,8 +62,8 @@ def prepare(tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) ->
 
 
 def positions(transformer: PreTrainedModel) -> int | None:
-    """How many wordpieces an encoder has a position for; None if that has no limit, as where
-    positions are relative. RoBERTa's first positions, up to that of its padding, are never used."""
+    """How many wordpieces an encoder has a position for; None if there is no limit, as with
+    relative positions. RoBERTa never uses its first positions, up to that of its padding."""
     limits = [getattr(transformer.config, "max_position_embeddings", None)]
     for name, module in transformer.named_modules():
         weight = getattr(module, "weight", None)
@@ -69,15 +73,19 @@ def positions(transformer: PreTrainedModel) -> int | None:
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
-def takes(transformer: PreTrainedModel, argument: str) -> bool:
-    """Whether an encoder's forward pass has an argument."""
-    return argument in inspect.signature(transformer.forward).parameters
+@cache
+def arguments(forward: Callable[..., Any]) -> frozenset[str]:
+    """The names of the arguments of an encoder's forward pass."""
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def check_tokenizer(
     tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str
 ) -> None:
-    """RAISES: PipelineError, for a tokenizer without character offsets or padding."""
+    """Check that a tokenizer can serve.
+
+    RAISES: PipelineError, for one without character offsets or padding.
+    """
     if not tokenizer.is_fast:
         raise PipelineError(
             f"The tokenizer of '{name}' gives no character offsets: {type(tokenizer).__name__} is "
@@ -103,11 +111,11 @@ def check_encoder(
     """Try an encoder on two texts.
 
     window (int): The wordpieces that it will read at once.
-    RAISES: PipelineError, if it cannot read, or its vectors depend on what is read beside or before
-        a note, or on nothing but the wordpiece.
+    RAISES: PipelineError, if it fails, or if the vectors of a text depend on other texts, or on
+        nothing but the wordpiece itself.
     """
     kind = transformer.config.model_type
-    if not takes(transformer, "attention_mask"):
+    if "attention_mask" not in arguments(type(transformer).forward):
         raise PipelineError(
             f"'{name}' ({kind}) takes no attention mask: its vectors of a note depend on how long "
             "the notes beside it are. Choose another encoder."

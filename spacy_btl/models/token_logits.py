@@ -1,4 +1,4 @@
-"""The head: token vectors in, raw logits out."""
+"""The head: a linear layer from token vectors to raw logits."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +20,7 @@ def token_logits(
     """A linear layer over token vectors, without softmax.
 
     A token that the encoder never saw (white space, a lone zero-width character) has a zero vector.
-    Its logits are all zero too, not the bias, so that `unseen_tokens` can tell and arg-max is `O`.
+    Its logits are zero too, without the bias, so that arg-max is `O` and `unseen_tokens` counts it.
 
     tok2vec (Model[List[Doc], List[float32 [T, W]]]): Any token encoder: a TransformerListener, an
         encoder of the pipe's own, spaCy's HashEmbedCNN.
@@ -28,17 +28,25 @@ def token_logits(
     scale (float): Multiplies the logits. Adam moves each weight by about the learning rate, so this
         multiplies the head's rate: 10 lets a new head keep up with a pretrained encoder.
     RETURNS (Model[List[Doc], List[float32 [T, C]]]): Raw logits, one row per token.
+
+    >>> from spacy_btl import token_logits
+    >>> tok2vec = nlp.get_pipe("ner").model.get_ref("tok2vec")
+    >>> token_logits(tok2vec, nO=3).get_dim("nO")
+    3
     """
     width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else None
     head = Linear(nO=nO, nI=width, init_W=partial(_init_weights, scale=scale))
-    model = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
+    model: Model[list[Doc], Vectors] = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
     model.set_ref("tok2vec", tok2vec)
     return model
 
 
 def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
-    """The kind of pipe, "transformer" or "tok2vec", that a model listens to and that did not run on
-    one of the docs; None if there is none. Such listeners give zeros, as for unseen tokens."""
+    """Find a pipe that a model listens to and that did not run on one of the docs. Such a listener
+    gives zeros, as for unseen tokens.
+
+    RETURNS (Optional[str]): "transformer", "tok2vec", or None if none is missing.
+    """
     layers = {layer.name for layer in model.walk()}
     for doc in filter(len, docs):
         vectors = doc._.trf_data if doc.has_extension("trf_data") else None
@@ -50,8 +58,10 @@ def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
 
 
 def head_digest(model: Model) -> str:
-    """A digest of the weights behind the `tok2vec` of a model, which tells whether it was trained
-    since (unless it was frozen). An encoder's are too many to go through for each batch."""
+    """A digest of the weights behind the `tok2vec` of a model, which changes when it is trained.
+
+    A frozen head keeps its digest. The encoder's weights are too many to read for each batch.
+    """
     encoder = model.get_ref("tok2vec").walk() if "tok2vec" in model.ref_names else ()
     passed_over = {layer.id for layer in encoder}
     digest = blake2b(digest_size=16)

@@ -1,21 +1,18 @@
-"""Cutting a doc into windows that fit the encoder, counted in wordpieces.
+"""Cut docs into windows that fit the encoder, counted in wordpieces.
 
-A window that is counted in tokens can overflow the encoder, which then drops its end in silence.
+A window that is counted in tokens can overflow the encoder, which then drops its end silently.
 """
 
 from collections.abc import Iterable
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span
-from transformers import PreTrainedTokenizerFast
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import OTHER_LINE, read_lines
-from spacy_btl.models.alignment import readable, trim_offsets
-from spacy_btl.models.draws import new_generator
+from spacy_btl.models.generator import new_generator
 from spacy_btl.models.supported import NO_LIMIT
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
@@ -28,29 +25,10 @@ FULL_ENOUGH = 0.5
 # The shortest first window of training with random windows, as a share of what it could hold.
 SHORTEST_FIRST = 0.25
 
-# A fast tokenizer fails where two threads use it at once.
-TOKENIZING = Lock()
-
-
-def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
-    """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none, save
-    for white space that the tokenizer reads: a token of it counts its own wordpieces, and a blank
-    between two tokens counts for the second."""
-    if not len(doc):
-        return np.zeros(0, dtype=np.int64)
-    text = readable(doc.text)
-    with TOKENIZING:
-        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    starts = trim_offsets(offsets, text)[:, 0]
-    token_ends = doc.to_array([IDX, LENGTH]).astype("int64").sum(axis=1)
-    tokens = np.searchsorted(token_ends, starts, side="right")
-    return np.bincount(np.minimum(tokens, len(doc) - 1), minlength=len(doc))
-
 
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens come last in a sentence or a line, as far as one sees without a parser:
-    bool [T]. A full line goes on in the next one."""
+    """Which tokens end a sentence or a line, judged without a parser: bool [T]. A full line goes on
+    in the next one."""
     orths = np.array([doc.vocab.strings[end] for end in SENTENCE_ENDS], dtype="uint64")
     ends = np.isin(doc.to_array("ORTH"), orths)
     words, breaks, _ = read_lines(doc)
@@ -96,43 +74,69 @@ def window_borders(
 
 
 class WordpieceWindows:
-    """A span getter for a spacy-transformers encoder: windows that never overflow it.
+    """The span getter of an encoder: windows that never overflow it.
 
-    encoder (TransformerModel): The encoder, whose tokenizer counts.
     window (int): Wordpieces per window, special tokens included.
     overlap (int): Wordpieces that neighbouring windows share, so that the tokens at a border are
         read with context on both sides (spacy-transformers averages the two readings). With 0,
         windows end where a sentence or a line does, and nothing is read twice.
-    random (bool): Whether training draws how much the first window of a note holds, if the note has
-        several, so that all of them begin elsewhere each time.
+    random (bool): Whether training samples the size of the first window of a note that has several,
+        so that the windows begin elsewhere each time.
+    RAISES: PipelineError, for an overlap of half a window or more, or below 0.
     """
 
-    def __init__(self, encoder, window: int, overlap: int, random: bool = False):
+    def __init__(self, window: int, overlap: int, random: bool = False) -> None:
         if not 0 <= overlap < window / 2:
             raise PipelineError(
                 f"The encoder's overlap ({overlap}) must be at least 0 and less than half of its "
                 f"window ({window})."
             )
-        self.encoder = encoder
         self.window = window
         self.overlap = overlap
         self.random = random
 
-    def __call__(self, docs: Iterable[Doc], is_train: bool = False) -> list[list[Span]]:
-        tokenizer = self.encoder.tokenizer
-        budget = self._budget(tokenizer)
-        return [self._windows(doc, tokenizer, budget, is_train) for doc in docs]
+    def __call__(
+        self,
+        docs: Iterable[Doc],
+        counts: Iterable[NDArray[np.integer]],
+        tokenizer: PreTrainedTokenizerFast,
+        is_train: bool = False,
+    ) -> list[list[Span]]:
+        """Cut docs into windows.
 
-    @property
-    def limit(self) -> int:
+        counts (Iterable[int [T]]): The wordpieces of each doc's tokens.
+        tokenizer (PreTrainedTokenizerFast): That of the encoder.
+        RETURNS (List[List[Span]]): The windows of each doc.
+        RAISES: PipelineError, as `check`.
+        """
+        budget = self.check(tokenizer)
+        return [
+            self._windows(doc, of_doc, budget, is_train)
+            for doc, of_doc in zip(docs, counts, strict=True)
+        ]
+
+    def limit(self, tokenizer: PreTrainedTokenizerFast) -> int:
         """How many wordpieces the encoder reads at most. If it reads any number, its window."""
-        limit = self.encoder.tokenizer.model_max_length
+        limit = tokenizer.model_max_length
         return limit if limit < NO_LIMIT else self.window
 
+    def check(self, tokenizer: PreTrainedTokenizerFast) -> int:
+        """Check that the encoder can read a window.
+
+        RETURNS (int): The wordpieces of the text that a window may hold.
+        RAISES: PipelineError, for a window of more wordpieces than the encoder reads.
+        """
+        limit = self.limit(tokenizer)
+        if self.window > limit:
+            raise PipelineError(
+                f"The encoder reads at most {limit} wordpieces, fewer than its window of "
+                f"{self.window}. Set a smaller window."
+            )
+        return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()
+
     def _windows(
-        self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int, is_train: bool
+        self, doc: Doc, counts: NDArray[np.integer], budget: int, is_train: bool
     ) -> list[Span]:
-        counts = wordpiece_counts(doc, tokenizer)
         ends = None if self.overlap else natural_ends(doc)
         first = None
         if self.random and is_train and counts.sum() > budget:
@@ -140,12 +144,3 @@ class WordpieceWindows:
             first = int(new_generator().integers(shortest, budget + 1))
         borders = window_borders(counts, budget, self.overlap, ends, first)
         return [doc[start:end] for start, end in borders]
-
-    def _budget(self, tokenizer: PreTrainedTokenizerFast) -> int:
-        limit = self.limit
-        if self.window > limit:
-            raise PipelineError(
-                f"The encoder reads at most {limit} wordpieces, fewer than its window of "
-                f"{self.window}. Set a smaller window."
-            )
-        return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()

@@ -28,7 +28,12 @@ def test_saves_a_calibrated_pipeline_with_the_settings(trained_path, corpus_path
     assert f"Saved transformer > ner > knn_calibrator > doc_cleaner to {out}" in output
     nlp = spacy.load(out)
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.calibrator.settings.n_neighbors, pipe.votes, pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.tau) == (5, "distance", 0.5, 0.25)
+    assert (
+        pipe.calibrator.settings.n_neighbors,
+        pipe.votes,
+        pipe.calibrator.settings.knn_weight,
+        pipe.calibrator.settings.tau,
+    ) == (5, "distance", 0.5, 0.25)
     assert all(ent._.confidence is not None for ent in nlp(SENTENCES[0][0]).ents)
 
 
@@ -42,7 +47,11 @@ def test_the_defaults_are_what_did_best_and_the_papers_can_be_had(
         assert status == 0, output
         pipe = spacy.load(out).get_pipe("knn_calibrator")
         assert (pipe.calibrator.settings.n_neighbors, pipe.votes) == (17, "uniform")
-        assert (pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.tau, pipe.calibrator.settings.transition_weight) == settings
+        assert (
+            pipe.calibrator.settings.knn_weight,
+            pipe.calibrator.settings.tau,
+            pipe.calibrator.settings.transition_weight,
+        ) == settings
 
 
 def test_warns_where_confidence_is_not_calibrated(
@@ -137,7 +146,12 @@ def test_cross_fitting_trains_the_networks_of_the_folds(
     assert pipe.calibrator.maps is not None
     # None of its logits are those of the pipeline's own network.
     own = spacy.load(trained_path)(docs[0].text)._.token_logits
-    assert np.abs(pipe.calibrator.datastore.logits[pipe.calibrator.datastore.documents == 0] - own).max() > 0.1
+    assert (
+        np.abs(
+            pipe.calibrator.datastore.logits[pipe.calibrator.datastore.documents == 0] - own
+        ).max()
+        > 0.1
+    )
     data = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert str(tmp_path).encode() not in data
     assert {path.name for path in tmp_path.iterdir()} == {"out", "config.cfg"}

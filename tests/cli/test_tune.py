@@ -67,7 +67,11 @@ def test_what_is_saved_has_the_figures_that_are_told(model, trained_path, dev, t
     assert evaluate(nlp) == pytest.approx(tuned.chosen._asdict())
     assert evaluate(spacy.load(trained_path)) == pytest.approx(tuned.plain._asdict())
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.tau, pipe.calibrator.settings.transition_weight) == (
+    assert (
+        pipe.calibrator.settings.knn_weight,
+        pipe.calibrator.settings.tau,
+        pipe.calibrator.settings.transition_weight,
+    ) == (
         tuned.knn_weight,
         tuned.tau,
         tuned.transition_weight,
@@ -86,7 +90,11 @@ def test_what_is_chosen_is_the_best_of_the_grid(model, dev, tmp_path, small_grid
     for knn_weight, transition_weight, tau in product(
         module.KNN_WEIGHTS, module.TRANSITION_WEIGHTS, module.TAUS
     ):
-        pipe.calibrator.settings.knn_weight, pipe.calibrator.settings.transition_weight, pipe.tau = knn_weight, transition_weight, tau
+        (
+            pipe.calibrator.settings.knn_weight,
+            pipe.calibrator.settings.transition_weight,
+            pipe.tau,
+        ) = knn_weight, transition_weight, tau
         scores = evaluate(nlp)
         kept = scores["token_macro_f"] >= tuned.plain.token_macro_f - 1e-9
         if kept and scores["entity_micro_f"] >= tuned.plain.entity_micro_f - 0.05:

@@ -233,7 +233,9 @@ def _calibrator() -> Any:
         labels=TYPES,
         scheme="IO",
     )
-    calibrator.calibrator.maps = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0.1, -1, 9), calibrator.settings)
+    calibrator.calibrator.maps = Maps(
+        TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0.1, -1, 9), calibrator.settings
+    )
     return calibrator
 
 
@@ -245,7 +247,9 @@ def calibrator_files(folder: Path, rng: Random) -> Read:
     """The files of a calibrator, loaded, and used on a note."""
     saved = folder / "knn_calibrator"
     CALIBRATOR.to_disk(saved)
-    file = saved / rng.choice(("datastore.safetensors", "datastore.safetensors", "maps.safetensors"))
+    file = saved / rng.choice(
+        ("datastore.safetensors", "datastore.safetensors", "maps.safetensors")
+    )
     data, change = file.read_bytes(), rng.random()
     if change < 0.3:
         file.write_bytes(damage(data, rng, BINARY))

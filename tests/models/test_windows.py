@@ -1,7 +1,6 @@
 """Windows as a matter of counts; test_encoder.py reads real notes through them."""
 
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from spacy_btl.models.windows import (
     WordpieceWindows,
     natural_ends,
     window_borders,
-    wordpiece_counts,
 )
+from spacy_btl.models.wordpieces import wordpiece_counts
 
 COUNTS = st.lists(st.integers(0, 12), max_size=60).map(lambda counts: np.array(counts, dtype=int))
 EN = spacy.blank("en")
@@ -88,12 +87,9 @@ def test_sentences_and_lines_that_are_not_full_are_natural_ends():
 
 
 def test_an_encoder_without_overlap_reads_sentences_whole(tokenizer):
-    encoder = SimpleNamespace(
-        tokenizer=tokenizer,
-        transformer=SimpleNamespace(config=SimpleNamespace(max_position_embeddings=64)),
-    )
     doc = EN.make_doc("the patient had severe fever and cough . " * 20)
-    (spans,) = WordpieceWindows(encoder, 48, 0)([doc])
+    counts = wordpiece_counts(doc, tokenizer)
+    (spans,) = WordpieceWindows(48, 0)([doc], [counts], tokenizer)
     assert len(spans) > 2
     assert {span[-1].text for span in spans} == {"."}
     assert [token.i for span in spans for token in span] == [token.i for token in doc]
@@ -121,4 +117,4 @@ def test_a_border_token_is_read_with_context_on_both_sides():
 @pytest.mark.parametrize("overlap", [-1, 24, 48])
 def test_an_overlap_of_half_a_window_or_less_than_none_is_refused(overlap):
     with pytest.raises(PipelineError, match=f"overlap \\({overlap}\\)"):
-        WordpieceWindows(encoder=None, window=48, overlap=overlap)
+        WordpieceWindows(window=48, overlap=overlap)

@@ -156,7 +156,9 @@ def test_tau_shifts_decisions_and_not_confidence(nlp, tau):
 def test_works_in_a_bio_pipeline(tiny_bert):
     nlp = train(bert_pipeline(tiny_bert, scheme="BIO"))
     pipe = fit(nlp, n_neighbors=1)
-    assert pipe.calibrator.datastore.logits.shape[1] == len(pipe.calibrator.datastore.tag_scheme) == 9
+    assert (
+        pipe.calibrator.datastore.logits.shape[1] == len(pipe.calibrator.datastore.tag_scheme) == 9
+    )
     for text, gold in SENTENCES:
         doc = nlp(text)
         assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == gold

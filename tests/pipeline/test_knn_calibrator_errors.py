@@ -74,7 +74,9 @@ def test_more_neighbours_than_the_store_has(nlp, pipe):
     pipe.calibrator.set_params(n_neighbors=len(pipe.calibrator.datastore.tags))
     assert nlp(TEXT).has_annotation("ENT_IOB")
     pipe.calibrator.settings.n_neighbors += 1
-    with pytest.raises(CalibratorError, match=rf"n_neighbors = {pipe.calibrator.settings.n_neighbors}\."):
+    with pytest.raises(
+        CalibratorError, match=rf"n_neighbors = {pipe.calibrator.settings.n_neighbors}\."
+    ):
         nlp(TEXT)
 
 

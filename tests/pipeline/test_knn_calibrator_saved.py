@@ -91,7 +91,11 @@ def test_settings_can_be_overridden_at_loading(saved):
     settings = {"tau": 1.0, "votes": "uniform"}
     nlp = spacy.load(saved, config={"components": {"knn_calibrator": settings}})
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.calibrator.settings.tau, pipe.votes, pipe.calibrator.settings.knn_weight) == (1.0, "uniform", 0.7)
+    assert (pipe.calibrator.settings.tau, pipe.votes, pipe.calibrator.settings.knn_weight) == (
+        1.0,
+        "uniform",
+        0.7,
+    )
     assert all(len(doc) for doc in nlp.pipe(NOTES))
 
 
@@ -223,7 +227,9 @@ def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
     assert pipe.nlp is nlp
     assert output(nlp.pipe(NOTES)) == output(calibrated.pipe(NOTES))
     pipe.fit(make_examples(nlp, repeat=2))
-    assert len(pipe.calibrator.datastore.tags) == 2 * len(calibrated.get_pipe("knn_calibrator").calibrator.datastore.tags)
+    assert len(pipe.calibrator.datastore.tags) == 2 * len(
+        calibrated.get_pipe("knn_calibrator").calibrator.datastore.tags
+    )
 
 
 def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):

@@ -37,7 +37,9 @@ def test_appends_a_fitted_calibrator_and_a_cleaner(trained_path, corpus_path, ou
     other = spacy.load(trained_path)
     pipe = other.add_pipe("knn_calibrator", config=SETTINGS)
     pipe.fit(Corpus(corpus_path)(other))
-    assert len(nlp.get_pipe("knn_calibrator").calibrator.datastore.tags) == len(pipe.calibrator.datastore.tags)
+    assert len(nlp.get_pipe("knn_calibrator").calibrator.datastore.tags) == len(
+        pipe.calibrator.datastore.tags
+    )
     expected = entities(other(TEXT))
     assert [name for _, name, _ in expected]
     assert [e[:2] for e in entities(nlp(TEXT))] == [e[:2] for e in expected]

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from spacy_btl.models.alignment import trim_offsets
-from spacy_btl.models.windows import wordpiece_counts
+from spacy_btl.models.wordpieces import trim_offsets, wordpiece_counts
 from tests.conftest import WORDS, make_tiny_bert
 from tests.models.test_encoder import make_encoder
 
