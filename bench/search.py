@@ -14,6 +14,7 @@ import torch
 from matplotlib import style
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import mode
 from spacy import registry
 from spacy.language import Language
 
@@ -23,7 +24,6 @@ from bench.reading import CALIBRATOR
 from bench.rows import draw_rows
 from spacy_btl.calibration.datastore import LabelledRows
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.votes import neighbor_probabilities
 
 NAME = "search_scaling"
 ROWS = (10_000, 100_000, 1_000_000)
@@ -90,15 +90,12 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
     return [
         {"rows": n_rows, **point}
         for n_rows in ROWS
-        for point in _compare(
-            draw_rows(datastore, n_rows), datastore.prior, queries, k, setup.repeats
-        )
+        for point in _compare(draw_rows(datastore, n_rows), queries, k, setup.repeats)
     ]
 
 
 def _compare(
     rows: LabelledRows,
-    prior: NDArray[np.float64],
     queries: NDArray[np.float32],
     k: int,
     repeats: int,
@@ -118,10 +115,7 @@ def _compare(
     }
     taken = in_turn(cases, min(repeats, REPEATS))
     found = {name: search.query(queries, k)[1] for name, search in fitted.items()}
-    labels = {
-        name: neighbor_probabilities(rows.tags[numbers], prior).argmax(axis=1)
-        for name, numbers in found.items()
-    }
+    labels = {name: mode(rows.tags[numbers], axis=1).mode for name, numbers in found.items()}
     return [
         {
             "search": name,
