@@ -13,15 +13,14 @@ from spacy.language import Language
 from bench.encoders import bfloat16_supported
 from bench.material import Setup
 from bench.reading import CALIBRATOR
-from bench.search import EXACT
+from bench.search import EXACT, OURS
 from spacy_btl.calibration import ivf
 
 NAME = "agreement"
 SEARCH = f"components.{CALIBRATOR}.search.@misc"
 BFLOAT16 = "components.transformer.model.predict_bfloat16"
-CLUSTERS = "spacy_btl.ClusterSearch.v1"
 NEAR = 0.01
-FEW_PROBES = 24  # about as many as the limit of knn_share leaves time for
+FEW_LISTS = 24  # about as many as the limit of knn_share leaves time for
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
         found = _read(_load(setup, search, **overrides), setup.texts)
         return {"what": what, **_compare(found, exact)}
 
-    what = f"{CLUSTERS}, {n_rows:,} rows"
-    rows = [row(what, CLUSTERS)]
+    what = f"{OURS}, {n_rows:,} rows"
+    rows = [row(what, OURS)]
     if setup.gpu_id < 0 and bfloat16_supported():
         rows.append(row("predict_bfloat16", EXACT, **{BFLOAT16: True}))
-    with patch.object(ivf, "PROBES", FEW_PROBES):
-        rows.insert(1, row(f"{what}, PROBES = {FEW_PROBES}", CLUSTERS))
+    with patch.object(ivf, "NPROBE", FEW_LISTS):
+        rows.insert(1, row(f"{what}, NPROBE = {FEW_LISTS}", OURS))
     return rows
 
 

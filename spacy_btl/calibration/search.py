@@ -1,4 +1,4 @@
-"""The search for nearest neighbours, behind an interface that a faster one can take over."""
+"""Nearest-neighbour search: the interface, and exact search by scikit-learn."""
 
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @runtime_checkable
 class Search(Protocol):
-    """Finds the nearest rows, by Euclidean distance. Holds no state that needs saving.
+    """Finds the nearest rows by Euclidean distance. It has no state to save.
 
     >>> from spacy_btl import Search, sklearn_search
     >>> isinstance(sklearn_search(), Search)
@@ -20,16 +20,16 @@ class Search(Protocol):
     """
 
     def fit(self, rows: Floats) -> None:
-        """Take the rows to search in, float32 [M, C]. Called again after loading."""
+        """Set the rows to search, float32 [M, C]. Called again after loading."""
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
-        """Distances and row numbers, [N, k] each, of the k nearest rows, nearest first."""
+        """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         ...
 
 
 @registry.misc("spacy_btl.SklearnSearch.v1")
 def sklearn_search() -> Search:
-    """Exact search by scikit-learn, all distances at once in blocks.
+    """Exact search: the distances to all rows, by scikit-learn.
 
     >>> from spacy_btl import sklearn_search
     >>> search = sklearn_search()

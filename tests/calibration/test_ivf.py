@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from spacy_btl.calibration import ivf
-from spacy_btl.calibration.ivf import ClusterSearch, Pages
+from spacy_btl.calibration.ivf import ClusterSearch, InvertedLists
 from spacy_btl.calibration.search import SklearnSearch
 
 K = 17
@@ -52,11 +52,11 @@ def test_it_finds_nearly_all_that_an_exact_search_finds(rows, queries, truth):
     assert all(len(set(row)) == K for row in numbers)
 
 
-def test_a_worker_gets_the_clusters_and_makes_no_others(rows, queries, monkeypatch):
+def test_a_worker_receives_the_lists_and_does_not_cluster_again(rows, queries, monkeypatch):
     search = fitted(rows)
     found = search.query(queries, K)
     sent = pickle.loads(pickle.dumps(search))
-    monkeypatch.setattr(Pages, "from_rows", None)
+    monkeypatch.setattr(InvertedLists, "from_rows", None)
     sent.fit(rows.copy())
     for ours, theirs in zip(sent.query(queries, K), found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -66,33 +66,33 @@ def test_a_worker_gets_the_clusters_and_makes_no_others(rows, queries, monkeypat
 
 
 def test_it_searches_a_small_part_of_the_rows(rows):
-    pages = Pages.from_rows(rows)
-    assert len(pages.numbers) / 2 > ivf.PROBES
+    lists = InvertedLists.from_rows(rows)
+    assert len(lists.numbers) / 2 > ivf.NPROBE
 
 
-def test_with_all_pages_it_is_exact(rows, queries, truth, monkeypatch):
-    monkeypatch.setattr(ivf, "PROBES", 10**6)
+def test_with_all_lists_probed_it_is_exact(rows, queries, truth, monkeypatch):
+    monkeypatch.setattr(ivf, "NPROBE", 10**6)
     distances, numbers = fitted(rows).query(queries, K)
     np.testing.assert_allclose(distances, truth[0], atol=1e-3)
     assert recall(numbers, truth[1]) > 0.9999  # rows at equal distances may change places
 
 
-def test_every_row_is_on_one_page(rows):
-    pages = Pages.from_rows(rows)
-    filled = np.isfinite(pages.rows[:, -1])
-    assert sorted(pages.numbers[filled]) == list(range(len(rows)))
-    np.testing.assert_array_equal(-pages.rows[:, :-1].swapaxes(1, 2), rows[pages.numbers])
+def test_every_row_is_in_one_list(rows):
+    lists = InvertedLists.from_rows(rows)
+    filled = np.isfinite(lists.vectors[:, -1])
+    assert sorted(lists.numbers[filled]) == list(range(len(rows)))
+    np.testing.assert_array_equal(-lists.vectors[:, :-1].swapaxes(1, 2), rows[lists.numbers])
 
 
 def test_few_rows_are_searched_exactly(rows, queries):
-    few = rows[: ivf.FEW_ROWS - 1]
+    few = rows[: ivf.EXACT_BELOW - 1]
     exact = SklearnSearch()
     exact.fit(few)
     for found, expected in zip(fitted(few).query(queries, K), exact.query(queries, K), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_more_neighbours_than_pages_are_probed(rows, queries):
+def test_more_neighbours_than_lists_are_probed(rows, queries):
     distances, numbers = fitted(rows).query(queries[:20], 1000)
     assert numbers.shape == (20, 1000)
     assert np.isfinite(distances).all()
