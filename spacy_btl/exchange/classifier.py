@@ -11,8 +11,8 @@ import torch
 from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.models.checkpoint import UNUSED, check_files, load_tokenizer

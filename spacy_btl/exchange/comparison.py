@@ -1,6 +1,7 @@
 """Whether a pipeline and a token classifier have the same logits, on sample text."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy_transformers.layers.transformer_model import TransformerModel
-from transformers import PreTrainedTokenizerFast
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.classifier import Checkpoint, errors_of_transformers
@@ -70,7 +71,7 @@ def _texts(
     ids = np.linspace(0, len(tokenizer) - 1, VOCABULARY_SAMPLE).astype(int).tolist()
     known = " ".join(tokenizer.decode([number], skip_special_tokens=True) for number in ids)
     docs = [nlp.make_doc(text) for text in (*SAMPLE, known)]
-    cut = encoder.attrs["get_spans"]
+    cut = partial(encoder.attrs["get_spans"], tokenizer=encoder.tokenizer)
     texts = [window.text for windows in cut(docs) for window in windows]
     return [text for text in texts if len(cut([nlp.make_doc(text)])[0]) == 1]
 

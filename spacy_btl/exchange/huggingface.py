@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import spacy
@@ -109,7 +109,8 @@ def import_hf(
         "pooling": {"@layers": "reduce_mean.v1"},
     }
     head = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
-    ner = nlp.add_pipe("btl_ner", name="ner", config={"scheme": scheme.scheme, "model": head})
+    config = {"scheme": scheme.scheme, "model": head}
+    ner = cast(BtlNer, nlp.add_pipe("btl_ner", name="ner", config=config))
     nlp.config["initialize"]["components"]["ner"] = {"labels": list(scheme.types)}
     kind = read.classifier.config.model_type
     with errors_of_transformers(
@@ -132,8 +133,10 @@ def _set_head(ner: BtlNer, linear: torch.nn.Linear, ids: list[int | None]) -> No
     rows = [0 if number is None else number for number in ids]
     missing = np.array([number is None for number in ids])
     layer = _head(ner).layers[0]
-    layer.set_param("W", layer.ops.asarray2f(np.where(missing[:, None], 0, W[rows])))
-    layer.set_param("b", layer.ops.asarray1f(np.where(missing, NEVER, b[rows])))
+    weights = np.where(missing[:, None], 0, W[rows])
+    bias = np.where(missing, NEVER, b[rows])
+    layer.set_param("W", layer.ops.xp.asarray(weights, dtype="float32"))
+    layer.set_param("b", layer.ops.xp.asarray(bias, dtype="float32"))
 
 
 def _check_saved(read: Checkpoint, ids: list[int | None], checkpoint: str, saved: Path) -> None:

@@ -12,7 +12,7 @@ import srsly
 from spacy_btl.errors import PipelineError
 from spacy_btl.experiments.plan import Network
 from spacy_btl.files import write_file
-from spacy_btl.models.encoder import cpu_has_bfloat16
+from spacy_btl.models.passes import cpu_has_bfloat16
 from spacy_btl.training.subprocess import spacy_train
 
 COST = "cost.json"

@@ -17,7 +17,7 @@ from spacy_btl.experiments.folds import (
     short_hash,
     train_part,
 )
-from spacy_btl.models.encoder import cpu_has_bfloat16
+from spacy_btl.models.passes import cpu_has_bfloat16
 
 PARTS = ("train", "dev", "test")
 # To be raised when a config comes to another training than before, by more than the chance of

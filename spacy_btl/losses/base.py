@@ -2,7 +2,12 @@
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from thinc.types import Floats2d, Ints1d
+
+# One number per tag. The logits and tags of tokens are arrays of the device, these of numpy.
+PerTag = NDArray[np.integer]
 
 
 @runtime_checkable
@@ -10,7 +15,7 @@ class TokenLoss(Protocol):
     """A loss over the tokens of one `nlp.update` call, with its gradient at the logits."""
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
         """Compute loss and gradient.
 

@@ -5,7 +5,7 @@ from spacy import registry
 from thinc.types import Floats2d, Ints1d
 from thinc.util import get_array_module
 
-from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.base import PerTag, TokenLoss
 from spacy_btl.losses.class_weights import ClassWeights, token_weights
 from spacy_btl.losses.cross_entropy import all_token_labels
 from spacy_btl.losses.softmax import log_softmax
@@ -30,7 +30,7 @@ class FocalLoss:
         self.weights = weights
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
         xp = get_array_module(logits)
         w = token_weights(tags, tag_counts, self.weights)
@@ -67,7 +67,7 @@ class DiceLoss:
         self.smoothing = smoothing
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
         xp = get_array_module(logits)
         n_tokens = len(tags)
@@ -110,7 +110,7 @@ class LogitAdjustedLoss:
         self.cross_entropy = all_token_labels()
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
         xp = get_array_module(logits)
         counts = np.asarray(tag_counts) + 1.0  # a tag without tokens still has a frequency

@@ -50,7 +50,7 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     return np.sqrt(odds).astype("float32")
 
 
-def token_weights(tags: Ints1d, tag_counts: Ints1d, how: ClassWeights) -> Floats1d:
+def token_weights(tags: Ints1d, tag_counts: NDArray[np.integer], how: ClassWeights) -> Floats1d:
     """The weights of N tokens by their tags, float32 [N]; their sum is 1."""
     weights = get_array_module(tags).asarray(class_weights(tag_counts, how))[tags]
     return weights / weights.sum()

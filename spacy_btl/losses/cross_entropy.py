@@ -4,7 +4,7 @@ from spacy import registry
 from thinc.types import Floats2d, Ints1d
 from thinc.util import get_array_module
 
-from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.base import PerTag, TokenLoss
 from spacy_btl.losses.class_weights import ClassWeights, token_weights
 from spacy_btl.losses.softmax import log_softmax
 
@@ -25,12 +25,12 @@ class AllTokenLabels:
         self.weights = weights
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
         xp = get_array_module(logits)
         w = token_weights(tags, tag_counts, self.weights)
         rows = xp.arange(len(tags))
         log_p = log_softmax(logits)
-        gradient = w[:, None] * xp.exp(log_p)
+        gradient = xp.expand_dims(w, 1) * xp.exp(log_p)
         gradient[rows, tags] -= w
         return float(-(w * log_p[rows, tags]).sum()), gradient

@@ -14,9 +14,9 @@ from transformers import (
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.supported import check_tokenizer, prepare, settle_config

@@ -12,22 +12,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, cast
 
 import srsly
 import torch
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
-from thinc.api import get_torch_default_device, xp2torch
+from thinc.api import Model, get_torch_default_device, xp2torch
 from thinc.shims.pytorch import default_deserialize_torch_model, default_serialize_torch_model
 from thinc.types import ArgsKwargs, FloatsXd
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.checkpoint import read_tokenizer
@@ -40,6 +35,16 @@ CODE = (".py", ".pyc", ".so", ".pyd")
 class CheckedShim(HFShim):
     """Refuses saved bytes that would run code or write outside of the tokenizer's own folder, and
     serves `training.optimizer.use_averages`, which otherwise passes an encoder by."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of the encoder that it holds."""
+        return self._hfmodel.tokenizer
+
+    @property
+    def transformer(self) -> PreTrainedModel:
+        """The encoder that it holds."""
+        return self._hfmodel.transformer
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Run the encoder in evaluation mode, which stays on. thinc's own shim switches back to
@@ -73,13 +78,12 @@ class CheckedShim(HFShim):
 
     def to_bytes(self) -> bytes:
         """Save an encoder, without where it came from."""
-        transformer = self._hfmodel.transformer
-        if transformer is None:  # nothing but settings
+        if self._hfmodel.transformer is None:  # nothing but settings
             return super().to_bytes()
         saved = {
-            "config": _config(transformer.config),
-            "state": default_serialize_torch_model(transformer),
-            "tokenizer": {"kwargs": {"use_fast": True}, **_files(self._hfmodel.tokenizer)},
+            "config": _config(self.transformer.config),
+            "state": default_serialize_torch_model(self.transformer),
+            "tokenizer": {"kwargs": {"use_fast": True}, **_files(self.tokenizer)},
             "_init_tokenizer_config": {},
             "_init_transformer_config": {},
         }
@@ -124,10 +128,16 @@ class CheckedShim(HFShim):
         self.hold(tokenizer, transformer)
 
 
+def shim_of(layer: Model) -> CheckedShim:
+    """The shim of the Hugging Face layer of one of our encoders."""
+    return cast(CheckedShim, layer.shims[0])
+
+
 def _config(config: PretrainedConfig) -> dict[str, Any]:
     values = config.to_dict()
     values.pop("_name_or_path", None)  # of this machine
-    if config._attn_implementation == "eager":  # as asked, or for want of another
+    # As asked, or for want of another. The public name is an argument of `from_pretrained` alone.
+    if config._attn_implementation == "eager":
         values["attn_implementation"] = "eager"
     return values
 

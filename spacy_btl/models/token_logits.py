@@ -31,7 +31,7 @@ def token_logits(
     """
     width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else None
     head = Linear(nO=nO, nI=width, init_W=partial(_init_weights, scale=scale))
-    model = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
+    model: Model[list[Doc], Vectors] = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
     model.set_ref("tok2vec", tok2vec)
     return model
 

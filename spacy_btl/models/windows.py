@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span
-from transformers import PreTrainedTokenizerFast
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import OTHER_LINE, read_lines
@@ -96,38 +96,57 @@ def window_borders(
 
 
 class WordpieceWindows:
-    """A span getter for a spacy-transformers encoder: windows that never overflow it.
+    """The span getter of an encoder: windows that never overflow it.
 
-    encoder (TransformerModel): The encoder, whose tokenizer counts.
     window (int): Wordpieces per window, special tokens included.
     overlap (int): Wordpieces that neighbouring windows share, so that the tokens at a border are
         read with context on both sides (spacy-transformers averages the two readings). With 0,
         windows end where a sentence or a line does, and nothing is read twice.
     random (bool): Whether training draws how much the first window of a note holds, if the note has
         several, so that all of them begin elsewhere each time.
+    RAISES: PipelineError, for an overlap of half a window or more, or below 0.
     """
 
-    def __init__(self, encoder, window: int, overlap: int, random: bool = False):
+    def __init__(self, window: int, overlap: int, random: bool = False) -> None:
         if not 0 <= overlap < window / 2:
             raise PipelineError(
                 f"The encoder's overlap ({overlap}) must be at least 0 and less than half of its "
                 f"window ({window})."
             )
-        self.encoder = encoder
         self.window = window
         self.overlap = overlap
         self.random = random
 
-    def __call__(self, docs: Iterable[Doc], is_train: bool = False) -> list[list[Span]]:
-        tokenizer = self.encoder.tokenizer
-        budget = self._budget(tokenizer)
+    def __call__(
+        self, docs: Iterable[Doc], tokenizer: PreTrainedTokenizerFast, is_train: bool = False
+    ) -> list[list[Span]]:
+        """Cut docs into windows.
+
+        tokenizer (PreTrainedTokenizerFast): That of the encoder.
+        RETURNS (List[List[Span]]): The windows of each doc.
+        RAISES: PipelineError, as `check`.
+        """
+        budget = self.check(tokenizer)
         return [self._windows(doc, tokenizer, budget, is_train) for doc in docs]
 
-    @property
-    def limit(self) -> int:
+    def limit(self, tokenizer: PreTrainedTokenizerFast) -> int:
         """How many wordpieces the encoder reads at most. If it reads any number, its window."""
-        limit = self.encoder.tokenizer.model_max_length
+        limit = tokenizer.model_max_length
         return limit if limit < NO_LIMIT else self.window
+
+    def check(self, tokenizer: PreTrainedTokenizerFast) -> int:
+        """Check that the encoder can read a window.
+
+        RETURNS (int): The wordpieces of the text that a window may hold.
+        RAISES: PipelineError, for a window of more wordpieces than the encoder reads.
+        """
+        limit = self.limit(tokenizer)
+        if self.window > limit:
+            raise PipelineError(
+                f"The encoder reads at most {limit} wordpieces, fewer than its window of "
+                f"{self.window}. Set a smaller window."
+            )
+        return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()
 
     def _windows(
         self, doc: Doc, tokenizer: PreTrainedTokenizerFast, budget: int, is_train: bool
@@ -140,12 +159,3 @@ class WordpieceWindows:
             first = int(new_generator().integers(shortest, budget + 1))
         borders = window_borders(counts, budget, self.overlap, ends, first)
         return [doc[start:end] for start, end in borders]
-
-    def _budget(self, tokenizer: PreTrainedTokenizerFast) -> int:
-        limit = self.limit
-        if self.window > limit:
-            raise PipelineError(
-                f"The encoder reads at most {limit} wordpieces, fewer than its window of "
-                f"{self.window}. Set a smaller window."
-            )
-        return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()

@@ -1,4 +1,4 @@
-"""One network of several: the mean of their weights, which costs no more to run than one."""
+"""The mean of several networks' weights: one network, which costs no more to run than each."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,37 +6,40 @@ from typing import Any
 
 from spacy.language import Language
 from thinc.api import Model, PyTorchShim, torch2xp
-from thinc.types import FloatsXd
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipelines import load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.training.calibrate import CALIBRATOR
 
-# The squared distance of two networks' weights, in squared lengths of one's. MiniLM fine-tuned
-# twice is at 0.002; encoders that began elsewhere are about as far as random vectors are, at 2.
+# A distance as `_distance` has it. MiniLM fine-tuned twice is at 0.002; networks from two encoders
+# are about as far apart as random vectors, at 2.
 FAR = 0.5
+
+# Names of parameters and their arrays, of numpy or cupy.
+Weights = list[tuple[str, Any]]
 
 
 def average(models: Sequence[str], output: Path) -> list[str]:
     """Save a pipeline whose weights are the means of those of several.
 
-    Networks that were fine-tuned from one encoder lie in one basin of the loss, so the mean of
-    their weights is a network that works: the uniform "model soup" of Wortsman et al. 2022
-    (arXiv 2203.05482). They may differ in loss, masking, learning rate, or order of documents.
+    This is the uniform "model soup" of Wortsman et al. 2022 (arXiv 2203.05482): networks that were
+    fine-tuned from one encoder lie in one basin of the loss, so that the mean of their weights
+    works as a network. They may differ in loss, masking, learning rate, or order of documents.
 
     models (Sequence[str]): Two or more package names or folders. Everything but the weights is as
         in the first; `meta.json` has the loss of each as `averaged`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     RETURNS (List[str]): The models that learned nothing, by the evaluation of their training.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one that
-        has other pipes, types or layers than the first, or one whose encoder began elsewhere.
+        has other pipes, types or layers than the first, or one of another encoder.
     """
     refuse_foreign_folder(output)
     if len(models) < 2:
         raise PipelineError("There is nothing to average: give two pipelines or more.")
     nlp = load_uncalibrated(models[0])
     first = weights(nlp)
-    losses, idle = [loss_of(nlp)], [models[0]] * found_nothing(nlp)
+    losses = [loss_of(nlp)]
+    idle = [models[0]] if learned_nothing(nlp) else []
     sums = [values.astype("float64") for _, values in first]
     for model in models[1:]:
         other = load_uncalibrated(model)
@@ -52,7 +55,8 @@ def average(models: Sequence[str], output: Path) -> list[str]:
                 "to have been fine-tuned from one encoder."
             )
         losses.append(loss_of(other))
-        idle += [model] * found_nothing(other)
+        if learned_nothing(other):
+            idle.append(model)
         sums = [total + values for total, (_, values) in zip(sums, theirs, strict=True)]
     for (_, values), total in zip(first, sums, strict=True):
         values[...] = total / len(models)
@@ -61,21 +65,22 @@ def average(models: Sequence[str], output: Path) -> list[str]:
     return idle
 
 
-def found_nothing(nlp: Language) -> bool:
-    """Whether no entity was right when `spacy train` evaluated a pipeline, as at step 0."""
+def learned_nothing(nlp: Language) -> bool:
+    """Whether no entity was correct when `spacy train` evaluated a pipeline, as at step 0."""
     return nlp.meta.get("performance", {}).get("ents_f") == 0
 
 
-def weights(nlp: Language) -> list[tuple[str, FloatsXd]]:
-    """All weights of a pipeline, in the order of its layers, by their names there. They are the
-    weights themselves and no copies: what is written into them, the pipeline has."""
-    found: list[tuple[str, FloatsXd]] = []
+def weights(nlp: Language) -> Weights:
+    """All weights of a pipeline, in the order of its layers. They are views: writing into them
+    changes the pipeline."""
+    found: Weights = []
     for layer in _layers(nlp):
         found += [
             (name, layer.get_param(name)) for name in layer.param_names if layer.has_param(name)
         ]
         for shim in layer.shims:
             if isinstance(shim, PyTorchShim):
+                # No public name of thinc's leads to the torch module.
                 named = shim._model.named_parameters()
                 found += [(name, torch2xp(values.detach())) for name, values in named]
     return found
@@ -87,6 +92,10 @@ def _layers(nlp: Language) -> Iterator[Model]:
 
 
 def load_uncalibrated(model: str) -> Language:
+    """Load a trained pipeline.
+
+    RAISES: PipelineError, for one that is calibrated already, or that cannot be loaded.
+    """
     nlp = load_pipeline(model)
     if CALIBRATOR in nlp.pipe_factories.values():
         raise PipelineError(
@@ -97,19 +106,19 @@ def load_uncalibrated(model: str) -> Language:
 
 
 def loss_of(nlp: Language) -> dict[str, Any]:
-    """The loss of the first `btl_ner` pipe; nothing where there is none."""
+    """The loss of the first `btl_ner` pipe; empty where there is none."""
     configs = (nlp.get_pipe_config(name) for name in nlp.component_names)
     return next((dict(config["loss"]) for config in configs if "loss" in config), {})
 
 
-def _kind(nlp: Language) -> Any:
+def _kind(nlp: Language) -> tuple[Any, ...]:
+    """What pipelines must have in common to be averaged."""
     shapes = [(name, values.shape) for name, values in weights(nlp)]
     scales = [layer.attrs["scale"] for layer in _layers(nlp) if "scale" in layer.attrs]
     return nlp.pipe_factories, nlp.pipe_labels, shapes, scales
 
 
-def _distance(first: list[tuple[str, FloatsXd]], second: list[tuple[str, FloatsXd]]) -> float:
-    pairs = [(a, b) for (_, a), (_, b) in zip(first, second, strict=True)]
-    return sum(float(((a - b) ** 2).sum()) for a, b in pairs) / sum(
-        float((a**2).sum()) for a, _ in pairs
-    )
+def _distance(first: Weights, second: Weights) -> float:
+    """The squared distance of two networks' weights, in squared lengths of the first one's."""
+    between = sum(float(((a - b) ** 2).sum()) for (_, a), (_, b) in zip(first, second, strict=True))
+    return between / sum(float((a**2).sum()) for _, a in first)

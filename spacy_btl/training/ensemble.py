@@ -1,18 +1,17 @@
-"""One pipeline of several: the mean of what their networks say, each of which still has to run."""
+"""The mean of several networks' logits: one pipeline, in which each of the networks runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from spacy.language import Language
 from thinc.api import Model
+from thinc.types import Floats1d, Floats2d
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipelines import refuse_foreign_folder, save_whole
-from spacy_btl.training.average import found_nothing, load_uncalibrated, loss_of
+from spacy_btl.training.average import learned_nothing, load_uncalibrated, loss_of
 
 
 class _Network(NamedTuple):
@@ -24,7 +23,7 @@ class _Network(NamedTuple):
 
     @property
     def ner(self) -> BtlNer:
-        return self.nlp.get_pipe(self.name)
+        return cast(BtlNer, self.nlp.get_pipe(self.name))
 
     @property
     def tok2vec(self) -> Model:
@@ -66,7 +65,7 @@ def ensemble(models: Sequence[str], output: Path) -> list[str]:
                 "their entity types or their tag scheme."
             )
     losses = [loss_of(network.nlp) for network in networks]
-    idle = [network.model for network in networks if found_nothing(network.nlp)]
+    idle = [network.model for network in networks if learned_nothing(network.nlp)]
     _join(networks)
     first.nlp.meta.update(ensemble=losses, performance={})  # the figures were the first one's
     save_whole(first.nlp, output)
@@ -97,7 +96,7 @@ def _own_encoder(nlp: Language, name: str, model: str) -> None:
                     f"layers over the listener to '{upstream}'."
                 )
             nlp.replace_listeners(upstream, name, ["model.tok2vec"])
-            if not pipe.listening_components:
+            if not getattr(pipe, "listening_components", ()):
                 nlp.remove_pipe(upstream)
 
 
@@ -118,15 +117,16 @@ def _join(networks: Sequence[_Network]) -> None:
     for layer in (first.ner.model, first.head, linear):
         layer.set_dim("nO", len(bias))
     linear.set_dim("nI", weights.shape[1])
-    linear.set_param("W", linear.ops.asarray2f(weights))
-    linear.set_param("b", linear.ops.asarray1f(bias))
+    linear.set_param("W", weights)
+    linear.set_param("b", bias)
 
 
-def _mean_head(heads: Sequence[Model]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _mean_head(heads: Sequence[Model]) -> tuple[Floats2d, Floats1d]:
     """The weights of all, side by side, and the bias, as the first one's scale wants them."""
     weights, bias = [], []
     for head in heads:
         linear, share = head.layers[0], head.attrs["scale"] / heads[0].attrs["scale"] / len(heads)
-        weights.append(linear.ops.to_numpy(linear.get_param("W")) * share)
-        bias.append(linear.ops.to_numpy(linear.get_param("b")) * share)
-    return np.concatenate(weights, axis=1), np.sum(bias, axis=0)
+        weights.append(linear.get_param("W") * share)
+        bias.append(linear.get_param("b") * share)
+    xp = heads[0].ops.xp
+    return xp.concatenate(weights, axis=1), xp.sum(xp.stack(bias), axis=0)

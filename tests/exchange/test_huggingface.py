@@ -172,7 +172,7 @@ def test_an_import_whose_logits_would_be_others_keeps_the_old_pipeline(
 def test_a_pipeline_that_predicts_in_bfloat16_is_compared_in_float32(
     tiny_bert, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("spacy_btl.models.encoder.cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("spacy_btl.models.passes.cpu_has_bfloat16", lambda: True)
     nlp = bert_pipeline(tiny_bert, encoder={"predict_bfloat16": True, "mixed_precision": True})
     train(nlp, steps=1).to_disk(tmp_path / "model")
     rough = spacy.load(tmp_path / "model")(TEXT)

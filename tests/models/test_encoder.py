@@ -20,7 +20,7 @@ from spacy_transformers.span_getters import get_doc_spans
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models import encoder as encoder_module
+from spacy_btl.models import passes as passes_module
 from spacy_btl.models.encoder import windowed_transformer
 from tests.conftest import (
     NO_DROPOUT,
@@ -207,7 +207,7 @@ def test_an_overlong_token_costs_no_more_than_the_note_around_it(tiny_bert):
 
 @pytest.mark.parametrize("pass_cost", [1, 512])  # windows of unlike length apart, or together
 def test_on_short_notes_it_learns_as_the_stock_encoder(tiny_bert, monkeypatch, pass_cost):
-    monkeypatch.setattr(encoder_module, "PASS_ON_CPU", pass_cost)
+    monkeypatch.setattr(passes_module, "PASS_ON_CPU", pass_cost)
     stock = initialized(
         TransformerModel(str(tiny_bert), get_doc_spans, {"use_fast": True}, dict(NO_DROPOUT))
     )
@@ -299,7 +299,7 @@ def test_nothing_is_hidden_at_prediction(tiny_bert):
 
 
 def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: True)
     nlp = bert_pipeline(tiny_bert, encoder={"mixed_precision": True})
     losses = []
     train(nlp, steps=1)
@@ -323,7 +323,7 @@ def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypat
 
 
 def test_it_predicts_in_bfloat16_if_asked_to(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: True)
     encoder, exact = make_encoder(tiny_bert, predict_bfloat16=True), make_encoder(tiny_bert)
     passes = spy(encoder)
     docs = [long_note(200)]
@@ -336,7 +336,7 @@ def test_it_predicts_in_bfloat16_if_asked_to(tiny_bert, monkeypatch):
 
 
 def test_without_the_processors_bfloat16_all_is_in_float32(tiny_bert, monkeypatch):
-    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: False)
     encoder = make_encoder(tiny_bert, mixed_precision=True, predict_bfloat16=True)
     passes = spy(encoder)
     encoder.begin_update([EN.make_doc("fever")])

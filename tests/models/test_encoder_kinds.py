@@ -6,6 +6,7 @@ The table of docs/encoders.md holds what is tried here, no more and no less.
 import json
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from spacy.language import Language
 from transformers import LukeTokenizer
 
 from spacy_btl.errors import BtlWarning, PipelineError
-from spacy_btl.models import encoder as encoder_module
+from spacy_btl.models import passes as passes_module
 from tests.conftest import bert_pipeline, make_examples, step, train
 from tests.models.tiny_encoders import KINDS, ONE_SIDED, REFUSED, WORKING, make_tiny
 
@@ -115,9 +116,7 @@ def test_masks_differ_between_batches(nlp, tmp_path):
     hook = encoder.transformer.register_forward_pre_hook(
         lambda module, args, inputs: read.append(inputs["input_ids"].numpy()), with_kwargs=True
     )
-    encoder.layers[0]._func = encoder_module.partial(
-        forward.func, **{**forward.keywords, "masking": 0.3}
-    )
+    encoder.layers[0]._func = partial(forward.func, **{**forward.keywords, "masking": 0.3})
     docs = [nlp.make_doc(NOTES[1])]
     try:
         for _ in range(4):
@@ -187,7 +186,7 @@ def test_what_cannot_work_is_refused_in_a_line_for_the_reason_on_the_page(name, 
 
 def test_deberta_computes_in_float32_where_others_do_in_bfloat16(tmp_path, monkeypatch):
     """Neither bfloat16 nor float16 has the number that masks its attention."""
-    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: True)
     folder = make_tiny("DeBERTa", tmp_path)
     nlp = train(pipeline(folder, mixed_precision=True, predict_bfloat16=True), steps=2)
     encoder = nlp.get_pipe("transformer").model

@@ -49,7 +49,6 @@ def test_replaced_listeners_give_the_same_output_and_save(trained, tmp_path):
     nlp.remove_pipe("transformer")
     own = next(m for m in nlp.get_pipe("ner").model.walk() if m.name == "transformer")
     assert own is not shared
-    assert own.attrs["get_spans"].encoder is own
     nlp.to_disk(tmp_path / "owned")
     loaded = spacy.load(tmp_path / "owned")
     for note in NOTES:

@@ -1,7 +1,6 @@
 """Windows as a matter of counts; test_encoder.py reads real notes through them."""
 
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,12 +87,8 @@ def test_sentences_and_lines_that_are_not_full_are_natural_ends():
 
 
 def test_an_encoder_without_overlap_reads_sentences_whole(tokenizer):
-    encoder = SimpleNamespace(
-        tokenizer=tokenizer,
-        transformer=SimpleNamespace(config=SimpleNamespace(max_position_embeddings=64)),
-    )
     doc = EN.make_doc("the patient had severe fever and cough . " * 20)
-    (spans,) = WordpieceWindows(encoder, 48, 0)([doc])
+    (spans,) = WordpieceWindows(48, 0)([doc], tokenizer)
     assert len(spans) > 2
     assert {span[-1].text for span in spans} == {"."}
     assert [token.i for span in spans for token in span] == [token.i for token in doc]
@@ -121,4 +116,4 @@ def test_a_border_token_is_read_with_context_on_both_sides():
 @pytest.mark.parametrize("overlap", [-1, 24, 48])
 def test_an_overlap_of_half_a_window_or_less_than_none_is_refused(overlap):
     with pytest.raises(PipelineError, match=f"overlap \\({overlap}\\)"):
-        WordpieceWindows(encoder=None, window=48, overlap=overlap)
+        WordpieceWindows(window=48, overlap=overlap)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
 from spacy_btl.errors import PipelineError
-from spacy_btl.models import encoder as encoder_module
+from spacy_btl.models import passes as passes_module
 from spacy_btl.pipelines import encoders
 from spacy_btl.training.ensemble import ensemble
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, step, train
@@ -56,7 +56,7 @@ def test_its_logits_are_the_means_of_its_networks(paths, joined_path):
 
 
 def test_the_settings_of_an_encoder_are_where_the_page_says(joined_path, monkeypatch):
-    monkeypatch.setattr(encoder_module, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: True)
     setting = "components.ner.model.tok2vec.*.network_1.encoder.predict_bfloat16"
     nlp = spacy.load(joined_path, config={setting: True})
     seen = []
