@@ -1,3 +1,5 @@
+"""The version of the package, and how its extras are installed."""
+
 __version__ = "0.1.0"
 
 

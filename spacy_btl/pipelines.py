@@ -1,6 +1,5 @@
-"""Pipelines on disk: loading, saving whole or not at all, and leaving no trace of a machine."""
+"""Pipelines on disk: load, save whole or not at all, fingerprint, forget the machine's paths."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -12,6 +11,7 @@ from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Config, Model
 
 from spacy_btl.errors import BtlError, PipelineError
+from spacy_btl.files import whole_folder
 
 # What says what a pipeline is; spaCy's packages copy the last three.
 DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
@@ -112,11 +112,6 @@ def refuse_foreign_folder(output: Path) -> None:
         )
 
 
-def nearest_folder(output: Path) -> Path:
-    """The nearest folder above an output that exists: what fails there leaves no new folders."""
-    return next(folder for folder in output.absolute().parents if folder.is_dir())
-
-
 def save_whole(
     nlp: Language,
     output: Path,
@@ -124,29 +119,16 @@ def save_whole(
     texts: Mapping[str, str] | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> None:
-    """Save a pipeline beside its folder and rename it, so that it is never there half-written.
+    """Save a pipeline whole or not at all, in place of an earlier one.
 
     texts (Optional[Mapping[str, str]]): Files to save with it, by name.
-    check (Optional[Callable]): Looks at the saved folder before it is renamed; where it raises,
-        nothing was written.
-    RAISES: PipelineError, if it cannot be written.
+    check (Optional[Callable]): Checks the saved folder before it gets its name. If it raises,
+        nothing is written.
+    RAISES: FileError, if it cannot be written.
     """
-    try:
-        nearest = nearest_folder(output)
-        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
-            nlp.to_disk(Path(folder) / "new")
-            for name, text in (texts or {}).items():
-                (Path(folder) / "new" / name).write_text(text, encoding="utf-8", newline="\n")
-            if check is not None:
-                check(Path(folder) / "new")
-            output.parent.mkdir(parents=True, exist_ok=True)
-            if output.exists():
-                output.rename(Path(folder) / "old")
-            try:
-                (Path(folder) / "new").rename(output)
-            except BaseException:  # an interruption too must not cost the old pipeline
-                if (Path(folder) / "old").exists():
-                    (Path(folder) / "old").rename(output)
-                raise
-    except OSError as error:
-        raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error
+    with whole_folder(output) as folder:
+        nlp.to_disk(folder)
+        for name, text in (texts or {}).items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        if check is not None:
+            check(folder)

@@ -30,7 +30,7 @@ class TagScheme:
     scheme (str): "IO" or "BIO".
     """
 
-    def __init__(self, types: Sequence[str], scheme: SchemeName = "IO"):
+    def __init__(self, types: Sequence[str], scheme: SchemeName = "IO") -> None:
         if scheme not in ("IO", "BIO"):
             raise PipelineError(f"Unknown tag scheme {scheme!r}: use 'IO' or 'BIO'.")
         prefixes = ("",) if scheme == "IO" else ("B-", "I-")

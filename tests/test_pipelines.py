@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import spacy
 
-from spacy_btl.errors import PipelineError
+from spacy_btl.errors import FileError, PipelineError
 from spacy_btl.pipelines import (
     base_name,
     fingerprint,
@@ -170,7 +170,7 @@ def test_a_failure_leaves_what_was_there(trained, trained_path, tmp_path, earlie
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(trained, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PipelineError, match=r"model: cannot be written \("):
+    with pytest.raises(FileError, match=r"model: cannot be written \("):
         save_whole(trained, tmp_path / "file" / "model")
 
 
@@ -185,7 +185,7 @@ def test_an_earlier_pipeline_is_put_back_if_the_last_step_fails(trained, tmp_pat
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail_for_the_new)
-    with pytest.raises(PipelineError, match="No space left"):
+    with pytest.raises(FileError, match="No space left"):
         save_whole(trained, output)
     assert load_pipeline(str(output)).pipe_names == ["transformer", "ner"]
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]

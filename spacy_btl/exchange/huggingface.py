@@ -5,7 +5,6 @@ wordpiece the two have the same logits. What is written is loaded again before i
 its logits are compared with those that it is made of.
 """
 
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,13 +29,13 @@ from spacy_btl.exchange.classifier import (
 )
 from spacy_btl.exchange.comparison import NEVER, check_logits
 from spacy_btl.exchange.labels import from_labels, to_labels
+from spacy_btl.files import whole_folder
 from spacy_btl.models.checkpoint import UNUSED
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipelines import (
     base_name,
     forget_paths,
     load_pipeline,
-    nearest_folder,
     refuse_foreign_folder,
     save_whole,
 )
@@ -54,8 +53,8 @@ def export_hf(model: str, output: Path) -> None:
     output (Path): A new or empty folder.
     RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or with an
         ensemble of several, a kind of encoder of which transformers makes no such classifier, a
-        checkpoint whose logits are not those of the pipeline, or an output that exists or cannot be
-        written.
+        checkpoint whose logits are not those of the pipeline, or an output that exists; FileError,
+        for one that cannot be written.
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise PipelineError(f"{output} exists: give a new folder.")
@@ -63,18 +62,11 @@ def export_hf(model: str, output: Path) -> None:
     ner = _find_ner(nlp, model)
     encoder = _find_encoder(nlp, ner)
     classifier = _classifier(encoder, ner, f"'{model}'")
-    try:
-        nearest = nearest_folder(output)
-        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{output.name}-") as folder:
-            new = Path(folder) / "new"
-            classifier.save_pretrained(new)
-            encoder.tokenizer.save_pretrained(new)
-            ids = range(len(ner.tag_scheme))
-            check_logits(nlp, ner.name, encoder, read_checkpoint(new), ids, f"'{model}'")
-            output.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(output)
-    except OSError as error:
-        raise PipelineError(f"{output}: cannot be written ({error.strerror}).") from error
+    with whole_folder(output) as folder:
+        classifier.save_pretrained(folder)
+        encoder.tokenizer.save_pretrained(folder)
+        ids = range(len(ner.tag_scheme))
+        check_logits(nlp, ner.name, encoder, read_checkpoint(folder), ids, f"'{model}'")
 
 
 def import_hf(

@@ -1,5 +1,7 @@
 """Losses for imbalanced classes that Binary Token Labels are compared with."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from spacy import registry
 from thinc.types import Floats2d, Ints1d
@@ -22,16 +24,17 @@ def focal_loss(gamma: float = 2.0, class_weights: ClassWeights = "none") -> Toke
     return FocalLoss(gamma, class_weights)
 
 
+@dataclass(frozen=True)
 class FocalLoss:
     """See `focal_loss`."""
 
-    def __init__(self, gamma: float, weights: ClassWeights):
-        self.gamma = gamma
-        self.weights = weights
+    gamma: float
+    weights: ClassWeights
 
     def __call__(
         self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         w = token_weights(tags, tag_counts, self.weights)
         rows = xp.arange(len(tags))
@@ -59,16 +62,17 @@ def dice_loss(alpha: float = 0.01, smoothing: float = 1.0) -> TokenLoss:
     return DiceLoss(alpha, smoothing)
 
 
+@dataclass(frozen=True)
 class DiceLoss:
     """See `dice_loss`."""
 
-    def __init__(self, alpha: float, smoothing: float):
-        self.alpha = alpha
-        self.smoothing = smoothing
+    alpha: float
+    smoothing: float
 
     def __call__(
         self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         n_tokens = len(tags)
         rows, top = xp.arange(n_tokens), logits.argmax(axis=1)
@@ -102,18 +106,18 @@ def logit_adjusted_loss(tau: float = 1.0) -> TokenLoss:
     return LogitAdjustedLoss(tau)
 
 
+@dataclass(frozen=True)
 class LogitAdjustedLoss:
     """See `logit_adjusted_loss`."""
 
-    def __init__(self, tau: float):
-        self.tau = tau
-        self.cross_entropy = all_token_labels()
+    tau: float
 
     def __call__(
         self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         counts = np.asarray(tag_counts) + 1.0  # a tag without tokens still has a frequency
         shift = self.tau * np.log(counts / counts.sum())
         adjusted = logits + xp.asarray(shift, dtype=logits.dtype)
-        return self.cross_entropy(adjusted, tags, tag_types=tag_types, tag_counts=tag_counts)
+        return all_token_labels()(adjusted, tags, tag_types=tag_types, tag_counts=tag_counts)

@@ -8,13 +8,12 @@ from spacy import registry
 from spacy.tokens import Doc
 from spacy.training import Example
 
+NonTarget = Literal["outside", "ignore"]
 Batcher = Callable[[Iterable[Example]], Iterable[list[Example]]]
 
 
 @registry.batchers("spacy_btl.BinaryCopies.v1")
-def binary_copies(
-    batcher: Batcher, non_target: Literal["outside", "ignore"] = "outside"
-) -> Batcher:
+def binary_copies(batcher: Batcher, non_target: NonTarget = "outside") -> Batcher:
     """Yield every batch of another batcher once per entity type that is present in it.
 
     In the copy for a type, the mentions of the other types are turned into `O`, or into missing
@@ -27,18 +26,15 @@ def binary_copies(
 
     def copy_batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
         for batch in batcher(examples):
-            batch = list(batch)
             types = sorted({ent.label_ for example in batch for ent in example.reference.ents})
             random.shuffle(types)
-            for label in types or [None]:
+            for label in types or [""]:  # a batch without entities is shown once
                 yield [keep_one_type(example, label, non_target) for example in batch]
 
     return copy_batches
 
 
-def keep_one_type(
-    example: Example, label: str | None, non_target: Literal["outside", "ignore"]
-) -> Example:
+def keep_one_type(example: Example, label: str, non_target: NonTarget) -> Example:
     """An example whose reference keeps the entities of one type only."""
     reference: Doc = example.reference.copy()
     own = [ent for ent in reference.ents if ent.label_ == label]

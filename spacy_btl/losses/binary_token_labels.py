@@ -7,13 +7,14 @@ set of logits, so the mean and its gradient need no copy to be made: one encoder
 step, O(N C) work. docs/method.md derives the formulas.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from spacy import registry
 from thinc.types import Floats1d, Floats2d, Ints1d, Ints2d
 from thinc.util import get_array_module
 
-from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.base import PerTag, TokenLoss
 from spacy_btl.losses.class_weights import ClassWeights, class_weights
 from spacy_btl.losses.softmax import log_softmax
 
@@ -43,22 +44,18 @@ def binary_token_labels(
     return BinaryTokenLabels(competition, non_target, class_weights)
 
 
+@dataclass(frozen=True)
 class BinaryTokenLabels:
     """See `binary_token_labels`."""
 
-    def __init__(
-        self,
-        competition: Competition,
-        non_target: NonTarget,
-        weights: ClassWeights,
-    ):
-        self.competition = competition
-        self.non_target = non_target
-        self.weights = weights
+    competition: Competition
+    non_target: NonTarget
+    weights: ClassWeights
 
     def __call__(
-        self, logits: Floats2d, tags: Ints1d, *, tag_types: Ints1d, tag_counts: Ints1d
+        self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         w = xp.asarray(class_weights(tag_counts, self.weights))
         types = xp.asarray(tag_types)[tags]
@@ -79,7 +76,7 @@ class BinaryTokenLabels:
         """float32 [N, K]: the share of each token in each of the K copies: its class weight there,
         divided by the copy's weight sum and by K."""
         xp = get_array_module(w)
-        weights = xp.where(own, w[tags][:, None], w[0])
+        weights = xp.where(own, xp.expand_dims(w[tags], 1), w[0])
         if self.non_target == "ignore":
             weights = weights * (own | (types == 0)[:, None])
         return weights / (weights.sum(axis=0) * own.shape[1])

@@ -1,5 +1,7 @@
 """All-token-labels training (ATL): the usual cross-entropy, the baseline of the paper."""
 
+from dataclasses import dataclass
+
 from spacy import registry
 from thinc.types import Floats2d, Ints1d
 from thinc.util import get_array_module
@@ -18,15 +20,16 @@ def all_token_labels(class_weights: ClassWeights = "none") -> TokenLoss:
     return AllTokenLabels(class_weights)
 
 
+@dataclass(frozen=True)
 class AllTokenLabels:
     """See `all_token_labels`."""
 
-    def __init__(self, weights: ClassWeights):
-        self.weights = weights
+    weights: ClassWeights
 
     def __call__(
         self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag
     ) -> tuple[float, Floats2d]:
+        """Compute the loss and its gradient, as `TokenLoss` describes."""
         xp = get_array_module(logits)
         w = token_weights(tags, tag_counts, self.weights)
         rows = xp.arange(len(tags))

@@ -42,7 +42,7 @@ def cpu_has_bfloat16() -> bool:
     than float32."""
     cpu = torch.cpu
     # torch has no public name for these.
-    return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
+    return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()  # noqa: SLF001
 
 
 def bounded_passes(

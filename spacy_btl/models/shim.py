@@ -137,7 +137,7 @@ def _config(config: PretrainedConfig) -> dict[str, Any]:
     values = config.to_dict()
     values.pop("_name_or_path", None)  # of this machine
     # As asked, or for want of another. The public name is an argument of `from_pretrained` alone.
-    if config._attn_implementation == "eager":
+    if config._attn_implementation == "eager":  # noqa: SLF001
         values["attn_implementation"] = "eager"
     return values
 

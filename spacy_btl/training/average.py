@@ -81,7 +81,7 @@ def weights(nlp: Language) -> Weights:
         for shim in layer.shims:
             if isinstance(shim, PyTorchShim):
                 # No public name of thinc's leads to the torch module.
-                named = shim._model.named_parameters()
+                named = shim._model.named_parameters()  # noqa: SLF001
                 found += [(name, torch2xp(values.detach())) for name, values in named]
     return found
 
