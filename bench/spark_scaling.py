@@ -23,7 +23,7 @@ import typer
 from pyspark.sql import DataFrame, SparkSession
 
 from spacy_btl.annotate.notes import read_notes
-from spacy_btl.annotate.spark import annotate
+from spacy_btl import annotate_dataframe
 from spacy_btl.files import write_file
 
 WORKERS = (1, 2)
@@ -33,7 +33,7 @@ TASKS = 8  # for each worker: the last one then ends soon after the others
 def seconds(df: DataFrame, model: str) -> float:
     """How long it takes to annotate a DataFrame."""
     begin = time.perf_counter()
-    annotate(df, model).count()
+    annotate_dataframe(df, model).count()
     return time.perf_counter() - begin
 
 

@@ -12,6 +12,7 @@ RESULT = re.compile(r"(?P<key>RETURNS|YIELDS)(?: \((?P<type>.+?)\))?: (?P<text>.
 RAISES = re.compile(r"RAISES: (?P<text>.*)", re.DOTALL)
 ERROR = re.compile(r"(?P<name>\w+)[,.] ?(?P<text>.*)", re.DOTALL)
 ERRORS = re.compile(r"; (?=\w+Error, )")  # several in one field
+DOCTEST_FLAGS = re.compile(r" +# doctest: .*")
 WITHIN_A_LINE = re.compile(r"(?<=\. )(?=(?:RETURNS|YIELDS|RAISES)[ :])")
 
 
@@ -30,9 +31,11 @@ def sections(docstring: str, named: str) -> Iterator[griffe.DocstringSection]:
 
     docstring (str): Its text, not indented.
     named (str): What `name (type): text` describes: "parameters" or "attributes".
-    YIELDS (DocstringSection): Text first, then one section for each kind of field.
+    YIELDS (DocstringSection): Text first, then one section for each kind of field, and the example
+        at the docstring's end.
     """
     text, arguments, results, errors = [], [], [], []
+    docstring, _, example = docstring.partition("\n>>> ")
     for part in _parts(docstring):
         if match := RESULT.fullmatch(part):
             results.append(match)
@@ -50,6 +53,9 @@ def sections(docstring: str, named: str) -> Iterator[griffe.DocstringSection]:
         yield _result(match)
     if errors:
         yield griffe.DocstringSectionRaises([_error(error) for error in errors])
+    if example:
+        code = DOCTEST_FLAGS.sub("", f">>> {example}")
+        yield griffe.DocstringSectionExamples([(griffe.DocstringSectionKind.examples, code)])
 
 
 def _parts(docstring: str) -> Iterator[str]:

@@ -27,19 +27,28 @@ GROUPS = {
     "spacy_misc": ("search", "Search", ["spacy_btl.calibration.search.Search"]),
     "spacy_displacy_colors": ("colors", "Colours", []),
 }
-# What a program calls that does not use the command line.
+# What a program calls that does not use the command line, by the names in `spacy_btl`.
 FUNCTIONS = (
-    "spacy_btl.corpora.convert.convert",
-    "spacy_btl.corpora.split.split_corpus",
-    "spacy_btl.training.calibrate.calibrate",
-    "spacy_btl.training.tune.tune",
-    "spacy_btl.pipeline.explanation.top_neighbors",
-    "spacy_btl.evaluation.evaluate.evaluate",
-    "spacy_btl.annotate.annotate.annotate_file",
-    "spacy_btl.annotate.spark.annotate",
-    "spacy_btl.exchange.huggingface.export_hf",
-    "spacy_btl.exchange.huggingface.import_hf",
+    "convert",
+    "split_corpus",
+    "average",
+    "ensemble",
+    "calibrate",
+    "tune",
+    "confidence",
+    "top_neighbors",
+    "evaluate",
+    "annotate_file",
+    "annotate_dataframe",
+    "export_hf",
+    "import_hf",
 )
+INTRO = """\
+What a program calls in place of the commands. The functions, losses and architectures of the
+reference are importable from `spacy_btl`. In the examples, `Path` is `pathlib.Path`, `np` is numpy,
+`nlp` a calibrated pipeline, `doc` what it makes of a note, and `examples` are predictions of it
+beside gold annotation.
+"""
 
 
 def pages() -> dict[str, str]:
@@ -111,7 +120,7 @@ def _resolve(target: str) -> Any:
 def _pipe(name: str, target: str) -> str:
     """The settings of a pipe with their defaults, and the methods of its class."""
     made = inspect.signature(_resolve(target)).return_annotation.strip('"')
-    default = Language.get_factory_meta(name).default_config
+    default = Language.get_factory_meta(name).default_config or {}
     config = Config({"components": {name: {"factory": name, **default}}}).to_str()
     return (
         f"# `{name}`\n\n## Settings\n\n::: {target}\n\n"
@@ -122,8 +131,9 @@ def _pipe(name: str, target: str) -> str:
 
 
 def _functions() -> str:
-    intro = "What a program calls in place of the commands.\n"
-    return "\n".join(["# Python\n", intro, *(_documented(target) for target in FUNCTIONS)])
+    """What is imported from `spacy_btl`, and is not registered under a name."""
+    targets = [f"spacy_btl.{name}" for name in FUNCTIONS]
+    return "\n".join(["# Python\n", INTRO, *(_documented(target) for target in targets)])
 
 
 def _commands() -> str:

@@ -1,9 +1,97 @@
 """Binary Token Labels and kNN calibration for spaCy (arXiv 2409.03238).
 
-Everything registers itself through entry points, so importing this package does nothing and costs
-nothing: `spacy.load` and `python -m spacy` find the pipes, losses and commands by name.
+Entry points register the pipes, losses and commands, so `spacy.load` and `python -m spacy` find
+them by name without an import. What a program calls is importable from here, and is loaded at its
+first use: `import spacy_btl` loads neither spaCy nor torch.
 """
 
-from spacy_btl.about import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+from spacy_btl.about import __version__ as __version__
+
+if TYPE_CHECKING:
+    from spacy_btl.annotate.annotate import annotate_file as annotate_file
+    from spacy_btl.annotate.spark import annotate_dataframe as annotate_dataframe
+    from spacy_btl.calibration.ivf import cluster_search as cluster_search
+    from spacy_btl.calibration.search import Search as Search
+    from spacy_btl.calibration.search import sklearn_search as sklearn_search
+    from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
+    from spacy_btl.corpora.convert import convert as convert
+    from spacy_btl.corpora.split import split_corpus as split_corpus
+    from spacy_btl.evaluation.evaluate import evaluate as evaluate
+    from spacy_btl.exchange.huggingface import export_hf as export_hf
+    from spacy_btl.exchange.huggingface import import_hf as import_hf
+    from spacy_btl.losses.base import TokenLoss as TokenLoss
+    from spacy_btl.losses.baselines import dice_loss as dice_loss
+    from spacy_btl.losses.baselines import focal_loss as focal_loss
+    from spacy_btl.losses.baselines import logit_adjusted_loss as logit_adjusted_loss
+    from spacy_btl.losses.binary_copies import binary_copies as binary_copies
+    from spacy_btl.losses.binary_token_labels import binary_token_labels as binary_token_labels
+    from spacy_btl.losses.class_weights import class_weights as class_weights
+    from spacy_btl.losses.cross_entropy import all_token_labels as all_token_labels
+    from spacy_btl.metrics.scorer import make_ner_scorer as make_ner_scorer
+    from spacy_btl.metrics.scorer import score_ner as score_ner
+    from spacy_btl.models.encoder import windowed_tok2vec as windowed_tok2vec
+    from spacy_btl.models.encoder import windowed_transformer as windowed_transformer
+    from spacy_btl.models.token_logits import token_logits as token_logits
+    from spacy_btl.pipeline.annotations import confidence as confidence
+    from spacy_btl.pipeline.btl_ner import BtlNer as BtlNer
+    from spacy_btl.pipeline.explanation import top_neighbors as top_neighbors
+    from spacy_btl.pipeline.knn_calibrator import KnnCalibrator as KnnCalibrator
+    from spacy_btl.training.average import average as average
+    from spacy_btl.training.calibrate import calibrate as calibrate
+    from spacy_btl.training.ensemble import ensemble as ensemble
+    from spacy_btl.training.tune import tune as tune
+
+# The module of each name, by which it is loaded; type checkers read the imports above.
+MODULES = {
+    "BtlNer": "pipeline.btl_ner",
+    "DISPLACY_COLORS": "colors",
+    "KnnCalibrator": "pipeline.knn_calibrator",
+    "Search": "calibration.search",
+    "TokenLoss": "losses.base",
+    "all_token_labels": "losses.cross_entropy",
+    "annotate_dataframe": "annotate.spark",
+    "annotate_file": "annotate.annotate",
+    "average": "training.average",
+    "binary_copies": "losses.binary_copies",
+    "binary_token_labels": "losses.binary_token_labels",
+    "calibrate": "training.calibrate",
+    "class_weights": "losses.class_weights",
+    "cluster_search": "calibration.ivf",
+    "confidence": "pipeline.annotations",
+    "convert": "corpora.convert",
+    "dice_loss": "losses.baselines",
+    "ensemble": "training.ensemble",
+    "evaluate": "evaluation.evaluate",
+    "export_hf": "exchange.huggingface",
+    "focal_loss": "losses.baselines",
+    "import_hf": "exchange.huggingface",
+    "logit_adjusted_loss": "losses.baselines",
+    "make_ner_scorer": "metrics.scorer",
+    "score_ner": "metrics.scorer",
+    "sklearn_search": "calibration.search",
+    "split_corpus": "corpora.split",
+    "token_logits": "models.token_logits",
+    "top_neighbors": "pipeline.explanation",
+    "tune": "training.tune",
+    "windowed_tok2vec": "models.encoder",
+    "windowed_transformer": "models.encoder",
+}
+
+__all__ = ["__version__", *MODULES]  # noqa: PLE0604 - the keys are strings
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Load a name at its first use (PEP 562)."""
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """The public names."""
+        return sorted(__all__)

@@ -48,9 +48,12 @@ def test_a_docstring_in_spacys_style_is_divided_into_its_fields():
     docstring = (
         "Do it.\n\nTwice. RAISES: As `it`.\n\n"
         "a, b (Dict[str, int]): Both of\n    them.\nRETURNS (float32 [T, C]): One (1).\n"
-        "RAISES: CorpusError, for this; BtlError, for that."
+        "RAISES: CorpusError, for this; BtlError, for that.\n\n"
+        ">>> it(1)  # doctest: +SKIP\n1\n"
     )
-    text, parameters, returns, raises = sections(docstring, "parameters")
+    text, parameters, returns, raises, examples = sections(docstring, "parameters")
+    ((_, code),) = examples.value
+    assert code.strip() == ">>> it(1)\n1"
     assert text.value.strip() == "Do it.\n\nTwice."
     (parameter,) = parameters.value
     assert (parameter.name, parameter.annotation) == ("a, b", "Dict[str, int]")

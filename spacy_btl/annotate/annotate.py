@@ -60,6 +60,11 @@ def annotate_file(
     RETURNS (Counts): Of the whole output, whether it was there already or not.
     RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
         note that fails.
+
+    >>> from spacy_btl import annotate_file
+    >>> counts = annotate_file("calibrated", Path("notes"), Path("entities.jsonl"))
+    >>> counts.notes
+    1
     """
     kind = format_of(output)
     if output.resolve().is_relative_to(notes.resolve()):

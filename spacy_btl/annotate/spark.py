@@ -31,7 +31,7 @@ SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
 PARTITIONS_PER_CORE = 4  # so that a slow partition does not hold up the end
 
 
-def annotate(
+def annotate_dataframe(
     df: "DataFrame",
     model: str,
     *,
@@ -52,6 +52,9 @@ def annotate(
         `label`, `confidence`, `model`, `model_version`, `error`. A note that failed has one row,
         with nothing but its id and the reason in `error`: pass over it with `error IS NULL`.
     RAISES: AnnotateError, for a column that is missing or of another type.
+
+    >>> from spacy_btl import annotate_dataframe
+    >>> entities = annotate_dataframe(df, "calibrated")  # doctest: +SKIP
     """
     stamp = Stamp("", "", "", _has_integer_ids(df, text_col, id_col), with_text)
     note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"

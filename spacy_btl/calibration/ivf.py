@@ -34,7 +34,13 @@ LIMITING = Lock()
 
 @registry.misc("spacy_btl.ClusterSearch.v1")
 def cluster_search() -> Search:
-    """Search in the nearest clusters of rows; exact where there are fewer than 20,000 rows."""
+    """Search in the nearest clusters of rows; exact where there are fewer than 20,000 rows.
+
+    >>> from spacy_btl import cluster_search
+    >>> search = cluster_search()
+    >>> search.fit(np.eye(3, dtype="float32"))
+    >>> distances, rows = search.query(np.eye(3, dtype="float32")[:1], k=2)
+    """
     return ClusterSearch()
 
 

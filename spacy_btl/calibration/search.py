@@ -12,7 +12,12 @@ Floats = NDArray[np.float32]
 
 @runtime_checkable
 class Search(Protocol):
-    """Finds the nearest rows, by Euclidean distance. Holds no state that needs saving."""
+    """Finds the nearest rows, by Euclidean distance. Holds no state that needs saving.
+
+    >>> from spacy_btl import Search, sklearn_search
+    >>> isinstance(sklearn_search(), Search)
+    True
+    """
 
     def fit(self, rows: Floats) -> None:
         """Take the rows to search in, float32 [M, C]. Called again after loading."""
@@ -24,7 +29,13 @@ class Search(Protocol):
 
 @registry.misc("spacy_btl.SklearnSearch.v1")
 def sklearn_search() -> Search:
-    """Exact search by scikit-learn, all distances at once in blocks."""
+    """Exact search by scikit-learn, all distances at once in blocks.
+
+    >>> from spacy_btl import sklearn_search
+    >>> search = sklearn_search()
+    >>> search.fit(np.eye(3, dtype="float32"))
+    >>> distances, rows = search.query(np.eye(3, dtype="float32")[:1], k=2)
+    """
     return SklearnSearch()
 
 

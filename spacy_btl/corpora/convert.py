@@ -53,6 +53,9 @@ def convert(
     RETURNS (Account): What became of every note and mention.
     RAISES: CorpusError, for a source, a language or an output that cannot be used, a note whose
         patient is not given, a type that no mention has, or if no mention is left.
+
+    >>> from spacy_btl import convert
+    >>> report = convert(Path("corpus"), Path("corpus.spacy"), min_mentions=5)
     """
     if out.suffix != ".spacy":
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")

@@ -47,6 +47,11 @@ def split_corpus(
     RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
     RAISES: CorpusError, for a corpus that cannot be read or divided so, or that a part would
         replace, or two docs of one id.
+
+    >>> from spacy_btl import split_corpus
+    >>> (parts,) = split_corpus(Path("train.spacy"), Path("split"), test=0.25)
+    >>> sorted(parts)
+    ['dev', 'test', 'train']
     """
     _check_shares(dev, test, folds)
     docs = read_docs(corpus, Vocab())

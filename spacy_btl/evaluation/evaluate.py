@@ -50,6 +50,9 @@ def evaluate(
         `mistakes.worst_errors`). Plain JSON.
     RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
         that finds none, or two that cannot be compared.
+
+    >>> from spacy_btl import evaluate
+    >>> results = evaluate("calibrated", Path("held_out.spacy"))
     """
     nlp = load_pipeline(model)
     other = None

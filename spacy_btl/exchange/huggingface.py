@@ -55,6 +55,9 @@ def export_hf(model: str, output: Path) -> None:
         ensemble of several, a kind of encoder of which transformers makes no such classifier, a
         checkpoint whose logits are not those of the pipeline, or an output that exists; FileError,
         for one that cannot be written.
+
+    >>> from spacy_btl import export_hf
+    >>> export_hf("trained", Path("exported"))
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise PipelineError(f"{output} exists: give a new folder.")
@@ -83,6 +86,10 @@ def import_hf(
     RAISES: PipelineError, for a folder that holds no such checkpoint, one whose head is more than a
         linear layer, labels that are neither IO nor BIO, a language that spaCy lacks, a pipeline
         whose logits are not those of the checkpoint, or an output that cannot be used.
+
+    >>> from spacy_btl import import_hf
+    >>> import_hf(Path("checkpoint"), Path("imported"), window=48, overlap=8).pipe_names
+    ['transformer', 'ner']
     """
     refuse_foreign_folder(output)
     nlp = _blank(lang)

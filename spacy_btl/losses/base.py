@@ -12,7 +12,12 @@ PerTag = NDArray[np.integer]
 
 @runtime_checkable
 class TokenLoss(Protocol):
-    """A loss over the tokens of one `nlp.update` call, with its gradient at the logits."""
+    """A loss over the tokens of one `nlp.update` call, with its gradient at the logits.
+
+    >>> from spacy_btl import TokenLoss, focal_loss
+    >>> isinstance(focal_loss(), TokenLoss)
+    True
+    """
 
     def __call__(
         self, logits: Floats2d, tags: Ints1d, *, tag_types: PerTag, tag_counts: PerTag

@@ -20,6 +20,11 @@ def focal_loss(gamma: float = 2.0, class_weights: ClassWeights = "none") -> Toke
 
     gamma (float): How fast the weight of a token falls with p; 0 is `spacy_btl.AllTokenLabels.v1`.
     class_weights (str): The paper's alpha: "none", or another of `class_weights`.
+
+    >>> from spacy_btl import focal_loss
+    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.FocalLoss.v1"}})
+    >>> pipe.loss == focal_loss()
+    True
     """
     return FocalLoss(gamma, class_weights)
 
@@ -58,6 +63,11 @@ def dice_loss(alpha: float = 0.01, smoothing: float = 1.0) -> TokenLoss:
     alpha (float): How fast s falls as p nears 1. The defaults are the authors' for CoNLL 2003; at 1
         surely wrong costs no more than surely right.
     smoothing (float): Above 0. The smaller, the more the other tags' probabilities weigh.
+
+    >>> from spacy_btl import dice_loss
+    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.DiceLoss.v1"}})
+    >>> pipe.loss == dice_loss()
+    True
     """
     return DiceLoss(alpha, smoothing)
 
@@ -102,6 +112,11 @@ def logit_adjusted_loss(tau: float = 1.0) -> TokenLoss:
     2007.07314). What the network itself emits then favours no tag for being frequent.
 
     tau (float): How far: 1 as if all tags were equally frequent, 0 not at all.
+
+    >>> from spacy_btl import logit_adjusted_loss
+    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"}})
+    >>> pipe.loss == logit_adjusted_loss()
+    True
     """
     return LogitAdjustedLoss(tau)
 

@@ -22,6 +22,11 @@ def binary_copies(batcher: Batcher, non_target: NonTarget = "outside") -> Batche
 
     batcher (Callable): Any spaCy batcher.
     non_target (str): "outside" (the paper) or "ignore".
+
+    >>> from spacy_btl import binary_copies
+    >>> batcher = binary_copies(lambda stream: [list(stream)])
+    >>> len(list(batcher(examples)))  # one for each of four types
+    4
     """
 
     def copy_batches(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -40,6 +40,11 @@ def binary_token_labels(
         (`O`, the paper).
     class_weights (str): Any of `class_weights`: "sqrt_odds", or "complement" (1 - N_c / N, the
         paper).
+
+    >>> from spacy_btl import binary_token_labels
+    >>> pipe = nlp.add_pipe("btl_ner", name="btl")
+    >>> pipe.loss == binary_token_labels()
+    True
     """
     return BinaryTokenLabels(competition, non_target, class_weights)
 

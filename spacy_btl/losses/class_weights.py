@@ -29,6 +29,10 @@ def class_weights(tag_counts: NDArray[np.integer], how: ClassWeights) -> NDArray
     tag_counts (int [C]): Tokens of each tag in the training corpus.
     RETURNS (float32 [C]): The weights, all positive.
     RAISES: PipelineError, for another name.
+
+    >>> from spacy_btl import class_weights
+    >>> class_weights(np.array([4, 3, 1]), "complement").tolist()
+    [0.5, 0.625, 0.875]
     """
     if how not in get_args(ClassWeights):
         raise PipelineError(f"Unknown class weights {how!r}: use one of {get_args(ClassWeights)}.")

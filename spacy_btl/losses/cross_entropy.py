@@ -16,6 +16,11 @@ def all_token_labels(class_weights: ClassWeights = "none") -> TokenLoss:
     """Weighted cross-entropy over all tokens and tags, divided by the sum of the weights.
 
     class_weights (str): "none" (the usual training), or another of `class_weights`.
+
+    >>> from spacy_btl import all_token_labels
+    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.AllTokenLabels.v1"}})
+    >>> pipe.loss == all_token_labels()
+    True
     """
     return AllTokenLabels(class_weights)
 

@@ -20,7 +20,12 @@ Confusion = Mapping[tuple[str, str], int]
 
 @registry.scorers("spacy_btl.NerScorer.v1")
 def make_ner_scorer() -> Scorer:
-    """The scorer of `btl_ner`: see `score_ner`."""
+    """The scorer of `btl_ner`: see `score_ner`.
+
+    >>> from spacy_btl import make_ner_scorer, score_ner
+    >>> make_ner_scorer() is score_ner
+    True
+    """
     return score_ner
 
 
@@ -31,6 +36,11 @@ def score_ner(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         `ents_macro_f`, the mean F of the entity types in the gold annotation; `tag_uar`, the mean
         recall of the token classes in it, `O` included ("unweighted accuracy" in arXiv
         2409.03238); `tag_macro_f`, their mean F. From 0 to 1; None without annotation.
+
+    >>> from spacy_btl import score_ner
+    >>> scores = score_ner(examples)
+    >>> 0 <= scores["tag_uar"] <= 1
+    True
     """
     examples = [trim_gold(example) for example in examples]
     scores = get_ner_prf(examples)

@@ -69,6 +69,9 @@ def windowed_transformer(  # noqa: PLR0913, PLR0917 - an argument is a setting o
     transformer_config (Optional[Dict]): Keys of the encoder's config, as `hidden_dropout_prob`.
     grad_scaler_config (Optional[Dict]): For thinc's PyTorchGradScaler, on CUDA.
     RETURNS (Model[List[Doc], FullTransformerBatch]): The model. `initialize` loads the encoder.
+
+    >>> from spacy_btl import windowed_transformer
+    >>> encoder = windowed_transformer("microsoft/deberta-v3-base", window=384, overlap=96)
     """
     tokenizer_config = {**TOKENIZER_DEFAULTS, **(tokenizer_config or {})}
     transformer_config = dict(transformer_config or {})
@@ -99,6 +102,10 @@ def windowed_tok2vec(
     encoder (Model[List[Doc], FullTransformerBatch]): `spacy_btl.WindowedTransformer.v1`.
     pooling (Model[Ragged, float32 [T, W]]): From wordpiece to token vectors: `reduce_mean.v1`.
     grad_factor (float): Scales the gradient that reaches the encoder.
+
+    >>> from spacy_btl import windowed_tok2vec, windowed_transformer
+    >>> from thinc.api import reduce_mean
+    >>> tok2vec = windowed_tok2vec(windowed_transformer("bert-base-cased"), reduce_mean())
     """
     # A chain in a chain, as `nlp.replace_listeners` leaves it: saved layers are matched by place.
     return chain(chain(encoder, split_trf_batch()), trfs2arrays(pooling, grad_factor))

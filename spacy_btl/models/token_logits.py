@@ -28,6 +28,11 @@ def token_logits(
     scale (float): Multiplies the logits. Adam moves each weight by about the learning rate, so this
         multiplies the head's rate: 10 lets a new head keep up with a pretrained encoder.
     RETURNS (Model[List[Doc], List[float32 [T, C]]]): Raw logits, one row per token.
+
+    >>> from spacy_btl import token_logits
+    >>> tok2vec = nlp.get_pipe("ner").model.get_ref("tok2vec")
+    >>> token_logits(tok2vec, nO=3).get_dim("nO")
+    3
     """
     width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else None
     head = Linear(nO=nO, nI=width, init_W=partial(_init_weights, scale=scale))

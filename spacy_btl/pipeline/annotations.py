@@ -39,6 +39,10 @@ def confidence(span: Span) -> float | None:
     """The estimated probability that the entity is right, boundaries and label both.
 
     RETURNS (Optional[float]): From 0 to 1; None where nothing computed it.
+
+    >>> from spacy_btl import confidence
+    >>> confidence(doc.ents[0]) == doc.ents[0]._.confidence
+    True
     """
     return span.doc.user_data.get(_key(span))
 

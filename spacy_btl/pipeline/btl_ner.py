@@ -98,6 +98,12 @@ class BtlNer(TrainablePipe):
     the encoder never saw has an all-zero row, and is `O`.
 
     unseen_tokens (int): Tokens, white space aside, that went unseen so far, in this process.
+
+    >>> ner = nlp.get_pipe("ner")
+    >>> ner.labels
+    ('Severity', 'Sign', 'Test', 'Value')
+    >>> nlp("no fever today", disable=["doc_cleaner"])._.token_logits.shape
+    (3, 5)
     """
 
     def __init__(

@@ -87,6 +87,10 @@ def top_neighbors(explanations: Iterable[TokenExplanation], n: int) -> list[Neig
     n (int): How many neighbours to give at most.
     RETURNS (List[Neighbor]): By weight, the heaviest first; of equal ones the nearest first. The
         weight is the share of the votes on all the tokens, the distance that to the nearest token.
+
+    >>> from spacy_btl import top_neighbors
+    >>> tokens = nlp.get_pipe("knn_calibrator").explain(doc.ents[0])
+    >>> neighbors = top_neighbors(tokens, n=3)
     """
     explanations = [token for token in explanations if token.neighbors]
     found: defaultdict[tuple[int, int, int], list[Neighbor]] = defaultdict(list)

@@ -133,6 +133,11 @@ class KnnCalibrator(Pipe):
     calibrator (Calibrator): The estimator. `calibrator.set_params(tau=0.5)` changes a setting for
         later calls; what a saved pipeline starts with is in its config.
     ner (str): The name of the `btl_ner` pipe that it reads.
+
+    >>> pipe = nlp.get_pipe("knn_calibrator")
+    >>> pipe = pipe.calibrator.set_params(tau=0.5)  # more entities, and fewer of them correct
+    >>> [(ent.text, ent.label_) for ent in nlp("pain in the left arm , no fever").ents]
+    [('pain', 'Sign'), ('fever', 'Sign')]
     """
 
     def __init__(

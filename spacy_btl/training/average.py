@@ -32,6 +32,9 @@ def average(models: Sequence[str], output: Path) -> list[str]:
     RETURNS (List[str]): The models that learned nothing, by the evaluation of their training.
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one that
         has other pipes, types or layers than the first, or one of another encoder.
+
+    >>> from spacy_btl import average
+    >>> idle = average(["trained", "other"], Path("averaged"))
     """
     refuse_foreign_folder(output)
     if len(models) < 2:

@@ -52,6 +52,11 @@ def calibrate(
         next run goes on from there.
     RAISES: BtlError, where the model, the corpus or the output cannot be used, both ways of fitting
         the maps are given, or the training of a fold fails.
+
+    >>> from spacy_btl import calibrate
+    >>> nlp = calibrate("trained", Path("train.spacy"), Path("fitted"), settings={"n_neighbors": 3})
+    >>> nlp.pipe_names
+    ['transformer', 'ner', 'knn_calibrator', 'doc_cleaner']
     """
     refuse_foreign_folder(output)
     if held_out is not None and crossfit is not None:

@@ -52,6 +52,9 @@ def ensemble(models: Sequence[str], output: Path) -> list[str]:
     RAISES: PipelineError, for fewer pipelines than two, one that is calibrated already, one without
         exactly one `btl_ner` whose model is `spacy_btl.TokenLogits.v1`, with layers between the
         listener and the head, or with other tags than the first.
+
+    >>> from spacy_btl import ensemble
+    >>> idle = ensemble(["trained", "other"], Path("ensemble"))
     """
     refuse_foreign_folder(output)
     if len(models) < 2:

@@ -58,6 +58,9 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     tolerance (float): How much of entity micro F1 may be given up.
     RAISES: BtlError, where the model, the corpus or the output cannot be used.
+
+    >>> from spacy_btl import tune
+    >>> tuned = tune("calibrated", Path("held_out.spacy"), Path("tuned"))
     """
     refuse_foreign_folder(output)
     nlp = load_pipeline(model)

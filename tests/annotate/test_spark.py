@@ -63,7 +63,7 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
     annotate_here(str(calibrated_path), notes, tmp_path / "here.parquet", options)
     here = by_place(pyarrow.parquet.read_table(tmp_path / "here.parquet").to_pylist())
     df = session.read.parquet(str(notes)).repartition(8)
-    found = module.annotate(df, str(calibrated_path), with_text=True).collect()
+    found = module.annotate_dataframe(df, str(calibrated_path), with_text=True).collect()
     there = by_place(row.asDict() for row in found)
     assert len(found) == len(there), "an entity was doubled"
     assert len(here.keys() ^ there.keys()) <= len(here) * 1e-4
@@ -109,7 +109,7 @@ def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_p
             marker.touch()
             os._exit(1)  # as the kernel ends a worker that needs too much memory
 
-    plain = module.annotate(df, model)
+    plain = module.annotate_dataframe(df, model)
     found = df.mapInArrow(fail_once, plain.schema)
     assert sorted(found.collect()) == sorted(plain.collect())
     assert marker.exists()
@@ -117,7 +117,7 @@ def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_p
 
 def test_notes_that_fail_have_a_row_with_the_reason(session, calibrated_path):
     df = session.createDataFrame([("a", None), ("b", TEXTS[0])], "id string, text string")
-    found = module.annotate(df, str(calibrated_path)).collect()
+    found = module.annotate_dataframe(df, str(calibrated_path)).collect()
     failed = [row.asDict() for row in found if row["error"] is not None]
     assert [(row["note_id"], row["label"], row["error"]) for row in failed] == [
         ("a", None, "no text")
@@ -130,7 +130,7 @@ def test_notes_that_fail_have_a_row_with_the_reason(session, calibrated_path):
 )
 def test_columns_that_will_not_do_are_refused_before_the_work(session, schema):
     with pytest.raises(AnnotateError, match="olumn '"):
-        module.annotate(session.createDataFrame([], schema), "absent")
+        module.annotate_dataframe(session.createDataFrame([], schema), "absent")
 
 
 @pytest.mark.parametrize(
