@@ -1,7 +1,7 @@
-"""Arrays and what is to be said of them, as the bytes of a safetensors file.
+"""Arrays and metadata as the bytes of a safetensors file.
 
 The bytes depend on the content alone, so that a pipeline that is saved twice has one fingerprint.
-safetensors writes several metadata keys in an order of chance, so there is one: canonical JSON.
+safetensors writes several metadata keys in random order, so there is one key, of canonical JSON.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ Probabilities = NDArray[np.float64]
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) -> bytes:
-    """Arrays as the bytes of a safetensors file, with a checksum.
+    """Write arrays as the bytes of a safetensors file, with a checksum.
 
     arrays (Mapping[str, ndarray]): Numbers, in any memory order.
-    content (Mapping[str, Any]): What else to keep; of JSON's types.
+    content (Mapping[str, Any]): Metadata, of JSON's types.
     """
     # safetensors reads the memory of what it saves as if it were in row order.
     rows = {
@@ -38,10 +38,10 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) 
 
 
 def load_arrays(data: bytes) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays, and what else was kept, from the bytes of `save_arrays`.
+    """Read arrays and metadata from the bytes of `save_arrays`.
 
-    The checksum finds damage. Whoever changes a file on purpose can make it anew, so what is read
-    must be checked all the same.
+    The checksum finds damage. It does not protect against a deliberate change, so callers must
+    check what they read.
 
     RAISES: FileError, for another safetensors file; Exception, of whatever kind, for damaged bytes.
     """

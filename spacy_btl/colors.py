@@ -1,6 +1,6 @@
-"""Colours for displaCy: one pastel for each of the 33 entity types, alike types in like hues.
+"""Colours for displaCy: a pastel for each of the 33 entity types, like hues for like types.
 
-All are light, for dark letters on a light page and on a dark one.
+All are light, for dark letters on light and dark pages.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from itertools import product
 from zlib import adler32
 
 DISPLACY_COLORS = {
-    # the person
+    # the patient
     "Age": "#ffe4b6",
     "Sex": "#ffcc80",
     "Personal_background": "#fdd79c",
@@ -17,23 +17,23 @@ DISPLACY_COLORS = {
     "Activity": "#ded7ac",
     "History": "#e9cba7",
     "Family_history": "#cab68e",
-    # what is wrong
+    # findings and diseases
     "Sign_symptom": "#ffcdd2",
     "Disease_disorder": "#ff9e9e",
     "Severity": "#ffb8a8",
     "Outcome": "#f6a5b8",
-    # how it was found
+    # examinations and their results
     "Diagnostic_procedure": "#bcddfa",
     "Lab_value": "#a8e6ff",
     "Quantitative_concept": "#9ecde0",
     "Qualitative_concept": "#b6c1db",
-    # what was done
+    # treatment
     "Therapeutic_procedure": "#a5d6a7",
     "Medication": "#c5e5c9",
     "Dosage": "#e2f2cb",
     "Administration": "#c5e1a5",
     "Frequency": "#d8e99c",
-    # where in the body, and what it is like
+    # anatomy and description
     "Biological_structure": "#e5bce3",
     "Detailed_description": "#eadcf2",
     "Color": "#d1cef2",
@@ -41,7 +41,7 @@ DISPLACY_COLORS = {
     "Shape": "#dab6fc",
     "Distance": "#dac6f6",
     "Area": "#b9b0e3",
-    # when, where and who
+    # time, place and references
     "Date": "#b6eff7",
     "Time": "#92dfe1",
     "Duration": "#aedcd5",
@@ -51,22 +51,22 @@ DISPLACY_COLORS = {
 }
 
 
-# What other types choose from: hues all around, paler and stronger ones.
+# The colours of other types: all hues, paler and stronger.
 OTHERS = tuple(
     "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue / 24, lightness, 0.75))
     for lightness, hue in product((0.84, 0.78, 0.9), range(24))
 )
-NEAR = 40.0  # of two colours that are easily taken for one another
+NEAR = 40.0  # the distance of two colours that are easily confused
 
 
 def color_of(label: str) -> str:
-    """The colour of a type: for one that is not among the 33 a pastel that its name decides."""
+    """The colour of a type. Beyond the 33, the hash of its name chooses a pastel."""
     return DISPLACY_COLORS.get(label) or OTHERS[adler32(label.encode("utf-8")) % len(OTHERS)]
 
 
 def colors_of(labels: Iterable[str]) -> dict[str, str]:
-    """The colours of types that are shown together: each its own, but another where that is near to
-    one that is taken. The same types always have the same colours."""
+    """The colours of types that are shown together. A colour near to one that is taken is replaced.
+    The same types always have the same colours."""
     colors: dict[str, str] = {}
     for label in sorted(set(labels), key=lambda label: (label not in DISPLACY_COLORS, label)):
         color = color_of(label)

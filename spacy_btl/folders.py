@@ -1,8 +1,8 @@
-"""The one rule by which a folder of notes is read, whatever reads it.
+"""List the files of a folder of notes, by one rule for all readers.
 
-Sub-folders are read, links to folders too, and suffixes count in any case. Hidden names are passed
-over (a leading dot, and what Spark and Hive write beside their data), and so is what is plainly no
-note: documentation and settings. Any other file is an error, since it may be a note.
+Sub-folders and links to folders are read, and suffixes are matched in any case. Hidden names are
+skipped (a leading dot, and what Spark and Hive write beside their data), and so are documentation
+and settings. Any other file is an error, since it may be a note.
 """
 
 import re

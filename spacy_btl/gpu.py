@@ -1,4 +1,4 @@
-"""The GPU, where a command is told to use one."""
+"""Select the GPU that a command is told to use."""
 
 from thinc.api import require_gpu
 
@@ -7,9 +7,10 @@ from spacy_btl.errors import PipelineError
 
 
 def use_gpu(gpu: int) -> None:
-    """Make a GPU the one that spaCy works on. gpu (int): Its number; -1 is the CPU.
+    """Make spaCy use a GPU.
 
-    RAISES: PipelineError, where it cannot be used.
+    gpu (int): Its number; -1 is the CPU.
+    RAISES: PipelineError, if it cannot be used.
     """
     if gpu < 0:
         return

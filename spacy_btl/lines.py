@@ -1,8 +1,7 @@
-"""Where the lines of a note end, and behind which of these ends an entity may go on.
+"""The line ends of a note, and which of them an entity may continue across.
 
-Notes of many systems are wrapped at some width, so that mentions run over the end of a line; in
-others a line is an item of a list. What tells them apart is whether a line is full: a line is
-wrapped where its next word no longer fits.
+Many systems wrap notes at some width, so that mentions run over the end of a line. In other notes
+a line is an item of a list. A line is taken for wrapped if it is full: its next word would not fit.
 """
 
 import re

@@ -13,7 +13,7 @@ from thinc.api import Config, Model
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.files import whole_folder
 
-# What says what a pipeline is; spaCy's packages copy the last three.
+# Descriptions of a pipeline; spaCy's packages copy the last three.
 DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
 # What a pipeline's folder holds beside the folders of its pipes.
 OWN_FILES = ("config.cfg", "tokenizer", "vocab", *DESCRIPTIONS)
@@ -25,7 +25,7 @@ def load_pipeline(
     """Load a pipeline.
 
     config (Optional[Mapping[str, Any]]): Settings in place of its own, by their dotted names.
-    RAISES: PipelineError, where there is none of that name, or part of one.
+    RAISES: PipelineError, if there is none of that name, or it is incomplete.
     """
     try:
         return spacy.load(model, exclude=list(exclude), config=dict(config or {}))
@@ -54,7 +54,7 @@ def forget_paths(nlp: Language) -> None:
 
 
 def encoders(nlp: Language) -> Iterator[TransformerModel]:
-    """The transformers of a pipeline, in pipes of their own and inside of others."""
+    """The encoders of a pipeline, in pipes of their own and inside of others."""
     for _, pipe in nlp.components:
         model = getattr(pipe, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
@@ -71,7 +71,7 @@ def _forget_in(block: dict[Any, Any] | list[Any]) -> None:
 
 
 def base_name(value: str) -> str:
-    """The last part of an absolute path; anything else as it is."""
+    """The last part of an absolute path; any other value unchanged."""
     return (Path(value).name or value) if Path(value).is_absolute() else value
 
 
@@ -81,8 +81,8 @@ def model_name(nlp: Language) -> tuple[str, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of the names and bytes of all files of a pipeline's folder that its predictions depend on.
-    A package, or a card, changes others."""
+    """A digest of the names and bytes of a pipeline's files that its predictions depend on. The
+    descriptions, which a package or a card changes, are left out."""
     digest = blake2b(digest_size=16)
     passed_over = {folder / name for name in DESCRIPTIONS}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -94,7 +94,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def refuse_foreign_folder(output: Path) -> None:
-    """RAISES: PipelineError, where saving a pipeline would overwrite anything but a pipeline."""
+    """Check that saving a pipeline to a folder overwrites nothing but a pipeline.
+
+    RAISES: PipelineError, if it would.
+    """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not ((output / "meta.json").is_file() and (output / "config.cfg").is_file()):

@@ -1,4 +1,4 @@
-"""Entity spans <-> one tag per token. Every other package counts in these tags.
+"""Convert between entity spans and one tag per token. All other packages count in these tags.
 
 T tokens, C tags. Tag 0 is `O`. Scheme "IO" (the paper's) has one tag per entity type, so two
 touching mentions of one type become one span; "BIO" has two tags per type and keeps them apart.
@@ -142,7 +142,7 @@ def _from_biluo(biluo: str | None, scheme: SchemeName) -> str | None:
 
 
 def has_tokens(example: Example) -> bool:
-    """Whether there is anything to predict."""
+    """Whether an example has tokens to predict."""
     return len(example.predicted) > 0
 
 
@@ -152,7 +152,7 @@ def token_types(doc: Doc) -> list[str]:
 
 
 def strip_space(span: Span) -> Span:
-    """The span without white-space tokens at its ends (empty if it holds nothing else)."""
+    """Trim white-space tokens from both ends of a span. It may become empty."""
     start, end = span.start, span.end
     while start < end and _is_space(span.doc[start]):
         start += 1
@@ -162,8 +162,8 @@ def strip_space(span: Span) -> Span:
 
 
 def trim_entities(doc: Doc) -> int:
-    """Take the white space from both ends of a doc's entities, in place, and drop those that hold
-    nothing else. RETURNS (int): How many were dropped."""
+    """Trim white space from both ends of a doc's entities, in place. Entities of white space alone
+    are dropped. RETURNS (int): How many were dropped."""
     if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in doc.ents):
         return 0
     trimmed = [strip_space(ent) for ent in doc.ents]
@@ -174,8 +174,11 @@ def trim_entities(doc: Doc) -> int:
 
 
 def trim_gold(example: Example) -> Example:
-    """An example whose gold entities neither begin nor end in white space, where nothing could find
-    them: the example itself if it is so already. Warns of entities of white space alone."""
+    """Trim white space from both ends of an example's gold entities, which no prediction has there.
+    Warns of entities of white space alone.
+
+    RETURNS (Example): A new example, or the same one if there was nothing to trim.
+    """
     if not any(_is_space(ent[0]) or _is_space(ent[-1]) for ent in example.reference.ents):
         return example
     reference = example.reference.copy()

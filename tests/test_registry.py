@@ -130,8 +130,8 @@ print(*sorted(name for name in sys.modules if name.startswith("spacy_btl.")))
 """
 
 
-def test_loading_the_commands_loads_none_of_the_rooms_and_no_torch():
+def test_loading_the_commands_loads_no_other_package_and_no_torch():
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rooms = {name.split(".")[1] for name in done.stdout.split()}
-    assert rooms == {"about", "cli", "errors"}
+    packages = {name.split(".")[1] for name in done.stdout.split()}
+    assert packages == {"about", "cli", "errors"}

@@ -1,4 +1,4 @@
-"""A token classifier in a folder, as transformers saves it, checked as far as can be seen."""
+"""Read a token classifier from a folder, as transformers saves it, and check it."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TOKENIZER_FILES = ("*tokenizer*", "*vocab*", "*.model", "merges.txt", "bpe.codes
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A token classifier in float32, at prediction, and its tokenizer."""
+    """A token classifier in float32 and evaluation mode, and its tokenizer."""
 
     classifier: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -51,7 +51,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def linear_head(classifier: PreTrainedModel, where: str) -> torch.nn.Linear:
-    """The linear layer that is all that a classifier has over its encoder.
+    """The linear layer of a classifier that has nothing else over its encoder.
 
     where (str): What to name in an error.
     RAISES: PipelineError, for a classifier that has more.
@@ -74,8 +74,8 @@ def linear_head(classifier: PreTrainedModel, where: str) -> torch.nn.Linear:
 
 @contextmanager
 def errors_of_transformers(where: str, what: str) -> Iterator[None]:
-    """Raise what json, safetensors, torch, transformers and encoders raise, each its own, as a
-    PipelineError. Its message has no text of theirs, which may be long or quote the input.
+    """Turn the errors of json, safetensors, torch, transformers and encoders into a PipelineError.
+    Its message quotes none of theirs, which may be long or quote the input.
 
     where (str): The folder, for the message.
     what (str): What was wrong there.

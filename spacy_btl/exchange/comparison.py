@@ -1,4 +1,4 @@
-"""Whether a pipeline and a token classifier have the same logits, on sample text."""
+"""Compare the logits of a pipeline and a token classifier on sample text."""
 
 from collections.abc import Sequence
 from functools import partial

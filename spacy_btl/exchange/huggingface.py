@@ -1,8 +1,8 @@
-"""`AutoModelForTokenClassification` checkpoints: ours as one of them, and one of them as ours.
+"""Export pipelines to `AutoModelForTokenClassification` checkpoints, and import such checkpoints.
 
-A token's logits are the mean over its wordpieces of a linear layer of their vectors, so per
-wordpiece the two have the same logits. What is written is loaded again before it gets its name, and
-its logits are compared with those that it is made of.
+The logits of a token are the mean over its wordpieces of a linear layer, which is what such a
+classifier computes per wordpiece. Every export and import is loaded again, and its logits are
+compared with those of its source, before it gets its name.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def export_hf(model: str, output: Path) -> None:
 def import_hf(
     checkpoint: Path, output: Path, *, lang: str = "en", window: int = 256, overlap: int = 64
 ) -> Language:
-    """Make a pipeline, transformer > ner, of a checkpoint, and save it.
+    """Make a pipeline, transformer > ner, from a checkpoint, and save it.
 
     Fit a calibrator to it with `python -m spacy btl calibrate`.
 

@@ -1,4 +1,4 @@
-"""The labels of a token classifier on the Hugging Face side, and our tags."""
+"""Convert between the labels of a Hugging Face token classifier and our tags."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ SHOWN = 8
 
 
 class Marked(NamedTuple):
-    """What a label says: the mark of its scheme, in upper case, and the entity type."""
+    """A label in two parts: the mark of its scheme, in upper case, and the entity type."""
 
     mark: str
     type: str

@@ -1,4 +1,4 @@
-"""What the network is trained on. Arrays only: no Doc, no model.
+"""Losses over the tokens of a batch, on arrays only.
 
-Every loss here is a callable of one signature, `TokenLoss`, made by a registered factory.
+Every loss is a callable of one signature, `TokenLoss`, made by a registered factory.
 """

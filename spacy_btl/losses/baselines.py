@@ -22,8 +22,8 @@ def focal_loss(gamma: float = 2.0, class_weights: ClassWeights = "none") -> Toke
     class_weights (str): The paper's alpha: "none", or another of `class_weights`.
 
     >>> from spacy_btl import focal_loss
-    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.FocalLoss.v1"}})
-    >>> pipe.loss == focal_loss()
+    >>> loss = {"@losses": "spacy_btl.FocalLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == focal_loss()
     True
     """
     return FocalLoss(gamma, class_weights)
@@ -60,13 +60,13 @@ def dice_loss(alpha: float = 0.01, smoothing: float = 1.0) -> TokenLoss:
     token's tag and 0 for another (Li et al. 2020, arXiv 1911.02855, section 3.3). Summed over the
     tags, and the mean over the tokens.
 
-    alpha (float): How fast s falls as p nears 1. The defaults are the authors' for CoNLL 2003; at 1
-        surely wrong costs no more than surely right.
-    smoothing (float): Above 0. The smaller, the more the other tags' probabilities weigh.
+    alpha (float): How fast s falls as p nears 1. The default is the authors' for CoNLL 2003. At 1,
+        a confident wrong tag costs no more than a confident correct one.
+    smoothing (float): Above 0. A smaller value gives more weight to the other tags' probabilities.
 
     >>> from spacy_btl import dice_loss
-    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.DiceLoss.v1"}})
-    >>> pipe.loss == dice_loss()
+    >>> loss = {"@losses": "spacy_btl.DiceLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == dice_loss()
     True
     """
     return DiceLoss(alpha, smoothing)
@@ -109,13 +109,13 @@ class DiceLoss:
 @registry.losses("spacy_btl.LogitAdjustedLoss.v1")
 def logit_adjusted_loss(tau: float = 1.0) -> TokenLoss:
     """Cross-entropy of logits + tau * log(training frequency) (Menon et al. 2021, arXiv
-    2007.07314). What the network itself emits then favours no tag for being frequent.
+    2007.07314). The logits of the network then carry no prior for frequent tags.
 
-    tau (float): How far: 1 as if all tags were equally frequent, 0 not at all.
+    tau (float): The strength of the adjustment: 1 corresponds to equally frequent tags, 0 to none.
 
     >>> from spacy_btl import logit_adjusted_loss
-    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"}})
-    >>> pipe.loss == logit_adjusted_loss()
+    >>> loss = {"@losses": "spacy_btl.LogitAdjustedLoss.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == logit_adjusted_loss()
     True
     """
     return LogitAdjustedLoss(tau)

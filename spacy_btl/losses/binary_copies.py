@@ -1,4 +1,4 @@
-"""The sequential form of Binary Token Labels: the batcher that shows each batch once per type."""
+"""The sequential form of Binary Token Labels: a batcher that repeats each batch once per type."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +16,9 @@ Batcher = Callable[[Iterable[Example]], Iterable[list[Example]]]
 def binary_copies(batcher: Batcher, non_target: NonTarget = "outside") -> Batcher:
     """Yield every batch of another batcher once per entity type that is present in it.
 
-    In the copy for a type, the mentions of the other types are turned into `O`, or into missing
-    annotation. The order of the copies is drawn from Python's generator, which `training.seed`
-    sets. Steps and schedules count copies. It serves any NER pipe.
+    In the copy for a type, the mentions of the other types become `O`, or missing annotation. The
+    copies are shuffled by Python's generator, which `training.seed` seeds. Steps and schedules
+    count copies. It works with any NER pipe.
 
     batcher (Callable): Any spaCy batcher.
     non_target (str): "outside" (the paper) or "ignore".

@@ -42,8 +42,7 @@ def binary_token_labels(
         paper).
 
     >>> from spacy_btl import binary_token_labels
-    >>> pipe = nlp.add_pipe("btl_ner", name="btl")
-    >>> pipe.loss == binary_token_labels()
+    >>> nlp.add_pipe("btl_ner").loss == binary_token_labels()  # the default
     True
     """
     return BinaryTokenLabels(competition, non_target, class_weights)

@@ -1,4 +1,4 @@
-"""All-token-labels training (ATL): the usual cross-entropy, the baseline of the paper."""
+"""All-token-labels training (ATL): standard cross-entropy, the baseline of the paper."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ from spacy_btl.losses.softmax import log_softmax
 def all_token_labels(class_weights: ClassWeights = "none") -> TokenLoss:
     """Weighted cross-entropy over all tokens and tags, divided by the sum of the weights.
 
-    class_weights (str): "none" (the usual training), or another of `class_weights`.
+    class_weights (str): "none" (standard fine-tuning), or another of `class_weights`.
 
     >>> from spacy_btl import all_token_labels
-    >>> pipe = nlp.add_pipe("btl_ner", config={"loss": {"@losses": "spacy_btl.AllTokenLabels.v1"}})
-    >>> pipe.loss == all_token_labels()
+    >>> loss = {"@losses": "spacy_btl.AllTokenLabels.v1"}
+    >>> nlp.add_pipe("btl_ner", config={"loss": loss}).loss == all_token_labels()
     True
     """
     return AllTokenLabels(class_weights)

@@ -1,7 +1,7 @@
-"""What a tokenizer reads, and where in it a wordpiece is, white space at its ends left out.
+"""The text that a tokenizer gets, and where each wordpiece lies in it.
 
-Tokenizers that mark the start of a word (`▁fever`, `Ġfever`) often say that the piece begins at the
-blank before it, which belongs to the token before.
+Tokenizers that mark the start of a word (`▁fever`, `Ġfever`) often count the blank before it to the
+wordpiece. That blank belongs to the token before.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ WHITE_SPACE = np.array([chr(code).isspace() for code in range(_N_CODES)])
 
 
 def readable(text: str) -> str:
-    """A text as a tokenizer gets it, of the same length. BERT's deletes control characters, and so
-    joins the words on both sides of a form feed; here it is a blank."""
+    """Replace control characters by blanks; the length stays. BERT's tokenizer deletes them, which
+    joins the words on both sides of a form feed."""
     return text.translate(_CONTROLS)
 
 
@@ -26,7 +26,7 @@ def trim_offsets(offsets: NDArray[np.integer], text: str) -> NDArray[np.integer]
     offsets (int [N, 2]): The first character of each wordpiece and the one after its last; of a
         special token or of padding the two are equal.
     text (str): What the tokenizer read.
-    RETURNS (int [N, 2]): A wordpiece of white space alone is empty, where it began.
+    RETURNS (int [N, 2]): The new offsets. A wordpiece of white space alone becomes empty.
     """
     codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     blank = WHITE_SPACE[np.minimum(codes, _N_CODES - 1)]

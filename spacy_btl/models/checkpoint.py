@@ -1,4 +1,4 @@
-"""Reading a checkpoint of Hugging Face transformers: its tokenizer, its config and its weights."""
+"""Read a checkpoint of Hugging Face transformers: its tokenizer, config and weights."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ UNUSED = "pooler"
 SENTENCEPIECE = ("*.model", "*.spm")
 # transformers 5 gives this name to the class of a tokenizer.json that needs none of its own.
 PLAIN_TOKENIZER = "TokenizersBackend"
-# What `from_pretrained` takes that is no key of a config.
+# Arguments of `from_pretrained` that are no keys of a config.
 NO_KEYS = {"attn_implementation"}
 
 
@@ -84,7 +84,7 @@ def load_tokenizer(name: str, settings: Mapping[str, Any]) -> PreTrainedTokenize
 
 
 def read_tokenizer(name: str, **settings: Any) -> PreTrainedTokenizerFast:
-    """Read a tokenizer; of a folder with a `tokenizer.json` no other file is needed. The errors are
+    """Read a tokenizer. Of a folder with a `tokenizer.json` no other file is needed. Errors are
     those of transformers."""
     saved = get_tokenizer_config(name)
     if isinstance(saved.get("extra_special_tokens"), list):  # as transformers 5 writes them
@@ -145,7 +145,7 @@ def check_files(folder: Path) -> None:
 
 
 def _missing(folder: Path) -> str:
-    """Which file a folder lacks for its tokenizer, in words."""
+    """Say which file of its tokenizer a folder lacks."""
     if not folder.is_dir() or (folder / "tokenizer.json").is_file():
         return ""
     found = sorted(path.name for end in SENTENCEPIECE for path in folder.glob(end))

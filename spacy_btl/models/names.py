@@ -1,4 +1,4 @@
-"""What names an encoder: a folder, or a model of the Hugging Face hub."""
+"""Check the name of an encoder: a folder, or a model of the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -12,8 +12,11 @@ HUB_TIMEOUT = 10.0  # seconds
 
 
 def check_name(name: str) -> None:
-    """RAISES: PipelineError, for what is no folder, and looks like a path or is no model that the
-    hub gives: transformers itself asks a hub that it cannot reach for minutes."""
+    """Check that a name is a folder, or a model of the hub. transformers itself retries for minutes
+    if the hub cannot be reached.
+
+    RAISES: PipelineError, for a path that does not exist, or a name that the hub does not have.
+    """
     if Path(name).is_dir():
         return
     reason = "it looks like a path" if _is_path(name) else _ask_hub(name)
@@ -26,7 +29,7 @@ def check_name(name: str) -> None:
 
 
 def _is_path(name: str) -> bool:
-    """A hub's names are MODEL or OWNER/MODEL."""
+    """Whether a name is not of the hub's form, MODEL or OWNER/MODEL."""
     owner, slash, model = name.partition("/")
     if owner in ("", ".", "..", "~") or "/" in model.rstrip("/") or "\\" in name:
         return True
@@ -34,7 +37,7 @@ def _is_path(name: str) -> bool:
 
 
 def _ask_hub(name: str) -> str:
-    """Why a model cannot be had from the hub; empty if it can, or was before."""
+    """Say why the hub does not give a model; empty if it does, or if the model is cached."""
     try:
         cached = try_to_load_from_cache(name, "config.json", cache_dir=TRANSFORMERS_CACHE)
         if not isinstance(cached, str) and not constants.HF_HUB_OFFLINE:

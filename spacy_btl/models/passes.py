@@ -15,7 +15,7 @@ from transformers.file_utils import ModelOutput
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.models.draws import new_generator
+from spacy_btl.models.generator import new_generator
 from spacy_btl.models.shim import CheckedShim, shim_of
 from spacy_btl.models.supported import SINGLE_PRECISION
 

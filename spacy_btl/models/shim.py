@@ -1,10 +1,9 @@
-"""The shim around an encoder: checks what is loaded, loads it as it was, lets averaged weights in,
-and serves threads.
+"""The shim around an encoder: safe loading, exact saving, averaged weights, and threads.
 
 The saved bytes are msgpack: the encoder's config, its weights as a file of torch, which torch reads
 in weights-only mode, and the tokenizer as files, of which `tokenizer.json` is the one that counts.
-spacy-transformers reads and writes the same, but needs the files of slow tokenizers too, and writes
-the config as JSON in which BERT's layer_norm_eps, 1e-12, is 0.
+spacy-transformers has the same format, with two differences: it needs the files of slow tokenizers,
+and its JSON of the config rounds BERT's layer_norm_eps, 1e-12, to 0.
 """
 
 import json
@@ -33,8 +32,11 @@ CODE = (".py", ".pyc", ".so", ".pyd")
 
 
 class CheckedShim(HFShim):
-    """Refuses saved bytes that would run code or write outside of the tokenizer's own folder, and
-    serves `training.optimizer.use_averages`, which otherwise passes an encoder by."""
+    """The shim of spacy-transformers, safe to load from untrusted bytes.
+
+    It refuses code, and files outside of the tokenizer's own folder. It also makes
+    `training.optimizer.use_averages` reach the encoder.
+    """
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -47,23 +49,28 @@ class CheckedShim(HFShim):
         return self._hfmodel.transformer
 
     def predict(self, inputs: ArgsKwargs) -> Any:
-        """Run the encoder in evaluation mode, which stays on. thinc's own shim switches back to
-        training, and so turns dropout on in whatever another thread is computing; `begin_update`
-        switches by itself."""
+        """Run the encoder in evaluation mode, and leave that on.
+
+        thinc's own shim switches back to training mode, which turns dropout on in what another
+        thread computes. `begin_update` switches by itself.
+        """
         self._model.eval()
         with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
             return self._model(*inputs.args, **inputs.kwargs)
 
     def hold(self, tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
-        """Take an encoder in."""
+        """Hold a loaded encoder."""
         self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
         if transformer.config.model_type in SINGLE_PRECISION:
             self._mixed_precision = False
 
     @contextmanager
     def use_params(self, params: dict[tuple[int, str], FloatsXd]) -> Iterator[None]:
-        """Use other weights for a while: thinc's optimizer keeps averages by the shim's id and the
-        weight's name, and its own shim looks for keys of another form."""
+        """Use other weights within a block.
+
+        thinc's optimizer keeps averages by the shim's id and the weight's name; its own shim looks
+        for keys of another form.
+        """
         weights = dict(self._model.named_parameters())
         before = {}
         for (owner, name), values in params.items():
@@ -77,7 +84,7 @@ class CheckedShim(HFShim):
                 weights[name].data = values
 
     def to_bytes(self) -> bytes:
-        """Save an encoder, without where it came from."""
+        """Save an encoder, without the path that it was loaded from."""
         if self._hfmodel.transformer is None:  # nothing but settings
             return super().to_bytes()
         saved = {
@@ -92,7 +99,7 @@ class CheckedShim(HFShim):
     def from_bytes(self, bytes_data: bytes) -> "CheckedShim":
         """Load an encoder.
 
-        RAISES: PipelineError, for one that is damaged or that saving cannot have written.
+        RAISES: PipelineError, for bytes that are damaged, or that `to_bytes` cannot have written.
         """
         try:
             saved = srsly.msgpack_loads(bytes_data)
@@ -143,7 +150,7 @@ def _config(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def _files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
-    """The files of a tokenizer, which holds what was asked of it last: how to cut and to pad."""
+    """The files of a tokenizer, without the truncation and padding that it was last used with."""
     with tempfile.TemporaryDirectory() as folder:
         with TOKENIZING:
             tokenizer.backend_tokenizer.no_truncation()

@@ -1,7 +1,7 @@
-"""What an encoder must be able to do, checked before it reads a note.
+"""Checks that an encoder can serve, before it reads a note.
 
-Vectors of a note must not depend on the notes beside it, in its batch or before it: some encoders
-read padding, or draw at random. Rather than to trust a list of kinds, the encoder is tried.
+The vectors of a note must not depend on the notes in its batch or before it, but some encoders
+read padding or sample at random. Each encoder is tried on two texts; there is no list of kinds.
 """
 
 import inspect
@@ -33,8 +33,8 @@ SAME = 1e-3
 def settle_config(config: PretrainedConfig, name: str) -> None:
     """Refuse the kinds of encoder that are known not to work, before their weights are read.
 
-    Of BigBird it changes the attention to the full one: the sparse one draws at random which
-    wordpieces attend to which, and a short note turns it off for all that come after.
+    BigBird gets full attention: its sparse attention samples which wordpieces attend to which, and
+    a short note turns it off for all that come after.
 
     RAISES: PipelineError, for an encoder with a decoder.
     """
@@ -48,8 +48,8 @@ def settle_config(config: PretrainedConfig, name: str) -> None:
 
 
 def prepare(tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
-    """Set a tokenizer up for its encoder: whatever was saved with it, padding goes to the right,
-    and an overlong token is cut where the encoder's positions end."""
+    """Set a tokenizer up for its encoder, whatever settings it was saved with: padding goes to the
+    right, and an overlong token is cut where the encoder's positions end."""
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     # Tokenizers saved without a limit (BioBERT's) would let one overlong token crash the encoder.
     limit = positions(transformer)
@@ -59,8 +59,8 @@ def prepare(tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) ->
 
 
 def positions(transformer: PreTrainedModel) -> int | None:
-    """How many wordpieces an encoder has a position for; None if that has no limit, as where
-    positions are relative. RoBERTa's first positions, up to that of its padding, are never used."""
+    """How many wordpieces an encoder has a position for; None if there is no limit, as with
+    relative positions. RoBERTa never uses its first positions, up to that of its padding."""
     limits = [getattr(transformer.config, "max_position_embeddings", None)]
     for name, module in transformer.named_modules():
         weight = getattr(module, "weight", None)
@@ -78,7 +78,10 @@ def takes(transformer: PreTrainedModel, argument: str) -> bool:
 def check_tokenizer(
     tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str
 ) -> None:
-    """RAISES: PipelineError, for a tokenizer without character offsets or padding."""
+    """Check that a tokenizer can serve.
+
+    RAISES: PipelineError, for one without character offsets or padding.
+    """
     if not tokenizer.is_fast:
         raise PipelineError(
             f"The tokenizer of '{name}' gives no character offsets: {type(tokenizer).__name__} is "
@@ -104,8 +107,8 @@ def check_encoder(
     """Try an encoder on two texts.
 
     window (int): The wordpieces that it will read at once.
-    RAISES: PipelineError, if it cannot read, or its vectors depend on what is read beside or before
-        a note, or on nothing but the wordpiece.
+    RAISES: PipelineError, if it fails, or if the vectors of a text depend on other texts, or on
+        nothing but the wordpiece itself.
     """
     kind = transformer.config.model_type
     if not takes(transformer, "attention_mask"):

@@ -1,4 +1,4 @@
-"""The head: token vectors in, raw logits out."""
+"""The head: a linear layer from token vectors to raw logits."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +20,7 @@ def token_logits(
     """A linear layer over token vectors, without softmax.
 
     A token that the encoder never saw (white space, a lone zero-width character) has a zero vector.
-    Its logits are all zero too, not the bias, so that `unseen_tokens` can tell and arg-max is `O`.
+    Its logits are zero too, without the bias, so that arg-max is `O` and `unseen_tokens` counts it.
 
     tok2vec (Model[List[Doc], List[float32 [T, W]]]): Any token encoder: a TransformerListener, an
         encoder of the pipe's own, spaCy's HashEmbedCNN.
@@ -42,8 +42,11 @@ def token_logits(
 
 
 def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
-    """The kind of pipe, "transformer" or "tok2vec", that a model listens to and that did not run on
-    one of the docs; None if there is none. Such listeners give zeros, as for unseen tokens."""
+    """Find a pipe that a model listens to and that did not run on one of the docs. Such a listener
+    gives zeros, as for unseen tokens.
+
+    RETURNS (Optional[str]): "transformer", "tok2vec", or None if none is missing.
+    """
     layers = {layer.name for layer in model.walk()}
     for doc in filter(len, docs):
         vectors = doc._.trf_data if doc.has_extension("trf_data") else None
@@ -55,8 +58,10 @@ def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
 
 
 def head_digest(model: Model) -> str:
-    """A digest of the weights behind the `tok2vec` of a model, which tells whether it was trained
-    since (unless it was frozen). An encoder's are too many to go through for each batch."""
+    """A digest of the weights behind the `tok2vec` of a model, which changes when it is trained.
+
+    A frozen head keeps its digest. The encoder's weights are too many to read for each batch.
+    """
     encoder = model.get_ref("tok2vec").walk() if "tok2vec" in model.ref_names else ()
     passed_over = {layer.id for layer in encoder}
     digest = blake2b(digest_size=16)

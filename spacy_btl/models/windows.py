@@ -1,6 +1,6 @@
-"""Cutting a doc into windows that fit the encoder, counted in wordpieces.
+"""Cut docs into windows that fit the encoder, counted in wordpieces.
 
-A window that is counted in tokens can overflow the encoder, which then drops its end in silence.
+A window that is counted in tokens can overflow the encoder, which then drops its end silently.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import OTHER_LINE, read_lines
 from spacy_btl.models.alignment import readable, trim_offsets
-from spacy_btl.models.draws import new_generator
+from spacy_btl.models.generator import new_generator
 from spacy_btl.models.supported import NO_LIMIT
 
 # Where a window cuts through a word, its pieces change: a few more of them at either end.
@@ -33,9 +33,11 @@ TOKENIZING = Lock()
 
 
 def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
-    """The wordpieces of each token, by where they start: int64 [T]. Unseen tokens have none, save
-    for white space that the tokenizer reads: a token of it counts its own wordpieces, and a blank
-    between two tokens counts for the second."""
+    """Count the wordpieces that start in each token: int64 [T].
+
+    Unseen tokens have none. White space that the tokenizer reads counts too; a blank between two
+    tokens counts for the second.
+    """
     if not len(doc):
         return np.zeros(0, dtype=np.int64)
     text = readable(doc.text)
@@ -49,8 +51,8 @@ def wordpiece_counts(doc: Doc, tokenizer: PreTrainedTokenizerFast) -> NDArray[np
 
 
 def natural_ends(doc: Doc) -> NDArray[np.bool_]:
-    """Which tokens come last in a sentence or a line, as far as one sees without a parser:
-    bool [T]. A full line goes on in the next one."""
+    """Which tokens end a sentence or a line, judged without a parser: bool [T]. A full line goes on
+    in the next one."""
     orths = np.array([doc.vocab.strings[end] for end in SENTENCE_ENDS], dtype="uint64")
     ends = np.isin(doc.to_array("ORTH"), orths)
     words, breaks, _ = read_lines(doc)
@@ -102,8 +104,8 @@ class WordpieceWindows:
     overlap (int): Wordpieces that neighbouring windows share, so that the tokens at a border are
         read with context on both sides (spacy-transformers averages the two readings). With 0,
         windows end where a sentence or a line does, and nothing is read twice.
-    random (bool): Whether training draws how much the first window of a note holds, if the note has
-        several, so that all of them begin elsewhere each time.
+    random (bool): Whether training samples the size of the first window of a note that has several,
+        so that the windows begin elsewhere each time.
     RAISES: PipelineError, for an overlap of half a window or more, or below 0.
     """
 

@@ -1,4 +1,4 @@
-"""Running `spacy train` in a process of its own."""
+"""Run `spacy train` in a process of its own."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# The training that this process waits for: it must not outlive it.
+# The training that this process waits for; it must end with this process.
 RUNNING: list[subprocess.Popen[bytes]] = []
 
 
@@ -22,12 +22,12 @@ def spacy_train(
     """Run `spacy train`, and wait for it.
 
     output (Path): The folder of its pipelines, `model-last` among them.
-    log (Path): What it prints.
-    paths (Mapping[str, Path]): The `paths` of the config to replace: "train" and the like.
+    log (Path): The file for what it prints.
+    paths (Mapping[str, Path]): Replacements for `paths` of the config, as "train".
     gpu (int): As for `spacy train`; -1 is the CPU.
     threads (Optional[int]): CPU threads.
-    RETURNS (Tuple[bool, int]): Whether it went well, and its peak of memory in MiB, or 0 on
-        Windows, which does not tell it.
+    RETURNS (Tuple[bool, int]): Whether it succeeded, and its peak memory in MiB; 0 on Windows,
+        which does not report it.
     """
     command = [sys.executable, "-m", "spacy", "train", str(config)]
     command += ["--output", str(output), "--gpu-id", str(gpu)]
@@ -47,7 +47,7 @@ def spacy_train(
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process. RETURNS: The peak of its memory, in MiB, or 0."""
+    """Wait for the end of a process. RETURNS (int): Its peak memory in MiB, or 0."""
     if not hasattr(os, "wait4"):
         process.wait()
         return 0
