@@ -31,7 +31,7 @@ class Calibrator:
     settings: As for `Settings`.
     """
 
-    def __init__(self, search: Search | None = None, **settings: Any):
+    def __init__(self, search: Search | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.search = sklearn_search() if search is None else search
         self.datastore: Datastore | None = None

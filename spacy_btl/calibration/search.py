@@ -47,7 +47,9 @@ class SklearnSearch:
         self._index = NearestNeighbors(algorithm="brute")
 
     def fit(self, rows: Floats) -> None:
+        """Index rows, as `Search` describes."""
         self._index.fit(rows)
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+        """Find the nearest rows, as `Search` describes."""
         return self._index.kneighbors(rows, n_neighbors=k)

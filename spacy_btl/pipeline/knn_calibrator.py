@@ -7,6 +7,7 @@ are the docs.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,7 +90,7 @@ register_factories()
         "scorer": {"@scorers": "spacy_btl.NerScorer.v1"},
     },
 )
-def make_knn_calibrator(
+def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of the config
     nlp: Language,
     name: str,
     ner: str,
@@ -148,7 +149,7 @@ class KnnCalibrator(Pipe):
         name: str = "knn_calibrator",
         ner: str = "ner",
         scorer: Scorer | None = None,
-    ):
+    ) -> None:
         self.nlp = nlp
         self.calibrator = calibrator
         self.name = name
@@ -331,7 +332,7 @@ class KnnCalibrator(Pipe):
         """Annotate one doc. tau: As for `pipe`."""
         try:
             self.set_annotations([doc], self.predict([doc]), tau=tau)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the error handler decides
             self.get_error_handler()(self.name, self, [doc], error)
         return doc
 
@@ -350,15 +351,15 @@ class KnnCalibrator(Pipe):
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Serialize the datastore and the maps."""
         files = self.calibrator.to_bytes()
-        return util.to_bytes({name: lambda n=name: files[n] for name in files}, exclude)
+        return util.to_bytes({name: partial(files.__getitem__, name) for name in files}, exclude)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
         """Load and check a datastore and maps.
 
         RAISES: CalibratorError, for anything but complete and finite ones of this version.
         """
-        load = {
-            name: lambda b, n=name: self.calibrator.from_bytes(n, b, where=f"'{self.name}'")
+        load: dict[str, Callable[[bytes], Any]] = {
+            name: partial(self.calibrator.from_bytes, name, where=f"'{self.name}'")
             for name in ("datastore", "maps")
         }
         util.from_bytes(data, load, exclude)
@@ -366,11 +367,11 @@ class KnnCalibrator(Pipe):
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the datastore and the maps in a folder."""
-        save = {
-            f"{name}.safetensors": lambda p, d=data: p.write_bytes(d)
-            for name, data in self.calibrator.to_bytes().items()
-        }
-        util.to_disk(path, save, exclude)
+        folder = util.ensure_path(path)
+        folder.mkdir(exist_ok=True)
+        for name, data in self.calibrator.to_bytes().items():
+            if name not in exclude:
+                (folder / f"{name}.safetensors").write_bytes(data)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load and check a datastore and maps.
