@@ -22,8 +22,8 @@ import torch
 import typer
 from pyspark.sql import DataFrame, SparkSession
 
-from spacy_btl.annotate.notes import read_notes
 from spacy_btl import annotate_dataframe
+from spacy_btl.annotate.notes import read_notes
 from spacy_btl.files import write_file
 
 WORKERS = (1, 2)
