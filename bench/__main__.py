@@ -19,7 +19,7 @@ PACKAGES = ("spacy", "thinc", "spacy-transformers", "transformers", "torch", "nu
 OTHERS = ("scikit-learn", "edsnlp", "faiss-cpu", "hnswlib", "usearch")
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     names: list[str] = typer.Argument(None, help="What to measure; everything if left out"),
     output: Path = typer.Option(None, help="Result file; bench/results/cpu.json or cuda.json"),
     notes: Path = typer.Option(
@@ -123,19 +123,18 @@ def machine(gpu_id: int) -> dict[str, Any]:
     """What it was measured on."""
     import torch
 
-    from bench.encoders import bfloat16_supported
+    from spacy_btl.models.passes import cpu_has_bfloat16
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if "model name" in line), None)
-    found = {
+    return {
         "device": "cpu" if gpu_id < 0 else torch.cuda.get_device_name(gpu_id),
         "processor": model or platform.processor() or platform.machine(),
         "cores": physical_cores(),
-        "bfloat16": bfloat16_supported(),
+        "bfloat16": cpu_has_bfloat16(),
         "system": platform.system(),
     }
-    return found
 
 
 def versions() -> dict[str, str]:

@@ -10,11 +10,11 @@ import spacy
 from numpy.typing import NDArray
 from spacy.language import Language
 
-from bench.encoders import bfloat16_supported
 from bench.material import Setup
 from bench.reading import CALIBRATOR
 from bench.search import EXACT, OURS
 from spacy_btl.calibration import ivf
+from spacy_btl.models.passes import cpu_has_bfloat16
 
 NAME = "agreement"
 SEARCH = f"components.{CALIBRATOR}.search.@misc"
@@ -43,7 +43,7 @@ def measure(setup: Setup) -> list[dict[str, Any]]:
 
     what = f"{OURS}, {n_rows:,} rows"
     rows = [row(what, OURS)]
-    if setup.gpu_id < 0 and bfloat16_supported():
+    if setup.gpu_id < 0 and cpu_has_bfloat16():
         rows.append(row("predict_bfloat16", EXACT, **{BFLOAT16: True}))
     with patch.object(ivf, "NPROBE", FEW_LISTS):
         rows.insert(1, row(f"{what}, NPROBE = {FEW_LISTS}", OURS))

@@ -18,11 +18,6 @@ def encoder_of(nlp: Language) -> torch.nn.Module:
     return nlp.get_pipe("transformer").model.transformer
 
 
-def bfloat16_supported() -> bool:
-    """Whether the processor has bfloat16 arithmetic, as the encoder asks."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 @contextmanager
 def seen_precision(nlp: Language) -> Iterator[Callable[[], torch.dtype]]:
     """What the encoder's linear layers compute in meanwhile; a function to ask for it."""

@@ -1,10 +1,10 @@
-"""What wrapping notes costs: what is found in a corpus as it is, and wrapped at a width.
+r"""What wrapping notes costs: what is found in a corpus as it is, and wrapped at a width.
 
 Wrapping puts line ends in the place of blanks, so no offset moves. Beside the decoding as it is
 stands one by which every line end ends an entity, and beside the network's tags those of the
 annotation ("perfect tags"), which a decoding should give back.
 
-    python -m bench.line_ends training/maccrobat-atl/model-best corpus/maccrobat/test.spacy \\
+    python -m bench.line_ends training/maccrobat-atl/model-best corpus/maccrobat/test.spacy \
         bench/results/line_ends.json --lists corpus/chia.spacy
 """
 
@@ -66,9 +66,10 @@ def cut_at_line_ends(doc: Doc) -> Doc:
     for ent in doc.ents:
         borders = [ent.start, *(i for i in begins if ent.start < i < ent.end), ent.end]
         for start, end in pairwise(borders):
-            while doc[end - 1].is_space:
-                end -= 1
-            spans.append(Span(copy, start, end, label=ent.label))
+            last = end - 1
+            while doc[last].is_space:
+                last -= 1
+            spans.append(Span(copy, start, last + 1, label=ent.label))
     copy.set_ents(spans, default="outside")
     return copy
 

@@ -62,6 +62,7 @@ class Setup:
 
     @cached_property
     def notes_path(self) -> Path:
+        """The file or folder of the notes."""
         return _find(self.notes, NOTES, "notes")
 
     @cached_property
@@ -92,6 +93,7 @@ class Setup:
 
     @cached_property
     def minilm(self) -> Path:
+        """The folder of the MiniLM encoder."""
         return _find(self.encoder, (ENCODER,), "encoder (python -m spacy project run encoder)")
 
     @cached_property

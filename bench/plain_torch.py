@@ -80,8 +80,10 @@ def make_batch(
     for text, starts, tags in notes:
         ids, offsets = _wordpieces(text, tokenizer)
         tokens = before + np.searchsorted(starts, offsets, side="right") - 1
-        for start in range(0, len(ids), room):
-            windows.append((ids[start : start + room], tokens[start : start + room]))
+        windows += [
+            (ids[start : start + room], tokens[start : start + room])
+            for start in range(0, len(ids), room)
+        ]
         before += len(tags)
     full = [part for part in windows if len(part[0]) == room]
     rest = sorted((part for part in windows if len(part[0]) < room), key=lambda part: len(part[0]))

@@ -18,6 +18,7 @@ def count_words(docs: Sequence[Doc]) -> int:
 
 
 def words_of(texts: Sequence[str]) -> int:
+    """The number of words in texts."""
     nlp = spacy.blank("en")
     nlp.max_length = max(map(len, texts)) + 1
     return count_words([nlp.make_doc(text) for text in texts])

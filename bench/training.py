@@ -30,7 +30,7 @@ Batch = list[Example]
 class Trainer:
     """A pipeline, its optimizer and the step that `spacy train` takes with them."""
 
-    def __init__(self, nlp: Language):
+    def __init__(self, nlp: Language) -> None:
         self.nlp = nlp
         training = registry.resolve({"training": nlp.config["training"]})["training"]
         self.optimizer = training["optimizer"]
@@ -63,6 +63,7 @@ def batches(setup: Setup, nlp: Language, words: int, n_batches: int = 2) -> list
 
 
 def words_in(found: Sequence[Batch]) -> int:
+    """The number of words in batches."""
     return sum(count_words([example.reference for example in batch]) for batch in found)
 
 

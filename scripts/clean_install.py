@@ -88,6 +88,7 @@ def run(*command: str) -> None:
 
 
 def fail(problem: str) -> None:
+    """Print an error and exit."""
     typer.secho(problem, fg="red", err=True)
     raise typer.Exit(1)
 

@@ -33,6 +33,7 @@ def main(folder: Path) -> None:
 
 
 def download(folder: Path) -> None:
+    """Download the corpus, check its digest, and unpack it into a folder."""
     typer.echo(f"Downloading {URL}")
     try:
         with urllib.request.urlopen(URL, timeout=60) as response:
@@ -60,6 +61,7 @@ def download(folder: Path) -> None:
 
 
 def fail(reason: str) -> NoReturn:
+    """Print an error and exit."""
     typer.secho(f"✘ {reason}", fg="red", err=True)
     raise typer.Exit(1)
 

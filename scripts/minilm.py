@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
 
 
 def fail(reason: str) -> NoReturn:
+    """Print an error and exit."""
     typer.secho(f"✘ {reason}", fg="red", err=True)
     raise typer.Exit(1)
 

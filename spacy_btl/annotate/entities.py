@@ -95,12 +95,12 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     reason = "dropped by the pipeline"  # whose error handler passes over what fails
     docs: list[Doc] = []
     try:
-        docs = list(nlp.pipe([note.text for note in notes]))
-    except Exception as error:
+        docs = list(nlp.pipe([note.text or "" for note in notes]))
+    except Exception as error:  # noqa: BLE001 - a pipe may raise any
         # Only our own messages are known to quote no text.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, BtlError) else "")
     if len(docs) == len(notes):
-        return list(docs)
+        return [*docs]
     if len(notes) == 1:
         return [reason]
     half = len(notes) // 2

@@ -42,7 +42,9 @@ class Render(Protocol):
 
     def __call__(
         self, name: str, part: Annotated, stamp: Stamp, first_row: int
-    ) -> Iterator[tuple[str, bytes]]: ...
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of a part."""
+        ...
 
 
 class Format(NamedTuple):

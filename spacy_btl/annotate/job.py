@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from spacy_btl.annotate.entities import Annotated
 from spacy_btl.annotate.formats import Format, Stamp, brat_config
 from spacy_btl.errors import AnnotateError
-from spacy_btl.files import write_file
+from spacy_btl.files import whole_file, write_file
 
 FORMAT_VERSION = 2
 NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
@@ -74,7 +74,7 @@ class Job:
         self._check(self.manifest)
         return True
 
-    def __enter__(self) -> "Job":
+    def __enter__(self) -> Self:
         self._refuse_files_of_others()
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
@@ -209,12 +209,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _join(files: Sequence[Path], path: Path) -> None:
     """Make one file of several, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as sink:
-            for file in files:
-                with file.open("rb") as source:
-                    shutil.copyfileobj(source, sink)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as sink:
+        for file in files:
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, sink)

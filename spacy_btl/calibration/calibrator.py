@@ -22,6 +22,7 @@ from spacy_btl.tags import O_TAG
 
 # What is saved without a datastore, or without maps. An empty file is a damaged one.
 UNFITTED = b"not fitted"
+PARTS = ("datastore", "maps")
 
 
 class Calibrator:
@@ -31,7 +32,7 @@ class Calibrator:
     settings: As for `Settings`.
     """
 
-    def __init__(self, search: Search | None = None, **settings: Any):
+    def __init__(self, search: Search | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.search = sklearn_search() if search is None else search
         self.datastore: Datastore | None = None

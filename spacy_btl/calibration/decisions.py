@@ -158,8 +158,8 @@ def _trace(
 ) -> NDArray[np.int64]:
     """Walk back from the best ends, finding each tag's predecessor again, which needs no table."""
     path = best.argmax(axis=1)  # right for the last token of a document
-    for now, after in zip(steps[-2::-1], steps[:0:-1], strict=True):
-        now = now[: len(after)]
+    for here, after in zip(steps[-2::-1], steps[:0:-1], strict=True):
+        now = here[: len(after)]
         first, last = np.searchsorted(transitions.following, [path[after], path[after] + 1])
         counts = last - first
         rows = np.repeat(np.arange(len(now)), counts)

@@ -45,4 +45,4 @@ def import_hf_cli(
 
     refuse_to_replace(output, force=force)
     nlp = import_hf(checkpoint, output, lang=lang, window=window, overlap=overlap)
-    msg.good(f"Saved to {output}: {len(nlp.get_pipe('ner').labels)} entity types")
+    msg.good(f"Saved to {output}: {len(nlp.pipe_labels['ner'])} entity types")

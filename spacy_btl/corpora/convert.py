@@ -18,7 +18,7 @@ from spacy_btl.corpora.repeats import without_repeats
 from spacy_btl.errors import CorpusError
 
 
-def convert(
+def convert(  # noqa: PLR0913 - an argument for each option of the command
     src: Path,
     out: Path,
     *,

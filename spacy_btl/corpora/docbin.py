@@ -33,7 +33,7 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
         docs = list(DocBin().from_disk(path).get_docs(vocab))
         for doc in docs:
             _look_through(doc)
-    except Exception:  # a damaged file can fail in any of zlib, msgpack, numpy and spaCy
+    except Exception:  # noqa: BLE001 - a damaged file can fail in any of zlib, msgpack, numpy and spaCy
         gc.enable()  # which srsly leaves off where msgpack fails
         raise CorpusError(
             f"{path}: not a .spacy file, or a damaged one. Write it again, for one with "

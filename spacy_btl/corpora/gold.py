@@ -5,7 +5,7 @@ where no other mention covers them: they are no entity of it, and not outside of
 """
 
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,4 +132,5 @@ def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:
 
 def _token_span(doc: Doc, offsets: tuple[int, int]) -> Span:
     """The tokens that the characters touch, without white space at the ends."""
-    return strip_space(doc.char_span(*offsets, alignment_mode="expand"))
+    # None is for offsets outside of the text, which no claim has.
+    return strip_space(cast(Span, doc.char_span(*offsets, alignment_mode="expand")))

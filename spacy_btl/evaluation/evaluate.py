@@ -110,6 +110,7 @@ def _explain_by(nlp: Language) -> Explain | None:
     def explain(gold: Span) -> list[dict[str, Any]]:
         doc = nlp.make_doc(gold.doc.text)
         span = doc.char_span(gold.start_char, gold.end_char, alignment_mode="expand")
+        assert span is not None
         return [asdict(one) for one in top_neighbors(pipe.explain(span), NEIGHBORS)]
 
     return explain

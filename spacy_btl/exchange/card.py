@@ -98,7 +98,7 @@ def write_card(
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         metrics = srsly.read_json(path)
-    except Exception as error:  # srsly's reader has several of its own
+    except Exception as error:  # noqa: BLE001 - srsly's reader has several of its own
         raise PipelineError(f"{path}: cannot be read as JSON ({type(error).__name__}).") from None
     if not isinstance(metrics, dict) or not metrics.keys() >= PARTS:
         raise PipelineError(

@@ -61,7 +61,7 @@ def card_text(
     package, version = model_name(nlp)
     counts = _tokens_by_type(ner.tag_scheme, ner.cfg["tag_counts"])
     return environment.get_template("card.md.jinja").render(
-        front_matter=_front_matter(package, nlp.lang, metrics, facts),
+        front_matter=_front_matter(package, nlp.meta["lang"], metrics, facts),
         package=package,
         version=version,
         nlp=nlp,

@@ -66,8 +66,8 @@ def linear_head(classifier: PreTrainedModel, where: str) -> torch.nn.Linear:
     if len(layers) != 1 or not isinstance(linear, torch.nn.Linear):
         raise PipelineError(
             f"{where}: a token classifier of the kind {classifier.config.model_type} has more than "
-            f"a linear layer over its encoder ({', '.join(layers)}), and a pipeline has not, so "
-            "its logits would be others. Start the training of a btl_ner from its encoder."
+            f"a linear layer over its encoder ({', '.join(layers)}), which a pipeline cannot hold. "
+            "Start the training of a btl_ner from its encoder."
         )
     return linear
 
@@ -97,7 +97,7 @@ def _check_config(folder: Path) -> None:
         own_code |= "auto_map" in _read_json(folder / "tokenizer_config.json")
     if own_code:
         raise PipelineError(
-            f"{folder}: the checkpoint wants code of its own (auto_map), which is never run here. "
+            f"{folder}: the checkpoint needs code of its own (auto_map), which is never run here. "
             "Give one of a kind that transformers knows."
         )
     if "quantization_config" in config:
@@ -149,7 +149,7 @@ def _read_classifier(folder: Path) -> PreTrainedModel:
     if report["mismatched_keys"]:
         raise PipelineError(
             f"{folder}: config.json does not fit the weights: {report['mismatched_keys'][0]} has "
-            f"another size by it. It has {classifier.config.num_labels} labels (id2label)."
+            f"another size there. It has {classifier.config.num_labels} labels (id2label)."
         )
     if report["missing_keys"]:
         raise PipelineError(
@@ -160,6 +160,6 @@ def _read_classifier(folder: Path) -> PreTrainedModel:
         raise PipelineError(
             f"{folder}: the checkpoint has weights that a token classifier of the kind "
             f"{classifier.config.model_type} has no place for ({unknown[0]}), so its logits would "
-            "be others."
+            "differ."
         )
     return classifier.eval()

@@ -67,7 +67,7 @@ def _outside(id2label: Mapping[int, str]) -> int:
     if len(outside) != 1 or len(labels) < 2 or not (numbered and different):
         raise PipelineError(
             "The labels of the checkpoint are not those of entities: they must be different, "
-            f"numbered from 0, 'O' among them, and are {_listed(labels)}. Mend id2label in its "
+            f"numbered from 0, 'O' among them, and are {_listed(labels)}. Correct id2label in its "
             "config.json."
         )
     return outside[0]

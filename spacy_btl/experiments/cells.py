@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spacy.language import Language
@@ -29,6 +29,7 @@ from spacy_btl.files import write_file
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.counts import patient_counts, save_counts
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipelines import load_pipeline
 from spacy_btl.training.average import average
 from spacy_btl.training.crossfit import CrossFit, fit_crossfit
@@ -138,11 +139,13 @@ def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
 
 def _add_calibrator(nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
-    pipe = nlp.add_pipe("knn_calibrator", config={"search": search, **decoding.calibrator})
+    config = {"search": search, **decoding.calibrator}
+    pipe = cast(KnnCalibrator, nlp.add_pipe("knn_calibrator", config=config))
     if decoding.fit_on == "crossfit":
         cell.networks[0].config.to_disk(folder / "train.cfg")
         how = CrossFit(folder / "train.cfg", {}, gpu=gpu, threads=cell.threads)
-        fit_crossfit(pipe, nlp.get_pipe("ner"), folder / "train.spacy", how, folder / "crossfit")
+        ner = cast(BtlNer, nlp.get_pipe("ner"))
+        fit_crossfit(pipe, ner, folder / "train.spacy", how, folder / "crossfit")
     elif pipe.calibrator.settings.needs_rows or decoding.tune:
         pipe.fit(_examples(folder, decoding.fit_on, nlp))
     if decoding.tune:

@@ -33,7 +33,7 @@ class FinishedCells:
         folder, RESULTS.cells.tar.xz that of the experiment itself.
     """
 
-    def __init__(self, cache: Path, results: Path):
+    def __init__(self, cache: Path, results: Path) -> None:
         self.cache = cache
         self.archive = results.with_name(results.name + ARCHIVE)
 

@@ -99,7 +99,7 @@ def _run(job: Cell | Network, cache: Path, gpu: int) -> None:
         run(job, cache, gpu=gpu)
     except BtlError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see above
         place = extract_tb(error.__traceback__)[-1]
         raise PipelineError(
             f"{type(error).__name__} in {place.filename}, line {place.lineno}."

@@ -66,7 +66,7 @@ def load_checkpoint(
     if unfit:
         raise PipelineError(
             f"The weights of '{name}' do not fit its config: {unfit[0]} is missing or has another "
-            f"size, and would be drawn at random.{hint}"
+            f"size, and would be initialized at random.{hint}"
         )
     transformer.to(get_torch_default_device())
     prepare(tokenizer, transformer)
@@ -176,5 +176,5 @@ def _reason(error: Exception, name: str) -> str:
     if isinstance(error, ImportError):  # which names the package
         return f" {str(error).strip().splitlines()[0]}"
     if not Path(name).is_dir():
-        return " It is no folder here, and not a model that can be had from the hub."
+        return " It is not a folder, and not a model of the Hugging Face hub."
     return ""

@@ -22,7 +22,7 @@ def check_name(name: str) -> None:
     reason = "it looks like a path" if _is_path(name) else _ask_hub(name)
     if reason:
         raise PipelineError(
-            f"The encoder '{name}' is no folder here, and {reason}. Give the folder of a saved "
+            f"The encoder '{name}' is not a folder, and {reason}. Give the folder of a saved "
             "encoder, or the name of a model of the Hugging Face hub (our configs have it as "
             "paths.encoder). `python -m spacy project run encoder` puts MiniLM into assets/minilm."
         )

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from spacy.tokens import Doc, Span
 
@@ -29,7 +29,7 @@ def install_extensions() -> None:
     elif Span.get_extension("confidence")[2] is not confidence:
         warnings.warn(
             "`ent._.confidence` is another package's, which registered it before. Read ours by "
-            "`spacy_btl.pipeline.annotations.confidence(ent)`.",
+            "`spacy_btl.confidence(ent)`.",
             BtlWarning,
             stacklevel=2,
         )
@@ -44,7 +44,7 @@ def confidence(span: Span) -> float | None:
     >>> confidence(doc.ents[0]) == doc.ents[0]._.confidence
     True
     """
-    return span.doc.user_data.get(_key(span))
+    return _values(span.doc).get(_key(span))
 
 
 def _confidences(doc: Doc) -> list[float | None]:
@@ -55,7 +55,7 @@ def _set_confidences(doc: Doc, values: Sequence[float | None]) -> None:
     """What `Doc.from_json` calls with what `Doc.to_json` wrote."""
     for ent, value in zip(doc.ents, values, strict=True):
         if value is not None:
-            doc.user_data[_key(ent)] = value
+            _values(doc)[_key(ent)] = value
     _show_to_json(doc)
 
 
@@ -81,7 +81,7 @@ def set_entities(
     taken = {token.i for ent in others for token in ent}
     for span, value in zip(spans, confidences or [None] * len(spans), strict=True):
         if taken.isdisjoint(range(span.start, span.end)):
-            doc.user_data[_key(span)] = value
+            _values(doc)[_key(span)] = value
     doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
     _show_to_json(doc)
 
@@ -96,7 +96,12 @@ def _show_to_json(doc: Doc) -> None:
     for ent in doc.ents:
         if _key(ent) in doc.user_data:
             place = ("._.", "confidence", ent.start_char, ent.end_char)
-            doc.user_data[place] = doc.user_data[_key(ent)]
+            _values(doc)[place] = _values(doc)[_key(ent)]
+
+
+def _values(doc: Doc) -> dict[Any, Any]:
+    """The user data of a doc. spaCy's annotation says that keys are names; most are tuples."""
+    return cast(dict[Any, Any], doc.user_data)
 
 
 def _key(span: Span) -> tuple[str, str, int, int]:

@@ -115,7 +115,7 @@ class BtlNer(TrainablePipe):
         name: str = "ner",
         scheme: SchemeName = "IO",
         scorer: Scorer | None = None,
-    ):
+    ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name

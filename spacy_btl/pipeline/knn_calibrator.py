@@ -7,6 +7,7 @@ are the docs.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.arrays import Probabilities
-from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.calibrator import PARTS, Calibrator
 from spacy_btl.calibration.datastore import LabelledRows, empty_rows
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.calibration.held_out import HeldOut
@@ -348,39 +349,34 @@ class KnnCalibrator(Pipe):
     # Saving
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the datastore and the maps."""
+        """Serialize the "datastore" and the "maps"."""
         files = self.calibrator.to_bytes()
-        return util.to_bytes({name: lambda n=name: files[n] for name in files}, exclude)
+        return util.to_bytes({name: partial(files.__getitem__, name) for name in files}, exclude)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
         """Load and check a datastore and maps.
 
         RAISES: CalibratorError, for anything but complete and finite ones of this version.
         """
-        load = {
-            name: lambda b, n=name: self.calibrator.from_bytes(n, b, where=f"'{self.name}'")
-            for name in ("datastore", "maps")
-        }
-        util.from_bytes(data, load, exclude)
+        read = partial(self.calibrator.from_bytes, where=f"'{self.name}'")
+        util.from_bytes(data, {name: partial(read, name) for name in PARTS}, exclude)
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the datastore and the maps in a folder."""
-        save = {
-            f"{name}.safetensors": lambda p, d=data: p.write_bytes(d)
-            for name, data in self.calibrator.to_bytes().items()
-        }
-        util.to_disk(path, save, exclude)
+        folder = util.ensure_path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in self.calibrator.to_bytes().items():
+            if name not in exclude:
+                (folder / f"{name}.safetensors").write_bytes(data)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load and check a datastore and maps.
 
         RAISES: CalibratorError, naming the file and what is wrong.
         """
-        for name in ("datastore", "maps"):
+        for name in [name for name in PARTS if name not in exclude]:
             file = util.ensure_path(path) / f"{name}.safetensors"
-            if name in exclude:
-                continue
             if not file.is_file():
                 raise CalibratorError(f"The calibrator's file {file} is missing. Fit it again.")
             self.calibrator.from_bytes(name, file.read_bytes(), where=str(file))

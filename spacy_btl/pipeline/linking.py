@@ -13,6 +13,6 @@ def linking_pipeline(pipe: Pipe) -> Language | None:
     the pipeline that it comes to, and has no hook for it; but whenever it links the pipes of a
     pipeline it names them (`Language._link_components`).
     """
-    caller = sys._getframe(2).f_locals.get("self")
+    caller = sys._getframe(2).f_locals.get("self")  # noqa: SLF001 - see above
     is_linking = isinstance(caller, Language) and any(own is pipe for _, own in caller.components)
     return caller if is_linking else None

@@ -1,15 +1,33 @@
 """Running a pipe over a stream so that a failing note takes no other note with it."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
-from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
 
+class AnnotatingPipe(Protocol):
+    """A pipe that predicts and annotates in two steps, as spaCy's `TrainablePipe` does."""
+
+    name: str
+
+    def get_error_handler(self) -> Callable[..., None]:
+        """What takes the docs that fail, as for `Pipe`."""
+        ...
+
+    def predict(self, docs: Iterable[Doc]) -> Any:
+        """Compute what is to be written on docs."""
+        ...
+
+    @property
+    def set_annotations(self) -> Callable[..., None]:
+        """Write a prediction on docs."""
+        ...
+
+
 def annotate_stream(
-    pipe: Pipe, stream: Iterable[Doc], batch_size: int, **settings: Any
+    pipe: AnnotatingPipe, stream: Iterable[Doc], batch_size: int, **settings: Any
 ) -> Iterator[Doc]:
     """Predict and annotate in batches; a batch that fails is tried again note by note.
 
@@ -21,17 +39,19 @@ def annotate_stream(
     for docs in minibatch(stream, size=batch_size):
         try:
             pipe.set_annotations(docs, pipe.predict(docs), **settings)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the error handler decides
             yield from _annotate_singly(pipe, docs, settings)
         else:
             yield from docs
 
 
-def _annotate_singly(pipe: Pipe, docs: list[Doc], settings: dict[str, Any]) -> Iterator[Doc]:
+def _annotate_singly(
+    pipe: AnnotatingPipe, docs: list[Doc], settings: dict[str, Any]
+) -> Iterator[Doc]:
     for doc in docs:
         try:
             pipe.set_annotations([doc], pipe.predict([doc]), **settings)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the error handler decides
             pipe.get_error_handler()(pipe.name, pipe, [doc], error)
         else:
             yield doc

@@ -38,7 +38,7 @@ def average(models: Sequence[str], output: Path) -> list[str]:
     """
     refuse_foreign_folder(output)
     if len(models) < 2:
-        raise PipelineError("There is nothing to average: give two pipelines or more.")
+        raise PipelineError("An average needs two pipelines or more.")
     nlp = load_uncalibrated(models[0])
     first = weights(nlp)
     losses = [loss_of(nlp)]

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from spacy.language import Language
@@ -18,7 +18,7 @@ from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.scorer import is_chance
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
-from spacy_btl.pipeline.knn_calibrator import find_calibrator
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.training.crossfit import CrossFit, fit_crossfit
@@ -76,7 +76,7 @@ def calibrate(
             nlp.enable_pipe(name)  # spaCy would disable its successor too
             nlp.remove_pipe(name)
     ner = find_ner(nlp, settings.get("ner", "ner"), reader=CALIBRATOR)
-    calibrator = nlp.add_pipe(CALIBRATOR, config=settings, after=ner.name)
+    calibrator = cast(KnnCalibrator, nlp.add_pipe(CALIBRATOR, config=settings, after=ner.name))
     if crossfit is None:
         calibrator.fit(Corpus(corpus).make_examples(nlp, docs))
     else:
@@ -85,7 +85,7 @@ def calibrate(
         calibrator.fit_maps(Corpus(held_out).make_examples(nlp, held_out_docs))
     # By its own defaults it drops `doc._.trf_data`, too; and `doc.tensor`, without which
     # `ent.as_doc()` and `doc.vector` fail.
-    cleaner = nlp.add_pipe(
+    cleaner: Any = nlp.add_pipe(
         CLEANER, config={"attrs": {**attrs, f"_.{LOGITS}": None, f"_.{PROBABILITIES}": None}}
     )
     if "tensor" not in attrs:

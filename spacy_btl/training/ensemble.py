@@ -58,7 +58,7 @@ def ensemble(models: Sequence[str], output: Path) -> list[str]:
     """
     refuse_foreign_folder(output)
     if len(models) < 2:
-        raise PipelineError("There is nothing to put together: give two pipelines or more.")
+        raise PipelineError("An ensemble needs two pipelines or more.")
     networks = [_load(model) for model in models]
     first = networks[0]
     for network in networks[1:]:

@@ -62,7 +62,7 @@ def test_a_sentencepiece_file_alone_is_named(tmp_path):
 
 
 def test_a_name_that_is_nothing_is_refused_in_a_line(tmp_path):
-    with pytest.raises(PipelineError, match="no folder here") as error:
+    with pytest.raises(PipelineError, match="not a folder") as error:
         make_encoder(tmp_path / "none")
     assert "\n" not in str(error.value)
 

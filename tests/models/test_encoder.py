@@ -301,13 +301,11 @@ def test_nothing_is_hidden_at_prediction(tiny_bert):
 def test_the_cpu_trains_in_bfloat16_and_predicts_in_float32(tiny_bert, monkeypatch):
     monkeypatch.setattr(passes_module, "cpu_has_bfloat16", lambda: True)
     nlp = bert_pipeline(tiny_bert, encoder={"mixed_precision": True})
-    losses = []
     train(nlp, steps=1)
     passes = spy(nlp.get_pipe("transformer").model)
     optimizer = nlp.resume_training()
     optimizer.learn_rate = 0.005
-    for _ in range(15):
-        losses.append(step(nlp, make_examples(nlp), optimizer)["ner"])
+    losses = [step(nlp, make_examples(nlp), optimizer)["ner"] for _ in range(15)]
     assert {dtype for _, dtype in passes} == {torch.bfloat16}
     assert losses[-1] < losses[0] / 2
 

@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
     ["/gone", "./gone", "../gone", "~/gone", "assets/gone", "gone/", "a/b/c", ".\\gone"],
 )
 def test_a_path_to_nothing_is_named_at_once(name):
-    with pytest.raises(PipelineError, match="is no folder here") as caught:
+    with pytest.raises(PipelineError, match="is not a folder") as caught:
         check_name(name)
     assert f"'{name}'" in str(caught.value)
 
@@ -40,12 +40,12 @@ def test_a_name_that_the_hub_does_not_give_is_named_at_once(error, monkeypatch):
         raise error
 
     monkeypatch.setattr(names, "model_info", ask)
-    with pytest.raises(PipelineError, match="'nowhere/x' is no folder here, and the Hugging Face"):
+    with pytest.raises(PipelineError, match="'nowhere/x' is not a folder, and the Hugging Face"):
         check_name("nowhere/x")
 
 
 def test_a_name_that_no_hub_can_have_is_named_at_once():
-    with pytest.raises(PipelineError, match="'my encoder' is no folder here"):
+    with pytest.raises(PipelineError, match="'my encoder' is not a folder"):
         check_name("my encoder")
 
 
@@ -67,7 +67,7 @@ def test_a_pipeline_is_not_initialized_with_it_and_no_hub_is_asked(monkeypatch):
 
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", ask)
     nlp = bert_pipeline("assets/gone")
-    with pytest.raises(PipelineError, match="'assets/gone' is no folder here"):
+    with pytest.raises(PipelineError, match="'assets/gone' is not a folder"):
         nlp.initialize(lambda: make_examples(nlp))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import spacy
@@ -34,6 +34,7 @@ from spacy_btl.experiments.bias_test.random_labels import (
 )
 from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 HELD_OUT = 0.3  # of the documents
 _ATL = "spacy_btl.AllTokenLabels.v1"
@@ -99,7 +100,8 @@ def run_bias_test(test: BiasTest, *, shares: str, loss: str, seed: int) -> dict[
     drawn_from, train, held_out = random_examples(nlp, test, shares, seed)
     train_briefly(nlp, train, steps=test.steps, seed=seed)
     plain = predict(nlp, held_out)
-    nlp.add_pipe("knn_calibrator", config={"ner": _find_ner(nlp.config)}).fit(train)
+    config = {"ner": _find_ner(nlp.config)}
+    cast(KnnCalibrator, nlp.add_pipe("knn_calibrator", config=config)).fit(train)
     votes = predict(nlp, held_out)
     classes = plain.classes
     empirical = _training_shares(nlp, classes)
