@@ -52,6 +52,7 @@ class ClusterSearch:
         self._lists: InvertedLists | None = None
 
     def fit(self, rows: Floats) -> None:
+        """Set the rows to search, float32 [M, C]."""
         if self._lists is not None and np.array_equal(rows, self._rows):
             return  # a worker process receives the lists with the search
         self._rows = rows
@@ -59,6 +60,7 @@ class ClusterSearch:
         self._exact.fit(rows)
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+        """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         if len(self._rows) < EXACT_BELOW:
             return self._exact.query(rows, k)
         if self._lists is None:

@@ -47,7 +47,9 @@ class SklearnSearch:
         self._index = NearestNeighbors(algorithm="brute")
 
     def fit(self, rows: Floats) -> None:
+        """Set the rows to search, float32 [M, C]."""
         self._index.fit(rows)
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+        """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         return self._index.kneighbors(rows, n_neighbors=k)
