@@ -90,7 +90,7 @@ register_factories()
         "scorer": {"@scorers": "spacy_btl.NerScorer.v1"},
     },
 )
-def make_knn_calibrator(
+def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of the config
     nlp: Language,
     name: str,
     ner: str,
@@ -149,7 +149,7 @@ class KnnCalibrator(Pipe):
         name: str = "knn_calibrator",
         ner: str = "ner",
         scorer: Scorer | None = None,
-    ):
+    ) -> None:
         self.nlp = nlp
         self.calibrator = calibrator
         self.name = name
