@@ -332,7 +332,7 @@ class KnnCalibrator(Pipe):
         """Annotate one doc. tau: As for `pipe`."""
         try:
             self.set_annotations([doc], self.predict([doc]), tau=tau)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - for spaCy's error handler
             self.get_error_handler()(self.name, self, [doc], error)
         return doc
 
