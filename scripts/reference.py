@@ -36,6 +36,8 @@ FUNCTIONS = (
     "calibrate",
     "tune",
     "confidence",
+    "Calibrator",
+    "Settings",
     "top_neighbors",
     "evaluate",
     "annotate_file",

@@ -13,9 +13,11 @@ from spacy_btl.about import __version__ as __version__
 if TYPE_CHECKING:
     from spacy_btl.annotate.annotate import annotate_file as annotate_file
     from spacy_btl.annotate.spark import annotate_dataframe as annotate_dataframe
+    from spacy_btl.calibration.calibrator import Calibrator as Calibrator
     from spacy_btl.calibration.ivf import cluster_search as cluster_search
     from spacy_btl.calibration.search import Search as Search
     from spacy_btl.calibration.search import sklearn_search as sklearn_search
+    from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
     from spacy_btl.corpora.convert import convert as convert
     from spacy_btl.corpora.split import split_corpus as split_corpus
@@ -47,9 +49,11 @@ if TYPE_CHECKING:
 # The module of each name, by which it is loaded; type checkers read the imports above.
 MODULES = {
     "BtlNer": "pipeline.btl_ner",
+    "Calibrator": "calibration.calibrator",
     "DISPLACY_COLORS": "colors",
     "KnnCalibrator": "pipeline.knn_calibrator",
     "Search": "calibration.search",
+    "Settings": "calibration.settings",
     "TokenLoss": "losses.base",
     "all_token_labels": "losses.cross_entropy",
     "annotate_dataframe": "annotate.spark",

@@ -30,6 +30,12 @@ class Calibrator:
 
     search (Optional[Search]): How neighbours are found; exactly, by scikit-learn, if not given.
     settings: As for `Settings`.
+
+    >>> calibrator = nlp.get_pipe("knn_calibrator").calibrator
+    >>> p = calibrator.predict_proba(calibrator.datastore.logits[:2])
+    >>> p.sum(axis=1).round(6).tolist()
+    [1.0, 1.0]
+    >>> tags = calibrator.decide(p)
     """
 
     def __init__(self, search: Search | None = None, **settings: Any) -> None:

@@ -13,8 +13,6 @@ from spacy_btl.errors import CalibratorError
 class Settings:
     """The settings of a calibrator; the defaults measured best.
 
-    The paper's are `Settings(knn_weight=1, tau=0, transition_weight=0)`.
-
     n_neighbors (int): The number of neighbours, k.
     knn_weight (float): The probabilities are knn_weight * p_kNN + (1 - knn_weight) * softmax.
     tau (float | Dict[str, float]): A token's tag is argmax(log p - tau * log prior), so a greater
@@ -22,6 +20,10 @@ class Settings:
     transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
         each token is decided by itself.
     RAISES: CalibratorError, for a value out of range.
+
+    >>> from spacy_btl import Settings
+    >>> Settings(knn_weight=1, tau=0, transition_weight=0)  # the paper's
+    Settings(n_neighbors=17, knn_weight=1, tau=0, transition_weight=0)
     """
 
     n_neighbors: int = 17
