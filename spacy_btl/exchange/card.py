@@ -21,24 +21,24 @@ from spacy_btl.pipelines import (
 )
 
 README = "README.md"  # which `spacy package` takes as the package's own
-# Of `meta.json`, by spaCy's names and ours, and of the evaluation.
-PERFORMANCE = {
-    "ents_f": "entity_micro_f",
-    "ents_p": "entity_micro_p",
-    "ents_r": "entity_micro_r",
-    "ents_macro_f": "entity_macro_f",
-    "tag_uar": "uar",
-    "tag_macro_f": "token_macro_f",
-    "token_ece": "token_ece",
-    "entity_ece": "entity_ece",
-}
+# The scores in `meta.json`.
+PERFORMANCE = (
+    "ents_f",
+    "ents_p",
+    "ents_r",
+    "ents_macro_f",
+    "tag_uar",
+    "tag_macro_f",
+    "tag_ece",
+    "ents_ece",
+)
 PARTS = {
     "model_files",
     "documents",
     "patients",
     "mentions",
     "samples",
-    "figures",
+    "scores",
     "types",
     "calibration",
 }
@@ -56,7 +56,7 @@ def write_card(
 ) -> Language:
     """Save a pipeline with a complete `meta.json` and a `README.md`, its model card.
 
-    Every figure is from the evaluation. No absolute path of this machine is saved.
+    All scores are those of the evaluation. No absolute path of this machine is saved.
 
     model (str): A package name or a folder.
     metrics (Path): The `metrics.json` of its evaluation.
@@ -64,7 +64,7 @@ def write_card(
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
     name (Optional[str]): What the package is to be called, without the language before it.
     version (Optional[str]): Its version.
-    RAISES: BtlError, where one of these cannot be used, the metrics are of another pipeline.
+    RAISES: BtlError, if one of these cannot be used, or the metrics are of another pipeline.
     """
     refuse_foreign_folder(output)
     if name is not None and not re.fullmatch(r"\w+", name, re.ASCII):
@@ -109,15 +109,11 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _performance(metrics: dict[str, Any]) -> dict[str, Any]:
-    figures, types = metrics["figures"], metrics["types"]
+    scores, types = metrics["scores"], metrics["types"]
     return {
-        **{ours: figures[name]["value"] for ours, name in PERFORMANCE.items() if name in figures},
+        **{name: scores[name]["value"] for name in PERFORMANCE if name in scores},
         "ents_per_type": {
-            label: {
-                "p": row["precision"]["value"],
-                "r": row["recall"]["value"],
-                "f": row["f"]["value"],
-            }
+            label: {letter: row[f"ents_{letter}"]["value"] for letter in "prf"}
             for label, row in types.items()
         },
     }

@@ -12,7 +12,7 @@ from spacy.language import Language
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
-from spacy_btl.metrics.scores import HEADLINE, headline
+from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipelines import base_name, encoders, model_name
@@ -20,12 +20,12 @@ from spacy_btl.tags import TagScheme
 
 # A hub's names of the metrics that it lists.
 HUB_METRICS = {
-    "entity_micro_p": "precision",
-    "entity_micro_r": "recall",
-    "entity_micro_f": "f1",
-    "entity_macro_f": "f1",
-    "uar": "recall",
-    "token_macro_f": "f1",
+    "ents_p": "precision",
+    "ents_r": "recall",
+    "ents_f": "f1",
+    "ents_macro_f": "f1",
+    "tag_uar": "recall",
+    "tag_macro_f": "f1",
 }
 BANDS = 5  # of confidence, each of them several bins of the evaluation
 
@@ -73,7 +73,7 @@ def card_text(
         calibrator=_calibrator(nlp),
         metrics=metrics,
         measured=_measured(metrics),
-        figures=headline(metrics["figures"]),
+        measures=headline(metrics["scores"]),
         unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
         bands=_bands(metrics["calibration"]["entities"]),
         facts=facts,
@@ -82,7 +82,7 @@ def card_text(
 
 
 def _measured(metrics: Metrics) -> str:
-    """What was measured on what and when, as far as a file of an earlier version says."""
+    """What was measured on what and when; empty for metrics that do not say."""
     if "corpus" not in metrics:
         return ""
     corpus, files = metrics["corpus"], metrics["model_files"]
@@ -101,7 +101,7 @@ def _find_ner(nlp: Language) -> tuple[str, BtlNer]:
 
 
 def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) -> str:
-    figures = metrics["figures"]
+    scores = metrics["scores"]
     results = [
         EvalResult(
             task_type="token-classification",
@@ -109,8 +109,8 @@ def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) ->
             dataset_type=re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-"),
             dataset_name=facts.dataset,
             metric_type=metric,
-            metric_name=HEADLINE[name],
-            metric_value=round(figures[name]["value"], 4),
+            metric_name=MEASURES[name].title,
+            metric_value=round(scores[name]["value"], 4),
         )
         for name, metric in HUB_METRICS.items()
     ]
@@ -145,7 +145,7 @@ def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
 
 
 def _calibrator(nlp: Language) -> dict[str, Any] | None:
-    """The settings of the calibrator, and what it was fitted to."""
+    """The settings of the calibrator, and the data that it was fitted to."""
     pipe = find_calibrator(nlp)
     if pipe is None:
         return None
@@ -166,19 +166,18 @@ def _settings(block: Mapping[str, Any]) -> str:
     )
 
 
-def _bands(calibration: Metrics | None) -> list[dict[str, Any]]:
-    """Entities by confidence: how sure on average, and how often right."""
-    if calibration is None:
+def _bands(bins: Sequence[Metrics] | None) -> list[dict[str, Any]]:
+    """Entities by confidence: mean confidence and accuracy."""
+    if bins is None:
         return []
-    bins = calibration["bins"]
     width = len(bins) // BANDS
     rows = []
     for band in range(BANDS):
-        held = [row for row in bins[band * width : (band + 1) * width] if row["n"]]
-        n = sum(row["n"] for row in held)
+        filled = [row for row in bins[band * width : (band + 1) * width] if row["n"]]
+        n = sum(row["n"] for row in filled)
         if n:
             means = {
-                key: sum(row["n"] * row[key] for row in held) / n
+                key: sum(row["n"] * row[key] for row in filled) / n
                 for key in ("confidence", "accuracy")
             }
             rows.append({"low": band / BANDS, "high": (band + 1) / BANDS, "n": n, **means})

@@ -13,11 +13,11 @@ from spacy_btl.experiments.finished import FinishedCells
 from spacy_btl.experiments.plan import Cell
 from spacy_btl.metrics.bootstrap import bootstrap
 from spacy_btl.metrics.counts import Counts, all_classes, total, weighted, widened
-from spacy_btl.metrics.scores import figures, type_figures
+from spacy_btl.metrics.scores import scores, type_scores
 from spacy_btl.metrics.significance import compare_counts, holm
 
 # What every arm is tested in against the baseline.
-TESTED = ("uar", "token_macro_f", "entity_micro_f")
+TESTED = ("tag_uar", "tag_macro_f", "ents_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
 ARITHMETIC = ("precision", "threads", "gpu")
 SEED = 0
@@ -34,8 +34,8 @@ def summarize(
         `counts` (the files that are summed up, see `FinishedCells.names`) and `results`: one per
         arm and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`,
         `seeds`, `documents`, `patients` (None unless some have several documents: then chance
-        draws patients), `metrics` ({"mean", "low", "high"}, 95% by a bootstrap, of those that are
-        defined; the counts of a document are means over the seeds), `per_fold` (the same metrics
+        draws patients), `scores` ({"value", "low", "high"}, 95% by a bootstrap, of those that are
+        defined; the counts of a document are means over the seeds), `per_fold` (the same scores
         of each fold alone), `types` (the rarest first), `cost` (means over the cells, and how they
         were trained), and its differences from the baseline on the same folds.
     """
@@ -74,8 +74,10 @@ def _result(
 ) -> Result:
     counts, classes = _pooled(done, decoding, finished)
     n_docs, n_patients = int(counts["documents"].sum()), len(counts["documents"])
-    metrics = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=SEED)
-    defined = {n: _bounds(interval) for n, interval in metrics.items() if isfinite(interval.value)}
+    intervals = bootstrap(n_patients, lambda weights: scores(weighted(counts, weights)), seed=SEED)
+    defined = {
+        n: _bounds(interval) for n, interval in intervals.items() if isfinite(interval.value)
+    }
     corpus, arm = done[0].corpus, done[0].arm
     result = {
         "corpus": corpus,
@@ -85,7 +87,7 @@ def _result(
         "seeds": sorted({cell.seed for cell in done}),
         "documents": n_docs,
         "patients": n_patients if n_patients < n_docs else None,
-        "metrics": defined,
+        "scores": defined,
         "per_fold": _per_fold(done, decoding, finished, defined),
         "types": _types(counts, classes),
         "cost": _cost([finished.cost(cell) for cell in done]),
@@ -160,7 +162,7 @@ def _per_fold(
     rows = []
     for fold in sorted({cell.fold for cell in done}):
         counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, finished)
-        rows.append(figures(total(counts)))
+        rows.append(scores(total(counts)))
     return {
         name: [round(float(row[name]), 5) if isfinite(row.get(name, nan)) else None for row in rows]
         for name in metrics
@@ -172,7 +174,7 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
     support = counts["entities"][:, 1].sum(axis=0)
     intervals = bootstrap(
         len(counts["tokens"]),
-        lambda weights: type_figures(weighted(counts, weights)),
+        lambda weights: type_scores(weighted(counts, weights)),
         seed=SEED,
     )
     return {
@@ -180,7 +182,7 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
             "support": int(support[i]),
             **{
                 name: _bounds([part[i] for part in intervals[name]])
-                for name in ("token_recall", "token_f", "recall", "f")
+                for name in ("tag_r", "tag_f", "ents_r", "ents_f")
             },
         }
         for i in np.argsort(support, kind="stable")
@@ -191,7 +193,7 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
 def _bounds(interval: Iterable[SupportsFloat]) -> dict[str, float]:
     return {
         key: round(float(value), 5)
-        for key, value in zip(("mean", "low", "high"), interval, strict=True)
+        for key, value in zip(("value", "low", "high"), interval, strict=True)
     }
 
 

@@ -4,12 +4,12 @@ from html import escape
 from typing import Any
 
 COLUMNS = {
-    "uar": "UAR",
-    "token_macro_f": "token macro F1",
-    "entity_micro_f": "entity micro F1",
-    "entity_macro_f": "entity macro F1",
-    "token_ece": "token ECE",
-    "entity_ece": "entity ECE",
+    "tag_uar": "UAR",
+    "tag_macro_f": "token macro F1",
+    "ents_f": "entity micro F1",
+    "ents_macro_f": "entity macro F1",
+    "tag_ece": "token ECE",
+    "ents_ece": "entity ECE",
 }
 
 
@@ -23,7 +23,7 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     for result in summary["results"]:
         tested = result.get("versus_baseline", {})
         figures = [
-            _figure(result["metrics"].get(name), tested.get(name, {}).get("p_holm", 1))
+            _figure(result["scores"].get(name), tested.get(name, {}).get("p_holm", 1))
             for name in COLUMNS
         ]
         cost = result["cost"]
@@ -44,8 +44,8 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
 def _figure(interval: dict[str, float] | None, p: float) -> str:
     if interval is None:
         return ""
-    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
-    return f"{mean:.1f} ({low:.1f}–{high:.1f}){'*' if p < 0.05 else ''}"
+    value, low, high = (100 * interval[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}–{high:.1f}){'*' if p < 0.05 else ''}"
 
 
 def markdown_table(summary: dict[str, Any]) -> str:

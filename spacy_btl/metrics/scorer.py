@@ -5,7 +5,7 @@ and not white space, whatever the tag scheme.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from spacy import registry
@@ -78,17 +78,6 @@ def token_scores(confusion: Confusion) -> dict[str, tuple[float, float, float]]:
         )
         for label in gold
     }
-
-
-def is_chance(right: Sequence[float], gold: Sequence[float]) -> bool:
-    """Whether the mean recall of classes is what chance has, or one answer to all: 1 in as many as
-    there are, or hardly more. So says a network that has not learned anything.
-
-    right, gold (Sequence[float]): The tokens of each class.
-    """
-    recalls = [r / n for r, n in zip(right, gold, strict=True) if n]
-    chance = 1 / max(len(recalls), 1)
-    return len(recalls) > 1 and sum(recalls) * chance < chance + 0.01 * (1 - chance)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -19,14 +19,14 @@ Sums = NDArray[np.float64]
 class Scores(NamedTuple):
     """Figures on the held-out documents, from 0 to 1.
 
-    uar (float): Mean token recall of the classes in the annotation, `O` among them.
-    token_macro_f (float): Their mean token F1.
-    entity_micro_f (float): F1 of entities, boundaries and type right.
+    tag_uar (float): Mean token recall of the classes in the annotation, `O` among them.
+    tag_macro_f (float): Their mean token F1.
+    ents_f (float): F1 of entities, boundaries and type right.
     """
 
-    uar: float
-    token_macro_f: float
-    entity_micro_f: float
+    tag_uar: float
+    tag_macro_f: float
+    ents_f: float
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Judge:
     def allows(self, scores: Scores, plain: Scores) -> bool:
         """Whether scores keep what the network's arg-max has."""
         return (
-            scores.token_macro_f >= plain.token_macro_f
-            and scores.entity_micro_f >= plain.entity_micro_f - self.tolerance
+            scores.tag_macro_f >= plain.tag_macro_f
+            and scores.ents_f >= plain.ents_f - self.tolerance
         )
 
 

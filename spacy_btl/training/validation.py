@@ -42,8 +42,8 @@ class Validation:
     def is_clear(self) -> bool:
         """Whether UAR, which is what is chosen by, gains, and nothing else loses, both by the
         intervals."""
-        others = (gain for name, gain in self.gains.items() if name != "uar")
-        return self.gains["uar"].low > 0 and all(gain.high >= 0 for gain in others)
+        others = (gain for name, gain in self.gains.items() if name != "tag_uar")
+        return self.gains["tag_uar"].low > 0 and all(gain.high >= 0 for gain in others)
 
 
 def validate(
