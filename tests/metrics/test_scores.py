@@ -16,7 +16,7 @@ from seqeval.metrics import recall_score as seqeval_recall
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, recall_score
 
-from spacy_btl.metrics.counts import document_counts, strictly_right, total, weighted
+from spacy_btl.metrics.counts import document_counts, total, weighted
 from spacy_btl.metrics.measures import MEASURES, TYPE_MEASURES, headline
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.metrics.scores import scores, type_scores
@@ -119,7 +119,7 @@ def test_losses_are_scikit_learns():
     brier = brier_score_loss(gold, p, scale_by_half=False, **over)
     assert values["tag_brier"] == pytest.approx(brier, rel=1e-5)
     known = ~np.isnan(predictions.confidence)
-    right, confidence = strictly_right(predictions)[known], predictions.confidence[known]
+    right, confidence = predictions.correct[known], predictions.confidence[known]
     assert values["ents_nll"] == pytest.approx(log_loss(right, confidence))
     assert values["ents_brier"] == pytest.approx(brier_score_loss(right, confidence))
 
@@ -142,7 +142,7 @@ def test_calibration_errors_are_those_of_the_definition():
     right = p.argmax(axis=1) == predictions.gold
     assert values["tag_ece"] == pytest.approx(ece(p.max(axis=1), right))
     known = ~np.isnan(predictions.confidence)
-    right = strictly_right(predictions)[known]
+    right = predictions.correct[known]
     assert values["ents_ece"] == pytest.approx(ece(predictions.confidence[known], right))
     assert values["ents_ece"] > 0.05
 
