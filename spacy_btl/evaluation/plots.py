@@ -1,4 +1,4 @@
-"""The report's plots, as SVG that takes its colours and its font from the page around it.
+"""The plots of the report, as SVG with the colours and the font of the page around it.
 
 Needs the `report` extra. The same data gives the same bytes.
 """
@@ -64,10 +64,10 @@ PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
 def curve_plot(
     curve: Sequence[Mapping[str, float]], *, tag_uar: float, tag_macro_f: float
 ) -> Markup:
-    """UAR against token macro F1 over `tau`.
+    """Plot UAR against token macro F1 over `tau`.
 
     curve (Sequence[Mapping[str, float]]): `tau`, `tag_uar` and `tag_macro_f` of each point.
-    tag_uar, tag_macro_f (float): Those of the pipeline as it is set.
+    tag_uar, tag_macro_f (float): Those of the pipeline with its settings.
     """
     points = sorted(curve, key=lambda point: point["tau"])
     f = np.array([point["tag_macro_f"] for point in points])
@@ -79,7 +79,7 @@ def curve_plot(
         ax.plot(f, recall, color=ACCENT, marker="o", markersize=4, linewidth=1.5)
         ax.plot(
             tag_macro_f, tag_uar, "D", color=SECOND, markerfacecolor="none", markersize=11,
-            markeredgewidth=2, label="the pipeline as it is set",
+            markeredgewidth=2, label="this pipeline",
         )  # fmt: skip
         ax.legend(loc="best", frameon=False)
         ax.margins(0.14)
@@ -103,7 +103,7 @@ def curve_plot(
 
 
 def _right_of(path: np.ndarray) -> np.ndarray:
-    """Unit vectors [P, 2] to the right of a path of P points, for one who walks along it."""
+    """Unit vectors [P, 2] to the right of a path of P points, in its direction."""
     if len(path) == 1:
         return np.array([[1.0, 0.0]])
     ahead = np.gradient(path, axis=0)
@@ -112,7 +112,7 @@ def _right_of(path: np.ndarray) -> np.ndarray:
 
 
 def _spread(pixels: np.ndarray, taus: Sequence[float]) -> list[int]:
-    """Points to label: those of the roundest tau first, and none too near to another."""
+    """Choose points to label: those of the roundest tau first, none too near to another."""
     chosen: list[int] = []
     order = sorted(range(len(taus)), key=lambda i: (len(f"{abs(taus[i]):g}"), abs(taus[i])))
     for i in order:
@@ -164,7 +164,7 @@ def reliability_plot(bins: Sequence[Bin], *, things: str) -> Markup:
 
 
 def confusion_plot(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Markup:
-    """Heat map of token classes, a row for each gold class, as shares of the row.
+    """Plot token confusions as a heat map, a row for each gold class, as shares of the row.
 
     classes (Sequence[str]): The names of C classes. Of more than `MAX_CLASSES` the most
         frequent are shown.
@@ -227,10 +227,10 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(figure: Figure, name: str, description: str) -> Markup:
-    """The SVG element of a figure, for a page that may hold several of them.
+    """The SVG element of a figure, for a page with several of them.
 
     name (str): Goes before every id.
-    description (str): What a screen reader says.
+    description (str): The text for screen readers.
     """
     file = io.StringIO()
     with warnings.catch_warnings():
@@ -246,7 +246,7 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
 
 
 def _fit_in_page(tag: str, name: str) -> str:
-    """A tag with the page's colours, font and pixels, and with ids that are its figure's own."""
+    """Give a tag the page's colours, font and pixels, and ids of its own figure."""
     tag = re.sub("|".join(PAGE_COLORS), lambda match: PAGE_COLORS[match[0]], tag)
     tag = re.sub('font-family: [^;"]+;? ?', "", tag)
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)

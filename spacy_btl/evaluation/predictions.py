@@ -1,4 +1,4 @@
-"""Run a pipeline and read its predictions beside the annotation."""
+"""Run a pipeline and compare its predictions with the annotation."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -20,9 +20,6 @@ from spacy_btl.metrics.measures import MEASURES, Measure
 SIGNIFICANT = 0.05
 MAX_CONFUSIONS = 12  # rows of the table of confusions
 
-# What a `metrics.json` of an earlier version has nothing of.
-EARLIER: Mapping[str, Any] = {"pipeline": None, "corpus": None, "date": None, "cautions": ()}
-
 Point = Mapping[str, Any]  # of the curve
 
 
@@ -69,7 +66,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
     labels = {ent["label"] for error in errors or () for ent in error["gold"] + error["predicted"]}
     colors = colors_of({*metrics["types"], *labels})
     page = environment.get_template("report.html.jinja").render(
-        metrics={**EARLIER, "annotated": metrics["mentions"], **metrics},
+        metrics=metrics,
         version=__version__,
         scores=_grouped(metrics["scores"]),
         versus=_compared(metrics["versus"]),

@@ -1,4 +1,4 @@
-"""A pipeline ready to be packaged: its `meta.json` complete, its model card beside it."""
+"""Save a pipeline for packaging, with a complete `meta.json` and a model card."""
 
 import re
 from importlib.metadata import version as version_of
@@ -20,7 +20,7 @@ from spacy_btl.pipelines import (
     save_whole,
 )
 
-README = "README.md"  # which `spacy package` takes as the package's own
+README = "README.md"  # `spacy package` makes it the README of the package
 # The scores in `meta.json`.
 PERFORMANCE = (
     "ents_f",
@@ -32,15 +32,11 @@ PERFORMANCE = (
     "tag_ece",
     "ents_ece",
 )
+# What a card needs of `metrics.json`.
 PARTS = {
-    "model_files",
-    "documents",
-    "patients",
-    "mentions",
-    "samples",
-    "scores",
-    "types",
-    "calibration",
+    *("model_files", "corpus", "date", "spacy_btl", "cautions"),
+    *("documents", "patients", "mentions", "annotated", "samples"),
+    *("scores", "types", "calibration"),
 }
 MADE_WITH = ("spacy-btl", "spacy", "spacy-transformers", "transformers", "torch")
 
@@ -60,9 +56,9 @@ def write_card(
 
     model (str): A package name or a folder.
     metrics (Path): The `metrics.json` of its evaluation.
-    card (Path): A YAML file of what cannot be computed: see `card_file.CardFile`.
+    card (Path): The YAML file that its author writes: see `card_file.CardFile`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
-    name (Optional[str]): What the package is to be called, without the language before it.
+    name (Optional[str]): The name of the package, without its language.
     version (Optional[str]): Its version.
     RAISES: BtlError, if one of these cannot be used, or the metrics are of another pipeline.
     """

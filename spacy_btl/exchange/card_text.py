@@ -1,4 +1,4 @@
-"""The model card, as Markdown that a hub reads too."""
+"""The model card, as Markdown with a front matter that the Hugging Face Hub reads."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.language import Language
@@ -16,9 +17,9 @@ from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipelines import base_name, encoders, model_name
-from spacy_btl.tags import TagScheme
+from spacy_btl.tags import OUTSIDE, TagScheme
 
-# A hub's names of the metrics that it lists.
+# The names of the metrics that the Hub lists.
 HUB_METRICS = {
     "ents_p": "precision",
     "ents_r": "recall",
@@ -38,8 +39,8 @@ def card_text(
     """The card of a pipeline.
 
     nlp (Language): The pipeline, with a `btl_ner`.
-    metrics (Mapping[str, Any]): What `metrics.json` holds.
-    facts (CardFile): What cannot be computed.
+    metrics (Mapping[str, Any]): The content of `metrics.json`.
+    facts (CardFile): What its author writes.
     versions (Mapping[str, str]): Of the packages that it was made with.
     RAISES: PipelineError, for a pipeline without a `btl_ner`.
     """
@@ -82,9 +83,7 @@ def card_text(
 
 
 def _measured(metrics: Metrics) -> str:
-    """What was measured on what and when; empty for metrics that do not say."""
-    if "corpus" not in metrics:
-        return ""
+    """What was measured on what, and when."""
     corpus, files = metrics["corpus"], metrics["model_files"]
     return (
         f"Measured on {metrics['date']} with spacy-btl {metrics['spacy_btl']}: the pipeline of "
@@ -128,11 +127,8 @@ def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) ->
 
 def _tokens_by_type(scheme: TagScheme, tag_counts: Sequence[int]) -> dict[str, int]:
     """Training tokens of `O` and of each type, whatever the scheme."""
-    classes = ("O", *scheme.types)
-    counts = dict.fromkeys(classes, 0)
-    for number, tokens in zip(scheme.tag_types, tag_counts, strict=True):
-        counts[classes[number]] += tokens
-    return counts
+    tokens = scheme.sum_by_type(np.array(tag_counts)).tolist()
+    return dict(zip((OUTSIDE, *scheme.types), tokens, strict=True))
 
 
 def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an experiment shows: out-of-fold predictions pooled, with intervals, costs and tests."""
+"""The results of an experiment: scores of pooled out-of-fold predictions, intervals and tests."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -16,7 +16,7 @@ from spacy_btl.metrics.counts import Counts, all_classes, total, weighted, widen
 from spacy_btl.metrics.scores import scores, type_scores
 from spacy_btl.metrics.significance import compare_counts, holm
 
-# What every arm is tested in against the baseline.
+# The scores in which each arm is tested against the baseline.
 TESTED = ("tag_uar", "tag_macro_f", "ents_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
 ARITHMETIC = ("precision", "threads", "gpu")
@@ -28,16 +28,16 @@ Result = dict[str, Any]
 def summarize(
     experiment: Experiment, cells: Sequence[Cell], finished: FinishedCells
 ) -> dict[str, Any]:
-    """The results of the cells that are done.
+    """Summarize the cells that are done.
 
     RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done),
-        `counts` (the files that are summed up, see `FinishedCells.names`) and `results`: one per
-        arm and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`,
-        `seeds`, `documents`, `patients` (None unless some have several documents: then chance
-        draws patients), `scores` ({"value", "low", "high"}, 95% by a bootstrap, of those that are
-        defined; the counts of a document are means over the seeds), `per_fold` (the same scores
-        of each fold alone), `types` (the rarest first), `cost` (means over the cells, and how they
-        were trained), and its differences from the baseline on the same folds.
+        `counts` (the files of the counts, see `FinishedCells.names`) and `results`: one per arm
+        and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`, `seeds`,
+        `documents`, `patients` (None unless some have several documents: then patients are
+        sampled), `scores` (by the keys of `measures.MEASURES`, with `value`, `low` and `high`, 95%
+        by a bootstrap; the counts of a document are means over the seeds), `per_fold` (the same
+        scores of each fold alone), `types` (the rarest first), `cost` (means over the cells, and
+        how they were trained), and its differences from the baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
@@ -121,7 +121,7 @@ def _result(
 
 
 def _of_equal_folds(done: list[Cell]) -> list[Cell]:
-    """The cells of the seeds that have got furthest: means over seeds are of the same documents."""
+    """The cells of the seeds with most folds: means over seeds are of the same documents."""
     folds = {seed: {c.fold for c in done if c.seed == seed} for seed in {c.seed for c in done}}
     furthest = max(folds.values(), key=len, default=set())
     return [cell for cell in done if folds[cell.seed] == furthest]
@@ -152,12 +152,11 @@ def _pooled(
 
 
 def _per_fold(
-    done: Sequence[Cell], decoding: str, finished: FinishedCells, metrics: Iterable[str]
+    done: Sequence[Cell], decoding: str, finished: FinishedCells, names: Iterable[str]
 ) -> dict[str, list[float | None]]:
-    """Each metric of each fold, in their order; None where a fold has none.
+    """Each score of each fold, in their order; None if a fold has none.
 
-    Of pooled folds, one that is too sure of itself and one that is not sure enough look calibrated
-    together.
+    An overconfident and an underconfident fold look calibrated when they are pooled.
     """
     rows = []
     for fold in sorted({cell.fold for cell in done}):
@@ -165,12 +164,12 @@ def _per_fold(
         rows.append(scores(total(counts)))
     return {
         name: [round(float(row[name]), 5) if isfinite(row.get(name, nan)) else None for row in rows]
-        for name in metrics
+        for name in names
     }
 
 
 def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    """Support in mentions and figures of each type, the rarest first."""
+    """Support in mentions and scores of each type, the rarest first."""
     support = counts["entities"][:, 1].sum(axis=0)
     intervals = bootstrap(
         len(counts["tokens"]),
@@ -198,8 +197,8 @@ def _bounds(interval: Iterable[SupportsFloat]) -> dict[str, float]:
 
 
 def _correct(results: Sequence[Result], experiment: Experiment) -> None:
-    """Add Holm's correction to each row: over all tests of the arms that run on every fold, and
-    over all those of the arms that are screened on some, whose number should not cost the others.
+    """Add p-values by Holm's correction. Arms that run on every fold are one family of tests, and
+    arms that are screened on some folds another, so that screening does not cost the others power.
     """
     for screened in (False, True):
         rows = [

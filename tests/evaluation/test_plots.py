@@ -46,7 +46,7 @@ def all_plots() -> list[Markup]:
 def test_every_tau_is_a_point_and_zero_is_labelled():
     plot = curve_plot(CURVE, tag_uar=0.5, tag_macro_f=0.5)
     shown = words(plot)
-    assert {"0", "1", "UAR", "token macro F1", "the pipeline as it is set"} <= set(shown)
+    assert {"0", "1", "UAR", "token macro F1", "this pipeline"} <= set(shown)
     markers = [
         use.attrib[f"{XLINK}href"]
         for use in ElementTree.fromstring(plot).iter(f"{SVG}use")

@@ -45,15 +45,21 @@ def make_metrics() -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "model": "en_test 1.0",
+        "pipeline": described("training/test"),
+        "corpus": {"file": "corpus/test.spacy", "fingerprint": "c0ffee"},
+        "date": "2026-01-31",
+        "cautions": [],
         "documents": 1234,
         "patients": None,
         "mentions": 4753,
+        "annotated": 4753,
         "seed": 7,
         "samples": 2000,
         "scores": {name: interval(0.321 + 0.01 * i) for i, name in enumerate(names)},
         "types": {
             label: {
                 "support": i,
+                "annotated": i,
                 "tag_support": 9 + i,
                 "ents_p": interval(0.5),
                 "ents_r": interval(0.4),
@@ -74,6 +80,7 @@ def make_metrics() -> dict[str, Any]:
         },
         "versus": {
             "model": "en_other 2.0",
+            "pipeline": described("training/other"),
             "scores": {
                 "tag_uar": row(0.092, p=0.0001, p_holm=0.0004),
                 "ents_f": row(-0.021, p=0.004, p_holm=0.012),
@@ -82,6 +89,11 @@ def make_metrics() -> dict[str, Any]:
             },
         },
     }
+
+
+def described(folder: str) -> dict[str, Any]:
+    settings = {"tau": 0.15} if "other" in folder else None
+    return {"folder": folder, "fingerprint": "f00d", "settings": settings, "calibrated": False}
 
 
 def row(difference: float, *, p: float, p_holm: float) -> dict[str, float]:
@@ -172,7 +184,7 @@ def test_headline_figures_have_their_intervals_and_meanings(plain):
     assert plain.row("Token NLL") == ["Token NLL", "0.441", "0.391–0.491"]
     assert "Unweighted average recall" in plain.words
     assert "finds 37.1% of the 4,753 annotated mentions" in plain.words
-    for fact in ("1,234", "2,000", "en_test 1.0"):
+    for fact in ("1,234", "2,000", "en_test 1.0", "training/test", "corpus/test.spacy"):
         assert fact in plain.words
 
 
@@ -206,6 +218,7 @@ def test_a_comparison_says_which_differences_are_clear(plain):
     assert rows["Entity macro F1"][3:] == ["no clear difference", "0.200", "0.200"]
     assert rows["Token ECE"][3] == "better"  # less of an error
     assert "en_other 2.0" in plain.words
+    assert "tau 0.15; confidence not calibrated" in plain.words
 
 
 def test_curve_calibration_and_confusions_are_shown(plain):
