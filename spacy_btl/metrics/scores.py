@@ -25,11 +25,18 @@ def scores(counts: Counts) -> Scores:
     counts (Dict[str, float64 [..., ...]]): Sums over documents.
     RETURNS (Dict[str, float64 [...]]): From 0 to 1, but for the Brier score of tokens (to 2) and
         negative log-likelihoods. Macro scores are means over the classes or types in the gold
-        annotation; nan if it has none. The calibration scores are missing without probabilities or
-        confidence. They are nan where no token or entity has any, and for entities of which none is
-        correct: a pipeline that finds nothing states low confidence, which is no merit.
+        annotation; nan if it has none. Scores of missing counts are missing too, such as those of
+        calibration without probabilities or confidence. Calibration scores are nan if no token or
+        entity has any, and for entities of which none is correct: a pipeline that finds nothing
+        states low confidence, which is no merit.
     """
-    values = tag_scores(counts["tokens"]) | _entity_scores(counts)
+    entities = counts["entities"]
+    values = tag_scores(counts["tokens"])
+    names = ("ents_p", "ents_r", "ents_f", "ents_macro_f")
+    values |= zip(names, _micro_and_macro(entities), strict=True)
+    if "overlaps" in counts:
+        partial = np.concatenate([counts["overlaps"][..., None, :], entities[..., 1:, :]], axis=-2)
+        _, _, values["ents_partial_f"], values["ents_partial_macro_f"] = _micro_and_macro(partial)
     if "mentions" in counts:
         predicted, annotated = np.moveaxis(counts["mentions"].sum(-1), -1, 0)
         values["ents_r_all"] = _ratio(predicted, annotated)
@@ -103,20 +110,11 @@ def is_chance(correct: Numbers, gold: Numbers) -> bool:
     return bool(n_classes > 1 and unweighted_average_recall(correct, gold) < limit)
 
 
-def _entity_scores(counts: Counts) -> Scores:
-    entities = counts["entities"]
-    partial = np.concatenate([counts["overlaps"][..., None, :], entities[..., 1:, :]], axis=-2)
-    annotated = entities[..., 1, :] > 0
-    p, r, f = (values[..., 0] for values in precision_recall_f(entities.sum(-1)[..., None]))
-    _, _, partial_f = precision_recall_f(partial.sum(-1)[..., None])
-    return {
-        "ents_p": p,
-        "ents_r": r,
-        "ents_f": f,
-        "ents_macro_f": _mean(precision_recall_f(entities)[2], annotated),
-        "ents_partial_f": partial_f[..., 0],
-        "ents_partial_macro_f": _mean(precision_recall_f(partial)[2], annotated),
-    }
+def _micro_and_macro(entities: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall and F1 over all types, and the mean F1 of the types; float64 [...]."""
+    micro = precision_recall_f(entities.sum(-1)[..., None])
+    macro_f = _mean(precision_recall_f(entities)[2], entities[..., 1, :] > 0)
+    return *(values[..., 0] for values in micro), macro_f
 
 
 def _calibration_scores(counts: Counts, prefix: str) -> Scores:
