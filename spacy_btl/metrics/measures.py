@@ -63,8 +63,8 @@ MEASURES = {
     "tag_uar": Measure(
         TOKENS,
         "UAR",
-        "Unweighted average recall: the mean token recall of the classes, `O` included. Each class "
-        "counts the same.",
+        "Unweighted average recall: the mean token recall of the classes, `O` included. The paper "
+        "(arXiv 2409.03238) calls it unweighted accuracy.",
     ),
     "tag_uar_types": Measure(
         TOKENS, "UAR, types only", "The mean token recall of the entity types, without `O`."
@@ -95,7 +95,8 @@ MEASURES = {
     "tag_nll": Measure(
         CALIBRATION,
         "token NLL",
-        "The negative log-likelihood of a token's annotated class, in nats.",
+        "The negative log-likelihood of a token's annotated class, in nats. Probabilities are "
+        "clipped at 1.2e-7.",
         percent=False,
         lower_is_better=True,
     ),
@@ -116,7 +117,8 @@ MEASURES = {
     "ents_nll": Measure(
         CALIBRATION,
         "entity NLL",
-        "The negative log-likelihood of an entity being correct or not, in nats.",
+        "The negative log-likelihood of an entity being correct or not, in nats. Confidence is "
+        "clipped at 1.2e-7.",
         percent=False,
         lower_is_better=True,
     ),
