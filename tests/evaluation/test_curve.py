@@ -66,7 +66,7 @@ def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path)
     accuracies = set()
     for row in rows:
         calibrator.calibrator.set_params(tau=row["tau"])
-        values = figures(total(document_counts(predict(nlp, examples))))
+        values = scores(total(document_counts(predict(nlp, examples))))
         assert row["tag_uar"] == pytest.approx(values["tag_uar"])
         assert row["tag_accuracy"] == pytest.approx(values["tag_accuracy"])
         accuracies.add(row["tag_accuracy"])

@@ -123,7 +123,7 @@ def test_meta_is_complete_and_its_performance_is_the_evaluations(carded, metrics
     assert meta["sources"] == FACTS["sources"]
     assert meta["labels"]["ner"] == ["Severity", "Sign", "Test", "Value"]
     for name in PERFORMANCE:
-        assert meta["performance"][name] == measured["scores"][name]["value"]
+        assert meta["performance"][name] == pytest.approx(measured["scores"][name]["value"])
     assert "ner_loss" not in meta["performance"]
     assert meta["performance"]["ents_per_type"].keys() == measured["types"].keys()
     for label, row in meta["performance"]["ents_per_type"].items():
@@ -163,7 +163,7 @@ def test_the_cards_training_tokens_and_settings_are_the_pipelines(text, model):
         assert cells(text, label)[0] == str(counts[label])
     assert f"trained on {sum(counts.values())} tokens" in text
     assert "labelled tokens of 8 documents" in text
-    assert 'n_neighbors = 3, votes = "uniform", knn_weight = 0.25, tau = {"Sign": 0.5}' in text
+    assert 'n_neighbors = 3, knn_weight = 0.25, tau = {"Sign": 0.5}' in text
     assert "`spacy_btl.BinaryTokenLabels.v1` (`competition =" in text
     parameters = nlp.get_pipe("transformer").model.transformer.num_parameters()
     assert f"`someone/tiny-bert`, bert, {parameters:,} parameters" in text
