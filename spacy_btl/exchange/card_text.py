@@ -99,7 +99,7 @@ def _find_ner(nlp: Language) -> tuple[str, BtlNer]:
     raise PipelineError(f"The pipeline has no btl_ner, which a card describes: {nlp.pipe_names}.")
 
 
-def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) -> str:
+def _front_matter(package: str, lang: str | None, metrics: Metrics, facts: CardFile) -> str:
     scores = metrics["scores"]
     results = [
         EvalResult(
