@@ -30,7 +30,7 @@ from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
-from spacy_btl.metrics.scorer import score_ner, token_confusion
+from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 
@@ -97,7 +97,6 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
         [gold], [p], scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
     )
     found["probabilities by 17 neighbours"] = lambda: neighbor_probabilities(rows, prior)
-    found["token confusion"] = lambda: token_confusion(examples)
     found["scores"] = lambda: score_ner(examples)
     found["corpus statistics"] = lambda: corpus_stats(corpus)
     return found

@@ -46,8 +46,8 @@ def find(summary: dict[str, Any], arm: str, decoding: str, corpus: str = "MACCRO
 
 def percent(interval: dict[str, float]) -> str:
     """A figure with its interval."""
-    return "{mean:.1f} ({low:.1f} to {high:.1f})".format(
-        **{key: 100 * interval[key] for key in ("mean", "low", "high")}
+    return "{value:.1f} ({low:.1f} to {high:.1f})".format(
+        **{key: 100 * interval[key] for key in ("value", "low", "high")}
     )
 
 
@@ -60,7 +60,7 @@ def difference(row: dict[str, float]) -> str:
 
 def value(result: Result, metric: str) -> str:
     """A figure without its interval."""
-    return f"{100 * result['metrics'][metric]['mean']:.1f}"
+    return f"{100 * result['scores'][metric]['value']:.1f}"
 
 
 def folds(result: Result) -> str:
@@ -77,7 +77,9 @@ def marked(summary: dict[str, Any]) -> dict[str, Any]:
 
 def types_mean(result: Result, name: str, labels: Sequence[str]) -> str:
     """The mean of a figure over some types, of those that its documents have."""
-    figures = [result["types"][label][name]["mean"] for label in labels if label in result["types"]]
+    figures = [
+        result["types"][label][name]["value"] for label in labels if label in result["types"]
+    ]
     return f"{100 * mean(figures):.1f}"
 
 

@@ -28,8 +28,8 @@ BESIDE_STOCK = ("spacy_ner", OURS[1], "calibrator, tau 0.15")
 CLAIM = """\
 On [MACCROBAT](docs/results.md), 200 case reports and the 33 entity types with 40 mentions or more,
 over five folds and two seeds, with the same MiniLM encoder, against usual fine-tuning: mean recall
-of the types and `O` {uar}, their mean F1 {token_macro_f}, entity F1 {entity_micro_f}, and the mean
-error of an entity's stated confidence {entity_ece} points (over all folds and seeds; that of [one
+of the types and `O` {tag_uar}, their mean F1 {tag_macro_f}, entity F1 {ents_f}, and the mean
+error of an entity's stated confidence {ents_ece} points (over all folds and seeds; that of [one
 calibrator](docs/results.md#calibration-of-what-ships) is greater; * p < 0.05 by a test over
 documents). Of the ten rarest types the mean recall is {rare_recall}, and the mean entity F1
 {rare_f}, which was not tested. Much of it needs no Binary Token Labels: the calibrator alone, on
@@ -58,9 +58,9 @@ RECIPES = {
 
 def claim() -> str:
     """What ships against the usual training, and what Binary Token Labels have to do with it."""
-    names = ("uar", "token_macro_f", "entity_micro_f", "entity_ece")
+    names = ("tag_uar", "tag_macro_f", "ents_f", "ents_ece")
     ours, usual = (
-        {name: f"{100 * measured(key)['metrics'][name]['mean']:.1f}" for name in names}
+        {name: f"{100 * measured(key)['scores'][name]['value']:.1f}" for name in names}
         for key in (OURS, USUAL)
     )
     tests = measured(OURS)["versus_baseline"]
@@ -68,8 +68,8 @@ def claim() -> str:
     gains = {name: f"{usual[name]} → {ours[name]}{stars.get(name, '')}" for name in names}
     return CLAIM.format(
         **gains,
-        rare_recall=_of_rare("token_recall"),
-        rare_f=_of_rare("f"),
+        rare_recall=_of_rare("tag_r"),
+        rare_f=_of_rare("ents_f"),
         calibrated=_three(CALIBRATED),
         without=_three(WITHOUT),
         stock=_three(STOCK),
@@ -79,15 +79,15 @@ def claim() -> str:
 
 def _three(key: tuple[str, str, str]) -> str:
     """UAR / token macro F1 / entity micro F1."""
-    metrics = measured(key)["metrics"]
-    return " / ".join(f"{100 * metrics[name]['mean']:.1f}" for name in TESTED)
+    scores = measured(key)["scores"]
+    return " / ".join(f"{100 * scores[name]['value']:.1f}" for name in TESTED)
 
 
 def _of_rare(name: str) -> str:
     """The mean of a figure over the ten rarest types, of the usual training and of ours."""
     rarest = rarest_types(measured(USUAL))
     both = (measured(key)["types"] for key in (USUAL, OURS))
-    means = (fmean(types[label][name]["mean"] for label in rarest) for types in both)
+    means = (fmean(types[label][name]["value"] for label in rarest) for types in both)
     return " → ".join(f"{100 * mean:.1f}" for mean in means)
 
 
@@ -110,7 +110,7 @@ def table() -> str:
         figures = " | ".join(_figure(key, name) for name in COLUMNS)
         lines.append(f"| MACCROBAT | {recipe}{mark} | {folds} | {figures} |")
     demo = json.loads(DEMO.read_text("utf-8"))
-    figures = " | ".join(f"{100 * demo['figures'][name]['value']:.1f}" for name in COLUMNS)
+    figures = " | ".join(f"{100 * demo['scores'][name]['value']:.1f}" for name in COLUMNS)
     lines.append(f"| demo notes | our recipe | 1 split | {figures} |")
     return "\n".join(lines) + "\n"
 
@@ -119,7 +119,7 @@ def _figure(key: tuple[str, str, str], name: str) -> str:
     """A figure, and in brackets its difference from the usual training of the same experiment: a
     star where it is significant."""
     result = measured(key)
-    figure = f"{100 * result['metrics'][name]['mean']:.1f}"
+    figure = f"{100 * result['scores'][name]['value']:.1f}"
     if name not in TESTED or key[1:] == USUAL[1:]:
         return figure
     tested = result["versus_baseline"][name]

@@ -7,7 +7,7 @@ touching mentions of one type become one span; "BIO" has two tags per type and k
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import FULL_LINE, PARAGRAPH, Lines
 
 O_TAG = 0
+OUTSIDE = "O"  # its name
 MISSING = -1
 
 SchemeName = Literal["IO", "BIO"]
@@ -36,7 +37,7 @@ class TagScheme:
         prefixes = ("",) if scheme == "IO" else ("B-", "I-")
         self.types = tuple(types)
         self.scheme = scheme
-        self.tags = ("O", *(prefix + label for label in self.types for prefix in prefixes))
+        self.tags = (OUTSIDE, *(prefix + label for label in self.types for prefix in prefixes))
         self._ids = {tag: i for i, tag in enumerate(self.tags)}
 
     def __len__(self) -> int:
@@ -47,6 +48,11 @@ class TagScheme:
         """int64 [C]: the type of each tag, counted from 1 in the order of `types`; 0 for `O`."""
         width = 1 if self.scheme == "IO" else 2
         return np.concatenate([[0], np.repeat(np.arange(1, len(self.types) + 1), width)])
+
+    def sum_by_type(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sum values of tags [..., C] over the tags of `O` and of each type: [..., 1 + types]."""
+        starts = np.flatnonzero(np.diff(self.tag_types, prepend=-1))
+        return np.add.reduceat(values, starts, axis=-1)
 
     def encode(self, example: Example, *, strict: bool = True) -> NDArray[np.int64]:
         """Read the gold tags of an example, aligned to the tokens of its predicted doc.
@@ -133,8 +139,8 @@ def gold_tags(example: Example, scheme: SchemeName = "IO") -> list[str | None]:
 def _from_biluo(biluo: str | None, scheme: SchemeName) -> str | None:
     if biluo in (None, "-"):
         return None
-    if biluo == "O":
-        return "O"
+    if biluo == OUTSIDE:
+        return OUTSIDE
     prefix, label = biluo.split("-", 1)
     if scheme == "IO":
         return label
@@ -148,7 +154,7 @@ def has_tokens(example: Example) -> bool:
 
 def token_types(doc: Doc) -> list[str]:
     """The entity type of each token of a doc, "O" outside its entities."""
-    return [token.ent_type_ or "O" for token in doc]
+    return [token.ent_type_ or OUTSIDE for token in doc]
 
 
 def strip_space(span: Span) -> Span:

@@ -91,7 +91,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
         metrics = json.loads((tmp_path / "metrics" / "demo" / "metrics.json").read_text())
         assert metrics["documents"] > 15
         assert len(metrics["types"]) == 33
-        assert metrics["calibration"]["entities"]["bins"]
+        assert metrics["calibration"]["entities"]
         assert (tmp_path / "metrics" / "demo" / "report.html").is_file()
         capfd.readouterr()
 

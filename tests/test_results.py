@@ -32,15 +32,15 @@ def test_the_ten_rarest_types_are_the_same_everywhere():
 def test_the_tutorials_have_the_figures_of_the_demo():
     demo = srsly.read_json(ROOT / "docs" / "results" / "demo.json")
     report = (ROOT / "docs" / "tutorials" / "report.md").read_text("utf-8")
-    for name in ("entity_micro_p", "entity_micro_r", "entity_micro_f", "partial_micro_f"):
-        assert f"{100 * demo['figures'][name]['value']:.1f}" in report, name
+    for name in ("ents_p", "ents_r", "ents_f", "ents_partial_f"):
+        assert f"{100 * demo['scores'][name]['value']:.1f}" in report, name
     for end in ("low", "high"):
-        assert f"{100 * demo['figures']['entity_micro_f'][end]:.1f}" in report
-    assert f"an F1 of {100 * demo['types']['Family_history']['f']['value']:.0f}%" in report
-    ece = f"{100 * demo['figures']['entity_ece']['value']:.1f} points"
+        assert f"{100 * demo['scores']['ents_f'][end]:.1f}" in report
+    assert f"an F1 of {100 * demo['types']['Family_history']['ents_f']['value']:.0f}%" in report
+    ece = f"{100 * demo['scores']['ents_ece']['value']:.1f} points"
     assert ece in report
     assert ece in (ROOT / "docs" / "tutorials" / "calibrator.md").read_text("utf-8")
     page = (ROOT / "docs" / "tutorials" / "operating_point.md").read_text("utf-8")
     points = [p for p in demo["curve"] if p["tau"] in (-0.5, 0.0, 0.2, 0.5, 1.0, 1.5)]
-    for name in ("uar", "token_macro_f"):
+    for name in ("tag_uar", "tag_macro_f"):
         assert " | ".join(f"{100 * p[name]:.1f}" for p in points) in page, name

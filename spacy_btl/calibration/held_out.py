@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.datastore import LabelledRows
+from spacy_btl.metrics.matching import are_correct
 from spacy_btl.tags import MISSING, TagScheme
 
 Ints = NDArray[np.integer]
@@ -129,24 +130,11 @@ def read_entities(
     last = inside[np.flatnonzero(np.diff(runs, append=np.inf))]
     if not len(inside):
         return Entities(types[:0], np.zeros(0), np.zeros(0, "bool"))
-    columns = np.flatnonzero(np.diff(scheme.tag_types, prepend=-1))
-    p_types = np.add.reduceat(p[inside], columns, axis=1)[np.arange(len(inside)), types[inside]]
+    p_types = scheme.sum_by_type(p[inside])[np.arange(len(inside)), types[inside]]
     minimum = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
     spans = np.stack([held_out.gold_starts[first], held_out.gold_ends[last], types[first]], axis=1)
     unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
     known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
     known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
-    correct = _are_in(spans[known], held_out.gold_ents)
+    correct = are_correct(spans[known], held_out.gold_ents)
     return Entities(types[first][known], np.minimum(minimum[known], 1.0), correct)
-
-
-def _are_in(spans: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which spans [P, 3] are among the gold ones [M, 3]; each gold one counts once."""
-    _, first, same = np.unique(
-        np.concatenate([gold, spans]), axis=0, return_index=True, return_inverse=True
-    )
-    is_gold = first[same[len(gold) :]] < len(gold)
-    _, once = np.unique(same[len(gold) :], return_index=True)
-    is_first = np.zeros(len(spans), dtype="bool")
-    is_first[once] = True
-    return is_gold & is_first

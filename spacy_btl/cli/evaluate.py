@@ -32,10 +32,10 @@ def evaluate_cli(
 ) -> None:
     """Measure a pipeline on held-out documents.
 
-    Type by type, the rarest first. An entity counts as found if its boundaries and its type are
-    both right. In the token figures every class counts the same, O included. Intervals hold 95%,
-    from a bootstrap over documents, or over patients where the corpus says whose they are, and are
-    no surer than the number of mentions allows.
+    Type by type, the rarest first. An entity is correct if its boundaries and its type both are.
+    UAR is the mean token recall of the classes, O included; ECE is the expected calibration error.
+    The 95% intervals are from a bootstrap over documents, or over patients if the corpus names
+    them. Intervals of few mentions are Wilson's.
     """
     from spacy_btl.errors import BtlError
     from spacy_btl.evaluation.evaluate import evaluate
@@ -58,20 +58,21 @@ def evaluate_cli(
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """Print a row per entity type, then the figures over all of them."""
-    from spacy_btl.metrics.scores import HEADLINE, headline
+    """Print a row per entity type, then the scores over all of them."""
+    from spacy_btl.metrics.measures import MEASURES, headline
 
     types = _table("type", "mentions", "precision", "recall", "F1")
     for label, row in metrics["types"].items():
-        values = (f"{row[key]['value']:.1%}" for key in ("precision", "recall", "f"))
+        values = (f"{row[key]['value']:.1%}" for key in ("ents_p", "ents_r", "ents_f"))
         types.add_row(label, f"{row['support']:,}", *values)
     summary = _table("", "", "95% interval")
-    for name, meaning in headline(metrics["figures"]).items():
-        row = metrics["figures"][name]
-        summary.add_row(meaning, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}")
-    entities = metrics["calibration"]["entities"]
-    if entities is not None and entities["ece"] is None:
-        summary.add_row(HEADLINE["entity_ece"], "n/a", "no entity is right")
+    for name, measure in headline(metrics["scores"]).items():
+        row = metrics["scores"][name]
+        summary.add_row(
+            measure.title, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"
+        )
+    if metrics["calibration"]["entities"] is not None and "ents_ece" not in metrics["scores"]:
+        summary.add_row(MEASURES["ents_ece"].title, "n/a", "no entity is correct")
     console = Console(markup=False)  # a type in brackets is no markup of rich
     console.print(types)
     of = f" of {metrics['patients']:,} patients" if metrics["patients"] else ""
@@ -79,13 +80,13 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     lost = metrics["annotated"] - metrics["mentions"]
     if lost:
         console.print(
-            f" {metrics['annotated']:,} are annotated: {lost:,} overlap these, which one label per "
-            "token cannot tell"
+            f" {metrics['annotated']:,} are annotated: {lost:,} overlap these, and one label per "
+            "token cannot express them"
         )
     console.print(summary)
     if metrics["versus"] is not None:
         console.print(f"\n Differences to {_name(metrics['versus']['pipeline'])}, in points")
-        console.print(_comparison(metrics["versus"]["figures"]))
+        console.print(_comparison(metrics["versus"]["scores"]))
     corpus = metrics["corpus"]
     console.print(f"\n pipeline: {_name(metrics['pipeline'])}")
     console.print(f" settings: {_settings(metrics['pipeline'])}")
@@ -106,13 +107,13 @@ def _settings(pipeline: dict[str, Any]) -> str:
     return settings + ("" if pipeline["calibrated"] else "; confidence not calibrated")
 
 
-def _comparison(figures: dict[str, dict[str, float]]) -> Table:
-    from spacy_btl.metrics.scores import HEADLINE
+def _comparison(differences: dict[str, dict[str, float]]) -> Table:
+    from spacy_btl.metrics.measures import MEASURES
 
     table = _table("", "", "95% interval", "p (Holm)")
-    for name, row in figures.items():
+    for name, row in differences.items():
         difference, low, high = (f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high"))
-        table.add_row(HEADLINE[name], difference, f"{low} to {high}", f"{row['p_holm']:.4f}")
+        table.add_row(MEASURES[name].title, difference, f"{low} to {high}", f"{row['p_holm']:.4f}")
     return table
 
 

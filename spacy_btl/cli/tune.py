@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from spacy_btl.training.validation import Validation
 
 ENOUGH = 100  # documents to choose by
-FIGURES = {
-    "uar": "token recall, mean of the classes (UAR)",
-    "token_macro_f": "token F1, mean of the classes",
-    "entity_micro_f": "entity F1, all mentions (micro)",
-}
+FIGURES = ("tag_uar", "tag_macro_f", "ents_f")
 
 
 @btl.command("tune")
@@ -55,6 +51,8 @@ def tune_cli(
 
 def _print(tuned: "Tuned") -> None:
     """Print what was chosen, and what such a choice is worth."""
+    from spacy_btl.metrics.measures import MEASURES
+
     console = Console(markup=False, highlight=False)
     chosen = tuned.settings
     console.print(f"\nknn_weight {chosen.knn_weight:g}")
@@ -62,9 +60,9 @@ def _print(tuned: "Tuned") -> None:
     table = Table("on these documents, which it was chosen on", "arg-max", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, meaning in FIGURES.items():
+    for name in FIGURES:
         figures = (getattr(scores, name) for scores in (tuned.plain, tuned.chosen))
-        table.add_row(meaning, *(f"{figure:.1%}" for figure in figures))
+        table.add_row(MEASURES[name].title, *(f"{figure:.1%}" for figure in figures))
     console.print(table)
     console.print()
     if tuned.validation is None:
@@ -72,13 +70,13 @@ def _print(tuned: "Tuned") -> None:
     table = Table("cross-validated", "present", "tuned", "gain", "95% interval", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, meaning in FIGURES.items():
+    for name in FIGURES:
         gain = tuned.validation.gains[name]
         points = [100 * value for value in (gain.after - gain.before, gain.low, gain.high)]
         difference, low, high = (f"{value:+.1f}" for value in points)
-        table.add_row(
-            meaning, f"{gain.before:.1%}", f"{gain.after:.1%}", difference, f"{low} to {high}"
-        )
+        before, after = f"{gain.before:.1%}", f"{gain.after:.1%}"
+        title = MEASURES[name].title
+        table.add_row(title, before, after, difference, f"{low} to {high}")
     console.print(table)
     console.print(
         f"\nThe second table is of documents that the settings were not chosen on, "

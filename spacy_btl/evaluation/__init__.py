@@ -1,1 +1,1 @@
-"""How good a pipeline is."""
+"""Evaluation of a pipeline on held-out documents."""

@@ -1,4 +1,4 @@
-"""What favouring the rare types costs and brings: token figures over tau."""
+"""Token scores as a function of tau, which trades common types for rare ones."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from spacy_btl.calibration.decisions import decide
 from spacy_btl.metrics.counts import token_counts
 from spacy_btl.metrics.predictions import Predictions
-from spacy_btl.metrics.scores import token_figures
+from spacy_btl.metrics.scores import tag_scores
 from spacy_btl.training.tune import TAUS
 
-CURVES = ("uar", "token_macro_f", "token_accuracy")
+CURVES = ("tag_uar", "tag_macro_f", "tag_accuracy")
 
 
 def tau_curve(
     predictions: Predictions, taus: Sequence[float] = TAUS
 ) -> list[dict[str, float]] | None:
-    """Token figures where a token's class is argmax(log p - tau * log prior).
+    """Compute token scores where a token's class is argmax(log p - tau * log prior).
 
     taus (Sequence[float]): Above 0 favours the rare types, below 0 the common ones.
-    RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `uar`, `token_macro_f`,
-        `token_accuracy`. None without probabilities or a prior.
+    RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `tag_uar`, `tag_macro_f`,
+        `tag_accuracy`. None without probabilities or a prior.
     """
     p, prior = predictions.probabilities, predictions.prior
     if p is None or prior is None:
@@ -29,7 +29,7 @@ def tau_curve(
     rows = []
     for tau in taus:
         predicted = decided(p, prior, tau)
-        values = token_figures(token_counts(predictions.gold, predicted, len(prior)))
+        values = tag_scores(token_counts(predictions.gold, predicted, len(prior)))
         rows.append({"tau": tau, **{name: float(values[name]) for name in CURVES}})
     return rows
 

@@ -1,4 +1,4 @@
-"""How good a pipeline is on held-out documents."""
+"""Evaluate a pipeline on held-out documents."""
 
 import warnings
 from dataclasses import asdict
@@ -35,7 +35,7 @@ def evaluate(
     seed: int = 0,
     with_text: bool = False,
 ) -> dict[str, Any]:
-    """Measure a pipeline, and compare it with another.
+    """Compute the scores of a pipeline, and compare it with another.
 
     model (str): A package name or a folder.
     corpus (Path): The `.spacy` file of held-out documents.
@@ -46,7 +46,7 @@ def evaluate(
         `model_files` (a fingerprint of the pipeline's files), `pipeline` (both, its folder or
         package, and the settings of its calibrator), `corpus` (its file and a fingerprint of it),
         `date`, `spacy_btl` (the version), `versus` (None, or the other `model`, its `pipeline`, and
-        its `figures`: see `significance.compare`) and, only if asked, `errors` (see
+        its `scores`: see `significance.compare`) and, only if asked, `errors` (see
         `mistakes.worst_errors`). Plain JSON.
     RAISES: BtlError, for a model or corpus that cannot be used, a corpus without entities, a model
         that finds none, or two that cannot be compared.
@@ -72,11 +72,10 @@ def evaluate(
     }
     if versus is not None and other is not None:
         theirs, _ = _predictions(other, versus, corpus)
-        figures = compare(predictions, theirs, seed=seed)
         metrics["versus"] = {
             "model": " ".join(model_name(other)),
             "pipeline": _described(other, versus),
-            "figures": figures,
+            "scores": compare(predictions, theirs, seed=seed),
         }
     if with_text:
         metrics["errors"] = worst_errors(predictions, docs, _explain_by(nlp))
@@ -84,7 +83,7 @@ def evaluate(
 
 
 def _described(nlp: Language, model: str) -> dict[str, Any]:
-    """Which pipeline it is, and how it decides: by arg-max where it has no calibrator."""
+    """The pipeline and the settings of its calibrator."""
     name, version = model_name(nlp)
     pipe = find_calibrator(nlp)
     return {
@@ -102,7 +101,7 @@ def _file_fingerprint(path: Path) -> str:
 
 
 def _explain_by(nlp: Language) -> Explain | None:
-    """Finds the neighbours that voted, where a calibrator lets them."""
+    """A function that finds the nearest neighbours of a span; None without them."""
     pipe = find_calibrator(nlp)
     if pipe is None or not pipe.calibrator.settings.knn_weight:
         return None
@@ -117,7 +116,7 @@ def _explain_by(nlp: Language) -> Explain | None:
 
 
 def _predictions(nlp: Language, model: str, corpus: Path) -> tuple[Predictions, list[Doc]]:
-    """What a pipeline says, and the documents that it says it of."""
+    """Predictions on a corpus, and its documents."""
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
     types = {ent.label_ for doc in docs for ent in doc.ents}
     if not types:

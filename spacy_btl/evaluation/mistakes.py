@@ -1,4 +1,4 @@
-"""The errors that are worth reading, with the text around them: for the report alone."""
+"""The worst errors, with the text around them: for the report alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from spacy_btl.metrics.counts import strictly_right
 from spacy_btl.metrics.predictions import Predictions
 
 # Of each kind.
@@ -21,21 +20,21 @@ Explain = Callable[[Span], list[dict[str, Any]]]
 def worst_errors(
     predictions: Predictions, docs: Sequence[Doc], explain: Explain | None = None
 ) -> list[dict[str, Any]]:
-    """Find what the pipeline was surest of and got wrong, and what it missed.
+    """Find the wrong entities of highest confidence, and missed mentions.
 
     docs (Sequence[Doc]): The D annotated documents.
-    explain (Optional[Callable[[Span], List[Dict[str, Any]]]]): Finds the neighbours that voted on a
+    explain (Optional[Callable[[Span], List[Dict[str, Any]]]]): Finds the nearest neighbours of a
         span of one of these documents.
-    RETURNS (List[Dict[str, Any]]): At most 15 wrong entities, the surest first, then at most 15
-        missed mentions, those that no entity overlaps, of the rarest types first. Each with `kind`
-        ("wrong" or "missed"), `label`, `confidence` (None where there is none), `text`, a piece of
-        the note, `gold` and `predicted`, the entities in it as displaCy takes them, and
-        `neighbors`, if they can be found.
+    RETURNS (List[Dict[str, Any]]): At most 15 wrong entities, by confidence, then at most 15 missed
+        mentions, which no predicted entity overlaps, of the rarest types first. Each with `kind`
+        ("wrong" or "missed"), `label`, `confidence` (None without one), `text`, a piece of the
+        note, `gold` and `predicted`, the entities in it in displaCy's form, and `neighbors`, with
+        `explain`.
     """
     gold, predicted = predictions.gold_ents, predictions.predicted_ents
-    wrong = np.flatnonzero(~strictly_right(predictions))
+    wrong = np.flatnonzero(~predictions.correct)
     confidence = np.nan_to_num(predictions.confidence[wrong], nan=-1)
-    surest = wrong[np.argsort(-confidence, kind="stable")][:MAX_ERRORS]
+    wrong = wrong[np.argsort(-confidence, kind="stable")][:MAX_ERRORS]
     support = np.bincount(gold["label"], minlength=len(predictions.classes))
     covered = {
         (doc, token) for doc, start, end, _ in predicted.tolist() for token in range(start, end)
@@ -47,11 +46,11 @@ def worst_errors(
         ]
     )
     rarest = missed[np.argsort(support[gold["label"][missed]], kind="stable")][:MAX_ERRORS]
-    found = [("wrong", predicted[i], float(predictions.confidence[i])) for i in surest]
-    found += [("missed", gold[i], np.nan) for i in rarest]
-    errors = [_error(kind, ent, predictions, docs, p) for kind, ent, p in found]
+    worst = [("wrong", predicted[i], float(predictions.confidence[i])) for i in wrong]
+    worst += [("missed", gold[i], np.nan) for i in rarest]
+    errors = [_error(kind, ent, predictions, docs, p) for kind, ent, p in worst]
     if explain is not None:
-        for error, (_, ent, _) in zip(errors, found, strict=True):
+        for error, (_, ent, _) in zip(errors, worst, strict=True):
             error["neighbors"] = explain(docs[ent["doc"]][ent["start"] : ent["end"]])
     return errors
 

@@ -1,6 +1,6 @@
-"""The report's plots, as SVG that takes its colours and its font from the page around it.
+"""The plots of the report, as SVG with the colours and the font of the page around it.
 
-Needs the `report` extra. The same figures give the same bytes.
+Needs the `report` extra. The same data gives the same bytes.
 """
 
 import io
@@ -61,23 +61,25 @@ Bin = Mapping[str, Any]
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
 
 
-def curve_plot(curve: Sequence[Mapping[str, float]], *, uar: float, token_macro_f: float) -> Markup:
-    """UAR against token macro F1 over `tau`.
+def curve_plot(
+    curve: Sequence[Mapping[str, float]], *, tag_uar: float, tag_macro_f: float
+) -> Markup:
+    """Plot UAR against token macro F1 over `tau`.
 
-    curve (Sequence[Mapping[str, float]]): `tau`, `uar` and `token_macro_f` of each point.
-    uar, token_macro_f (float): Those of the pipeline as it is set.
+    curve (Sequence[Mapping[str, float]]): `tau`, `tag_uar` and `tag_macro_f` of each point.
+    tag_uar, tag_macro_f (float): Those of the pipeline with its settings.
     """
     points = sorted(curve, key=lambda point: point["tau"])
-    f = np.array([point["token_macro_f"] for point in points])
-    recall = np.array([point["uar"] for point in points])
+    f = np.array([point["tag_macro_f"] for point in points])
+    recall = np.array([point["tag_uar"] for point in points])
     taus = [point["tau"] for point in points]
     with style.context(["default", STYLE]):
         figure = _figure(WIDTH, 340)
         ax = figure.subplots()
         ax.plot(f, recall, color=ACCENT, marker="o", markersize=4, linewidth=1.5)
         ax.plot(
-            token_macro_f, uar, "D", color=SECOND, markerfacecolor="none", markersize=11,
-            markeredgewidth=2, label="the pipeline as it is set",
+            tag_macro_f, tag_uar, "D", color=SECOND, markerfacecolor="none", markersize=11,
+            markeredgewidth=2, label="this pipeline",
         )  # fmt: skip
         ax.legend(loc="best", frameon=False)
         ax.margins(0.14)
@@ -96,12 +98,12 @@ def curve_plot(curve: Sequence[Mapping[str, float]], *, uar: float, token_macro_
             figure,
             "curve",
             "Line: unweighted average recall of the tokens against their macro F1, one point for "
-            f"each tau from {taus[0]:g} to {taus[-1]:g}. The figures are in the table beside it.",
+            f"each tau from {taus[0]:g} to {taus[-1]:g}. The table beside it has the numbers.",
         )
 
 
 def _right_of(path: np.ndarray) -> np.ndarray:
-    """Unit vectors [P, 2] to the right of a path of P points, for one who walks along it."""
+    """Unit vectors [P, 2] to the right of a path of P points, in its direction."""
     if len(path) == 1:
         return np.array([[1.0, 0.0]])
     ahead = np.gradient(path, axis=0)
@@ -110,7 +112,7 @@ def _right_of(path: np.ndarray) -> np.ndarray:
 
 
 def _spread(pixels: np.ndarray, taus: Sequence[float]) -> list[int]:
-    """Points to label: those of the roundest tau first, and none too near to another."""
+    """Choose points to label: those of the roundest tau first, none too near to another."""
     chosen: list[int] = []
     order = sorted(range(len(taus)), key=lambda i: (len(f"{abs(taus[i]):g}"), abs(taus[i])))
     for i in order:
@@ -121,7 +123,7 @@ def _spread(pixels: np.ndarray, taus: Sequence[float]) -> list[int]:
 
 
 def reliability_plot(bins: Sequence[Bin], *, things: str) -> Markup:
-    """The share that is right against the confidence, and how many each bin holds.
+    """Plot accuracy against confidence, and the number of items per bin.
 
     bins (Sequence[Bin]): Equal parts of the confidences from 0 to 1, with `n`, `confidence` and
         `accuracy` of each; empty ones are left out.
@@ -138,9 +140,9 @@ def reliability_plot(bins: Sequence[Bin], *, things: str) -> Markup:
         upper.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
         upper.vlines(confidence, accuracy, confidence, color=SECOND, linewidth=2)
         upper.plot(confidence, accuracy, "o-", color=ACCENT, markersize=5, clip_on=False)
-        upper.text(0.03, 0.95, "right more often\nthan it says", va="top", color=MUTED)
-        upper.text(0.98, 0.05, "right less often\nthan it says", ha="right", color=MUTED)
-        upper.set(ylim=(0, 1), ylabel=f"share of {things} that is right")
+        upper.text(0.03, 0.95, "underconfident", va="top", color=MUTED)
+        upper.text(0.98, 0.05, "overconfident", ha="right", color=MUTED)
+        upper.set(ylim=(0, 1), ylabel=f"correct {things}")
         upper.yaxis.set_major_formatter(PERCENT)
         lower.bar(centres, counts, width=0.75 / len(bins), color=ACCENT)
         for x, count in zip(centres, counts, strict=True):
@@ -157,28 +159,28 @@ def reliability_plot(bins: Sequence[Bin], *, things: str) -> Markup:
             figure,
             f"reliability-{things}",
             f"Reliability diagram: for {len(filled)} bins of confidence, the share of {things} "
-            f"that is right, and the number of {things}. The figures are in the table below it.",
+            f"that is correct, and the number of {things}. The table below has the numbers.",
         )
 
 
 def confusion_plot(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Markup:
-    """Heat map of token classes, a row for each gold class, as shares of the row.
+    """Plot token confusions as a heat map, a row for each gold class, as shares of the row.
 
-    classes (Sequence[str]): The names of C classes. Of more than `MAX_CLASSES` the commonest are
-        drawn.
+    classes (Sequence[str]): The names of C classes. Of more than `MAX_CLASSES` the most
+        frequent are shown.
     cells (Sequence[Sequence[int]]): Gold class, predicted class, tokens; each pair once at most.
     """
     gold, predicted, tokens = np.array(cells).reshape(-1, 3).T
     totals = np.bincount(gold, tokens, minlength=len(classes)).astype("int64")
-    drawn = np.sort(np.argsort(-totals, kind="stable")[:MAX_CLASSES])
+    shown = np.sort(np.argsort(-totals, kind="stable")[:MAX_CLASSES])
     place = np.full(len(classes), -1)
-    place[drawn] = np.arange(len(drawn))
-    held = (place[gold] >= 0) & (place[predicted] >= 0)
-    shares = np.zeros((len(drawn), len(drawn)))
-    shares[place[gold[held]], place[predicted[held]]] = tokens[held] / totals[gold[held]]
-    names = [_short(classes[i]) for i in drawn]
-    n = len(drawn)
-    labels = [f"{name} ({totals[i]:,})" for name, i in zip(names, drawn, strict=True)]
+    place[shown] = np.arange(len(shown))
+    kept = (place[gold] >= 0) & (place[predicted] >= 0)
+    shares = np.zeros((len(shown), len(shown)))
+    shares[place[gold[kept]], place[predicted[kept]]] = tokens[kept] / totals[gold[kept]]
+    names = [_short(classes[i]) for i in shown]
+    n = len(shown)
+    labels = [f"{name} ({totals[i]:,})" for name, i in zip(names, shown, strict=True)]
     size = n * (23 if n > 12 else 40)
     left = max(CORNER, LETTER * max(map(len, labels)))
     longest = LETTER * max(map(len, names))
@@ -211,7 +213,7 @@ def confusion_plot(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Ma
             figure,
             "confusion",
             f"Heat map of {n} token classes: annotated class by row, predicted class by column, "
-            "in percent of the row. The commonest confusions are in the table below it.",
+            "in percent of the row. The table below has the most frequent confusions.",
         )
 
 
@@ -225,10 +227,10 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(figure: Figure, name: str, description: str) -> Markup:
-    """The SVG element of a figure, for a page that may hold several of them.
+    """The SVG element of a figure, for a page with several of them.
 
     name (str): Goes before every id.
-    description (str): What a screen reader says.
+    description (str): The text for screen readers.
     """
     file = io.StringIO()
     with warnings.catch_warnings():
@@ -244,7 +246,7 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
 
 
 def _fit_in_page(tag: str, name: str) -> str:
-    """A tag with the page's colours, font and pixels, and with ids that are its figure's own."""
+    """Give a tag the page's colours, font and pixels, and ids of its own figure."""
     tag = re.sub("|".join(PAGE_COLORS), lambda match: PAGE_COLORS[match[0]], tag)
     tag = re.sub('font-family: [^;"]+;? ?', "", tag)
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)

@@ -1,4 +1,4 @@
-"""`report.html`: the figures of an evaluation as one page that opens anywhere, for readers.
+"""`report.html`: the scores of an evaluation as one page that opens anywhere.
 
 The page loads nothing, runs no script, and holds no text of a note unless it is given some.
 """
@@ -14,14 +14,11 @@ from spacy import displacy
 from spacy_btl.about import __version__, how_to_install
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import BtlError
-from spacy_btl.evaluation.meanings import FIGURES, TOKENS, Figure
 from spacy_btl.files import write_file
+from spacy_btl.metrics.measures import MEASURES, Measure
 
 SIGNIFICANT = 0.05
 MAX_CONFUSIONS = 12  # rows of the table of confusions
-
-# What a `metrics.json` of an earlier version has nothing of.
-EARLIER: Mapping[str, Any] = {"pipeline": None, "corpus": None, "date": None, "cautions": ()}
 
 Point = Mapping[str, Any]  # of the curve
 
@@ -37,10 +34,10 @@ def require_extra() -> None:
 
 
 def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None) -> None:
-    """Write the page, whole or not at all. The same figures give the same bytes.
+    """Write the page, whole or not at all. The same scores give the same bytes.
 
-    metrics (Dict[str, Any]): What `metrics.json` holds; shares from 0 to 1. A difference in
-        `versus` is this model's figure less the other's.
+    metrics (Dict[str, Any]): The content of `metrics.json`; shares from 0 to 1. A difference in
+        `versus` is this model's score less the other's.
     path (Path): The file to write.
     errors (Optional[List[Dict[str, Any]]]): Errors to show with the text around them: the page
         then holds text of notes. None for a page without.
@@ -62,15 +59,16 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
         percent="{:.1%}".format,
         decimal="{:.3f}".format,
         count="{:,}".format,
+        upper_first=lambda title: title[:1].upper() + title[1:],
         difference=_difference,
         p=lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     )
     labels = {ent["label"] for error in errors or () for ent in error["gold"] + error["predicted"]}
     colors = colors_of({*metrics["types"], *labels})
     page = environment.get_template("report.html.jinja").render(
-        metrics={**EARLIER, "annotated": metrics["mentions"], **metrics},
+        metrics=metrics,
         version=__version__,
-        figures=_grouped(metrics["figures"]),
+        scores=_grouped(metrics["scores"]),
         versus=_compared(metrics["versus"]),
         notable=_notable(metrics["curve"] or []),
         confusions=_confusions(**metrics["confusion"]),
@@ -81,59 +79,58 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
     write_file(path, page.encode("utf-8"))
 
 
-def _difference(value: float, figure: Figure) -> str:
+def _difference(value: float, measure: Measure) -> str:
     """With its sign: in points for a share, else as it is."""
-    text = f"{100 * value:+.1f}" if figure.percent else f"{value:+.3f}"
+    text = f"{100 * value:+.1f}" if measure.percent else f"{value:+.3f}"
     return text.replace("-", "−")
 
 
-def _grouped(figures: Mapping[str, Any]) -> dict[str, list[tuple[Figure, Mapping[str, Any]]]]:
-    """The figures that there are, by group, each with its meaning."""
-    groups: dict[str, list[tuple[Figure, Mapping[str, Any]]]] = {}
-    for name, figure in FIGURES.items():
-        if name in figures:
-            groups.setdefault(figure.group, []).append((figure, figures[name]))
+def _grouped(scores: Mapping[str, Any]) -> dict[str, list[tuple[Measure, Mapping[str, Any]]]]:
+    """The scores by group, each with its meaning."""
+    groups: dict[str, list[tuple[Measure, Mapping[str, Any]]]] = {}
+    for name, measure in MEASURES.items():
+        if name in scores:
+            groups.setdefault(measure.group, []).append((measure, scores[name]))
     return groups
 
 
 def _compared(versus: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Each difference with its figure, its verdict, and its place on a scale that all share."""
+    """Each difference with its measure, its verdict, and its place on a common scale."""
     if versus is None:
         return []
-    differences = {name: versus["figures"][name] for name in FIGURES if name in versus["figures"]}
+    differences = {name: versus["scores"][name] for name in MEASURES if name in versus["scores"]}
     bounds = [abs(row[end]) for row in differences.values() for end in ("low", "high")]
     widest = max(bounds, default=0) or 1.0
     rows = []
     for name, row in differences.items():
-        figure = FIGURES[name]
+        measure = MEASURES[name]
         verdict = "no clear difference"
         if row["p_holm"] < SIGNIFICANT:
-            improved = (row["difference"] < 0) == figure.lower_is_better
+            improved = (row["difference"] < 0) == measure.lower_is_better
             verdict = "better" if improved else "worse"
         # -widest..widest becomes 0..1
         place = {end: 0.5 + row[end] / widest / 2 for end in ("difference", "low", "high")}
-        group = "" if figure.group == TOKENS else f" ({figure.group.lower()})"
-        rows.append({**row, "figure": figure, "group": group, "verdict": verdict, "place": place})
+        rows.append({**row, "measure": measure, "verdict": verdict, "place": place})
     return rows
 
 
 def _notable(points: Sequence[Point]) -> list[Point]:
-    """The points of the curve that say most, each with a note of what."""
+    """The most telling points of the curve, each with a note."""
     if not points:
         return []
     return [
         {**min(points, key=lambda point: abs(point["tau"])), "note": "no shift"},
-        {**max(points, key=lambda point: point["token_macro_f"]), "note": "highest F1"},
-        {**max(points, key=lambda point: point["uar"]), "note": "highest UAR"},
+        {**max(points, key=lambda point: point["tag_macro_f"]), "note": "highest F1"},
+        {**max(points, key=lambda point: point["tag_uar"]), "note": "highest UAR"},
     ]
 
 
 def _confusions(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """The commonest confusions of tokens, each with its share of the gold class."""
+    """The most frequent confusions of tokens, each with its share of the gold class."""
     totals: Counter[int] = Counter()
     for gold, _, n in cells:
         totals[gold] += n
-    found: list[dict[str, Any]] = [
+    confusions: list[dict[str, Any]] = [
         {
             "gold": classes[gold],
             "predicted": classes[predicted],
@@ -143,20 +140,20 @@ def _confusions(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> list[
         for gold, predicted, n in cells
         if gold != predicted
     ]
-    return sorted(found, key=lambda row: -row["tokens"])[:MAX_CONFUSIONS]
+    return sorted(confusions, key=lambda row: -row["tokens"])[:MAX_CONFUSIONS]
 
 
 def _plots(metrics: Mapping[str, Any]) -> Mapping[str, str]:
-    """SVG by name; none for figures that there are not."""
+    """SVG by name, for the data that is there."""
     from spacy_btl.evaluation.plots import confusion_plot, curve_plot, reliability_plot
 
     plots = {"confusion": confusion_plot(**metrics["confusion"])}
     if metrics["curve"]:
-        now = {name: metrics["figures"][name]["value"] for name in ("uar", "token_macro_f")}
+        now = {name: metrics["scores"][name]["value"] for name in ("tag_uar", "tag_macro_f")}
         plots["curve"] = curve_plot(metrics["curve"], **now)
-    for things, calibration in metrics["calibration"].items():
-        if calibration is not None:
-            plots[things] = reliability_plot(calibration["bins"], things=things)
+    for things, bins in metrics["calibration"].items():
+        if bins is not None:
+            plots[things] = reliability_plot(bins, things=things)
     return plots
 
 

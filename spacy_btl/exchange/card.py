@@ -1,4 +1,4 @@
-"""A pipeline ready to be packaged: its `meta.json` complete, its model card beside it."""
+"""Save a pipeline for packaging, with a complete `meta.json` and a model card."""
 
 import re
 from importlib.metadata import version as version_of
@@ -20,27 +20,23 @@ from spacy_btl.pipelines import (
     save_whole,
 )
 
-README = "README.md"  # which `spacy package` takes as the package's own
-# Of `meta.json`, by spaCy's names and ours, and of the evaluation.
-PERFORMANCE = {
-    "ents_f": "entity_micro_f",
-    "ents_p": "entity_micro_p",
-    "ents_r": "entity_micro_r",
-    "ents_macro_f": "entity_macro_f",
-    "tag_uar": "uar",
-    "tag_macro_f": "token_macro_f",
-    "token_ece": "token_ece",
-    "entity_ece": "entity_ece",
-}
+README = "README.md"  # `spacy package` makes it the README of the package
+# The scores in `meta.json`.
+PERFORMANCE = (
+    "ents_f",
+    "ents_p",
+    "ents_r",
+    "ents_macro_f",
+    "tag_uar",
+    "tag_macro_f",
+    "tag_ece",
+    "ents_ece",
+)
+# What a card needs of `metrics.json`.
 PARTS = {
-    "model_files",
-    "documents",
-    "patients",
-    "mentions",
-    "samples",
-    "figures",
-    "types",
-    "calibration",
+    *("model_files", "corpus", "date", "spacy_btl", "cautions"),
+    *("documents", "patients", "mentions", "annotated", "samples"),
+    *("scores", "types", "calibration"),
 }
 MADE_WITH = ("spacy-btl", "spacy", "spacy-transformers", "transformers", "torch")
 
@@ -56,15 +52,15 @@ def write_card(
 ) -> Language:
     """Save a pipeline with a complete `meta.json` and a `README.md`, its model card.
 
-    Every figure is from the evaluation. No absolute path of this machine is saved.
+    All scores are those of the evaluation. No absolute path of this machine is saved.
 
     model (str): A package name or a folder.
     metrics (Path): The `metrics.json` of its evaluation.
-    card (Path): A YAML file of what cannot be computed: see `card_file.CardFile`.
+    card (Path): The YAML file that its author writes: see `card_file.CardFile`.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
-    name (Optional[str]): What the package is to be called, without the language before it.
+    name (Optional[str]): The name of the package, without its language.
     version (Optional[str]): Its version.
-    RAISES: BtlError, where one of these cannot be used, the metrics are of another pipeline.
+    RAISES: BtlError, if one of these cannot be used, or the metrics are of another pipeline.
     """
     refuse_foreign_folder(output)
     if name is not None and not re.fullmatch(r"\w+", name, re.ASCII):
@@ -109,15 +105,11 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _performance(metrics: dict[str, Any]) -> dict[str, Any]:
-    figures, types = metrics["figures"], metrics["types"]
+    scores, types = metrics["scores"], metrics["types"]
     return {
-        **{ours: figures[name]["value"] for ours, name in PERFORMANCE.items() if name in figures},
+        **{name: scores[name]["value"] for name in PERFORMANCE if name in scores},
         "ents_per_type": {
-            label: {
-                "p": row["precision"]["value"],
-                "r": row["recall"]["value"],
-                "f": row["f"]["value"],
-            }
+            label: {letter: row[f"ents_{letter}"]["value"] for letter in "prf"}
             for label, row in types.items()
         },
     }

@@ -1,4 +1,4 @@
-"""What a model card says that cannot be computed: a YAML file that its author writes."""
+"""The card file: the part of a model card that its author writes, as YAML."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pat
 
 
 class Source(BaseModel, extra="forbid"):
-    """What a model was made from: a corpus, an encoder.
+    """A corpus or an encoder that a model was made from.
 
     license (str): An SPDX identifier.
     """
@@ -21,18 +21,18 @@ class Source(BaseModel, extra="forbid"):
 
 
 class CardFile(BaseModel, extra="forbid"):
-    """What a card file holds; texts are Markdown.
+    """The content of a card file; texts are Markdown.
 
     description (str): One line.
     license (str): The SPDX identifier of the model's licence.
-    base_model (str): The encoder, as a Hugging Face name. Without it the card has that of the
-        config, and of a path its last part.
+    base_model (str): The Hugging Face name of the encoder. Without it, the card has the name in
+        the config, or the last part of a path there.
     dataset (str): The name of the corpus.
-    training_data (str): What the training documents are.
-    evaluation_data (str): What the documents of the evaluation are, and how they were chosen.
-    intended_use (str): What it is for.
-    limits (List[str]): What it is not for, and what is known to go wrong.
-    sources (List[Source]): What it was made from.
+    training_data (str): A description of the training documents.
+    evaluation_data (str): A description of the documents of the evaluation, and of their selection.
+    intended_use (str): The purpose of the model.
+    limits (List[str]): Uses that it is not meant for, and known errors.
+    sources (List[Source]): The corpora and encoders that it was made from.
     """
 
     description: Line

@@ -1,4 +1,4 @@
-"""The model card, as Markdown that a hub reads too."""
+"""The model card, as Markdown with a front matter that the Hugging Face Hub reads."""
 
 import json
 import re
@@ -6,26 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.language import Language
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
-from spacy_btl.metrics.scores import HEADLINE, headline
+from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipelines import base_name, encoders, model_name
-from spacy_btl.tags import TagScheme
+from spacy_btl.tags import OUTSIDE, TagScheme
 
-# A hub's names of the metrics that it lists.
+# The names of the metrics that the Hub lists.
 HUB_METRICS = {
-    "entity_micro_p": "precision",
-    "entity_micro_r": "recall",
-    "entity_micro_f": "f1",
-    "entity_macro_f": "f1",
-    "uar": "recall",
-    "token_macro_f": "f1",
+    "ents_p": "precision",
+    "ents_r": "recall",
+    "ents_f": "f1",
+    "ents_macro_f": "f1",
+    "tag_uar": "recall",
+    "tag_macro_f": "f1",
 }
 BANDS = 5  # of confidence, each of them several bins of the evaluation
 
@@ -38,8 +39,8 @@ def card_text(
     """The card of a pipeline.
 
     nlp (Language): The pipeline, with a `btl_ner`.
-    metrics (Mapping[str, Any]): What `metrics.json` holds.
-    facts (CardFile): What cannot be computed.
+    metrics (Mapping[str, Any]): The content of `metrics.json`.
+    facts (CardFile): What its author writes.
     versions (Mapping[str, str]): Of the packages that it was made with.
     RAISES: PipelineError, for a pipeline without a `btl_ner`.
     """
@@ -73,7 +74,7 @@ def card_text(
         calibrator=_calibrator(nlp),
         metrics=metrics,
         measured=_measured(metrics),
-        figures=headline(metrics["figures"]),
+        measures=headline(metrics["scores"]),
         unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
         bands=_bands(metrics["calibration"]["entities"]),
         facts=facts,
@@ -82,9 +83,7 @@ def card_text(
 
 
 def _measured(metrics: Metrics) -> str:
-    """What was measured on what and when, as far as a file of an earlier version says."""
-    if "corpus" not in metrics:
-        return ""
+    """What was measured on what, and when."""
     corpus, files = metrics["corpus"], metrics["model_files"]
     return (
         f"Measured on {metrics['date']} with spacy-btl {metrics['spacy_btl']}: the pipeline of "
@@ -100,8 +99,8 @@ def _find_ner(nlp: Language) -> tuple[str, BtlNer]:
     raise PipelineError(f"The pipeline has no btl_ner, which a card describes: {nlp.pipe_names}.")
 
 
-def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) -> str:
-    figures = metrics["figures"]
+def _front_matter(package: str, lang: str | None, metrics: Metrics, facts: CardFile) -> str:
+    scores = metrics["scores"]
     results = [
         EvalResult(
             task_type="token-classification",
@@ -109,8 +108,8 @@ def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) ->
             dataset_type=re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-"),
             dataset_name=facts.dataset,
             metric_type=metric,
-            metric_name=HEADLINE[name],
-            metric_value=round(figures[name]["value"], 4),
+            metric_name=MEASURES[name].title,
+            metric_value=round(scores[name]["value"], 4),
         )
         for name, metric in HUB_METRICS.items()
     ]
@@ -128,11 +127,8 @@ def _front_matter(package: str, lang: str, metrics: Metrics, facts: CardFile) ->
 
 def _tokens_by_type(scheme: TagScheme, tag_counts: Sequence[int]) -> dict[str, int]:
     """Training tokens of `O` and of each type, whatever the scheme."""
-    classes = ("O", *scheme.types)
-    counts = dict.fromkeys(classes, 0)
-    for number, tokens in zip(scheme.tag_types, tag_counts, strict=True):
-        counts[classes[number]] += tokens
-    return counts
+    tokens = scheme.sum_by_type(np.array(tag_counts)).tolist()
+    return dict(zip((OUTSIDE, *scheme.types), tokens, strict=True))
 
 
 def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
 
 
 def _calibrator(nlp: Language) -> dict[str, Any] | None:
-    """The settings of the calibrator, and what it was fitted to."""
+    """The settings of the calibrator, and the data that it was fitted to."""
     pipe = find_calibrator(nlp)
     if pipe is None:
         return None
@@ -166,19 +162,18 @@ def _settings(block: Mapping[str, Any]) -> str:
     )
 
 
-def _bands(calibration: Metrics | None) -> list[dict[str, Any]]:
-    """Entities by confidence: how sure on average, and how often right."""
-    if calibration is None:
+def _bands(bins: Sequence[Metrics] | None) -> list[dict[str, Any]]:
+    """Entities by confidence: mean confidence and accuracy."""
+    if bins is None:
         return []
-    bins = calibration["bins"]
     width = len(bins) // BANDS
     rows = []
     for band in range(BANDS):
-        held = [row for row in bins[band * width : (band + 1) * width] if row["n"]]
-        n = sum(row["n"] for row in held)
+        filled = [row for row in bins[band * width : (band + 1) * width] if row["n"]]
+        n = sum(row["n"] for row in filled)
         if n:
             means = {
-                key: sum(row["n"] * row[key] for row in held) / n
+                key: sum(row["n"] * row[key] for row in filled) / n
                 for key in ("confidence", "accuracy")
             }
             rows.append({"low": band / BANDS, "high": (band + 1) / BANDS, "n": n, **means})

@@ -1,4 +1,4 @@
-"""What an experiment shows: out-of-fold predictions pooled, with intervals, costs and tests."""
+"""The results of an experiment: scores of pooled out-of-fold predictions, intervals and tests."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -13,11 +13,11 @@ from spacy_btl.experiments.finished import FinishedCells
 from spacy_btl.experiments.plan import Cell
 from spacy_btl.metrics.bootstrap import bootstrap
 from spacy_btl.metrics.counts import Counts, all_classes, total, weighted, widened
-from spacy_btl.metrics.scores import figures, type_figures
+from spacy_btl.metrics.scores import scores, type_scores
 from spacy_btl.metrics.significance import compare_counts, holm
 
-# What every arm is tested in against the baseline.
-TESTED = ("uar", "token_macro_f", "entity_micro_f")
+# The scores in which each arm is tested against the baseline.
+TESTED = ("tag_uar", "tag_macro_f", "ents_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
 ARITHMETIC = ("precision", "threads", "gpu")
 SEED = 0
@@ -28,16 +28,16 @@ Result = dict[str, Any]
 def summarize(
     experiment: Experiment, cells: Sequence[Cell], finished: FinishedCells
 ) -> dict[str, Any]:
-    """The results of the cells that are done.
+    """Summarize the cells that are done.
 
     RETURNS (Dict[str, Any]): `title`, `baseline`, `missing` (names of cells that are not done),
-        `counts` (the files that are summed up, see `FinishedCells.names`) and `results`: one per
-        arm and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`,
-        `seeds`, `documents`, `patients` (None unless some have several documents: then chance
-        draws patients), `metrics` ({"mean", "low", "high"}, 95% by a bootstrap, of those that are
-        defined; the counts of a document are means over the seeds), `per_fold` (the same metrics
-        of each fold alone), `types` (the rarest first), `cost` (means over the cells, and how they
-        were trained), and its differences from the baseline on the same folds.
+        `counts` (the files of the counts, see `FinishedCells.names`) and `results`: one per arm
+        and decoding, of the seeds that have run on most folds, with its `corpus`, `folds`, `seeds`,
+        `documents`, `patients` (None unless some have several documents: then patients are
+        sampled), `scores` (by the keys of `measures.MEASURES`, with `value`, `low` and `high`, 95%
+        by a bootstrap; the counts of a document are means over the seeds), `per_fold` (the same
+        scores of each fold alone), `types` (the rarest first), `cost` (means over the cells, and
+        how they were trained), and its differences from the baseline on the same folds.
     """
     results = []
     for corpus, (arm, spec) in product(experiment.corpora, experiment.arms.items()):
@@ -74,8 +74,10 @@ def _result(
 ) -> Result:
     counts, classes = _pooled(done, decoding, finished)
     n_docs, n_patients = int(counts["documents"].sum()), len(counts["documents"])
-    metrics = bootstrap(n_patients, lambda weights: figures(weighted(counts, weights)), seed=SEED)
-    defined = {n: _bounds(interval) for n, interval in metrics.items() if isfinite(interval.value)}
+    intervals = bootstrap(n_patients, lambda weights: scores(weighted(counts, weights)), seed=SEED)
+    defined = {
+        n: _bounds(interval) for n, interval in intervals.items() if isfinite(interval.value)
+    }
     corpus, arm = done[0].corpus, done[0].arm
     result = {
         "corpus": corpus,
@@ -85,7 +87,7 @@ def _result(
         "seeds": sorted({cell.seed for cell in done}),
         "documents": n_docs,
         "patients": n_patients if n_patients < n_docs else None,
-        "metrics": defined,
+        "scores": defined,
         "per_fold": _per_fold(done, decoding, finished, defined),
         "types": _types(counts, classes),
         "cost": _cost([finished.cost(cell) for cell in done]),
@@ -119,7 +121,7 @@ def _result(
 
 
 def _of_equal_folds(done: list[Cell]) -> list[Cell]:
-    """The cells of the seeds that have got furthest: means over seeds are of the same documents."""
+    """The cells of the seeds with most folds: means over seeds are of the same documents."""
     folds = {seed: {c.fold for c in done if c.seed == seed} for seed in {c.seed for c in done}}
     furthest = max(folds.values(), key=len, default=set())
     return [cell for cell in done if folds[cell.seed] == furthest]
@@ -150,29 +152,28 @@ def _pooled(
 
 
 def _per_fold(
-    done: Sequence[Cell], decoding: str, finished: FinishedCells, metrics: Iterable[str]
+    done: Sequence[Cell], decoding: str, finished: FinishedCells, names: Iterable[str]
 ) -> dict[str, list[float | None]]:
-    """Each metric of each fold, in their order; None where a fold has none.
+    """Each score of each fold, in their order; None if a fold has none.
 
-    Of pooled folds, one that is too sure of itself and one that is not sure enough look calibrated
-    together.
+    An overconfident and an underconfident fold look calibrated when they are pooled.
     """
     rows = []
     for fold in sorted({cell.fold for cell in done}):
         counts, _ = _pooled([cell for cell in done if cell.fold == fold], decoding, finished)
-        rows.append(figures(total(counts)))
+        rows.append(scores(total(counts)))
     return {
         name: [round(float(row[name]), 5) if isfinite(row.get(name, nan)) else None for row in rows]
-        for name in metrics
+        for name in names
     }
 
 
 def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    """Support in mentions and figures of each type, the rarest first."""
+    """Support in mentions and scores of each type, the rarest first."""
     support = counts["entities"][:, 1].sum(axis=0)
     intervals = bootstrap(
         len(counts["tokens"]),
-        lambda weights: type_figures(weighted(counts, weights)),
+        lambda weights: type_scores(weighted(counts, weights)),
         seed=SEED,
     )
     return {
@@ -180,7 +181,7 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
             "support": int(support[i]),
             **{
                 name: _bounds([part[i] for part in intervals[name]])
-                for name in ("token_recall", "token_f", "recall", "f")
+                for name in ("tag_r", "tag_f", "ents_r", "ents_f")
             },
         }
         for i in np.argsort(support, kind="stable")
@@ -191,13 +192,13 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
 def _bounds(interval: Iterable[SupportsFloat]) -> dict[str, float]:
     return {
         key: round(float(value), 5)
-        for key, value in zip(("mean", "low", "high"), interval, strict=True)
+        for key, value in zip(("value", "low", "high"), interval, strict=True)
     }
 
 
 def _correct(results: Sequence[Result], experiment: Experiment) -> None:
-    """Add Holm's correction to each row: over all tests of the arms that run on every fold, and
-    over all those of the arms that are screened on some, whose number should not cost the others.
+    """Add p-values by Holm's correction. Arms that run on every fold are one family of tests, and
+    arms that are screened on some folds another, so that screening does not cost the others power.
     """
     for screened in (False, True):
         rows = [

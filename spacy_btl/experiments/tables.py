@@ -1,29 +1,28 @@
 """The summary of an experiment as one table, in markdown and HTML."""
 
-from html import escape
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from spacy_btl.metrics.measures import MEASURES
+
 COLUMNS = {
-    "uar": "UAR",
-    "token_macro_f": "token macro F1",
-    "entity_micro_f": "entity micro F1",
-    "entity_macro_f": "entity macro F1",
-    "token_ece": "token ECE",
-    "entity_ece": "entity ECE",
+    name: MEASURES[name].title
+    for name in ("tag_uar", "tag_macro_f", "ents_f", "ents_macro_f", "tag_ece", "ents_ece")
 }
 
 
 def table_rows(summary: dict[str, Any]) -> list[list[str]]:
-    """A row of cells for the heading, and one per arm and decoding.
+    """The cells of the heading, and of one row per arm and decoding.
 
-    Figures are in percent with their 95% interval; a star means that the difference from the
+    Scores are in percent with their 95% interval. A star means that the difference from the
     baseline has p < 0.05 by Holm's correction.
     """
     rows = [["corpus", "arm", "decoding", "folds", *COLUMNS.values(), "steps", "minutes"]]
     for result in summary["results"]:
         tested = result.get("versus_baseline", {})
-        figures = [
-            _figure(result["metrics"].get(name), tested.get(name, {}).get("p_holm", 1))
+        scores = [
+            _cell(result["scores"].get(name), tested.get(name, {}).get("p_holm", 1))
             for name in COLUMNS
         ]
         cost = result["cost"]
@@ -33,7 +32,7 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
                 result["arm"],
                 result["decoding"],
                 str(len(result["folds"])),
-                *figures,
+                *scores,
                 f"{cost['optimizer_steps']:,.0f}",
                 f"{cost['seconds'] / 60:.0f}",
             ]
@@ -41,11 +40,11 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _figure(interval: dict[str, float] | None, p: float) -> str:
+def _cell(interval: dict[str, float] | None, p: float) -> str:
     if interval is None:
         return ""
-    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
-    return f"{mean:.1f} ({low:.1f}–{high:.1f}){'*' if p < 0.05 else ''}"
+    value, low, high = (100 * interval[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}–{high:.1f}){'*' if p < 0.05 else ''}"
 
 
 def markdown_table(summary: dict[str, Any]) -> str:
@@ -56,36 +55,14 @@ def markdown_table(summary: dict[str, Any]) -> str:
 
 
 def html_table(summary: dict[str, Any]) -> str:
-    """The table as a page of its own."""
+    """The table as an HTML page."""
     heading, *rows = table_rows(summary)
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heading)
-    body = "\n".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    environment = Environment(
+        loader=PackageLoader("spacy_btl.experiments", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    return PAGE.format(title=escape(summary["title"]), head=head, body=body)
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 1rem; }}
-div {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #8886; }}
-th:nth-child(-n+3), td:nth-child(-n+3) {{ text-align: left; }}
-</style>
-<h1>{title}</h1>
-<p>Percent, with 95% intervals from a bootstrap over documents, or patients. * differs from the
-baseline, p &lt; 0.05 by approximate randomization with Holm's correction.</p>
-<div><table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table></div>
-</html>
-"""
+    template = environment.get_template("table.html.jinja")
+    return template.render(title=summary["title"], heading=heading, rows=rows)

@@ -1,1 +1,1 @@
-"""What is measured of predictions: per document, as figures, with intervals and tests."""
+"""Measures of predictions: counts per document, scores, intervals and significance tests."""

@@ -1,9 +1,10 @@
-"""What every figure is computed from: a few sums per document, or per patient.
+"""Counts per document or patient, from which all scores are computed.
 
-A figure is a function of sums over documents. A bootstrap sample is then another weighting of the
-documents (one matrix product for many samples), and exchanging two pipelines' output for a
-document is exchanging two rows: nothing is scored twice. Documents of one patient are one row,
-since chance does not draw them apart.
+A score is a function of sums over documents. A bootstrap sample is then another weighting of the
+documents (one matrix product for many samples), and exchanging the outputs of two pipelines for a
+document exchanges two rows: nothing is scored twice. The documents of a patient share one row,
+since they are sampled together. scikit-learn's scorers take labels and not counts, and start anew
+for each sample.
 """
 
 from collections import defaultdict
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
-from spacy_btl.metrics.predictions import ENTITY, Predictions
+from spacy_btl.metrics.matching import are_among, partial_credit
+from spacy_btl.metrics.predictions import Predictions, as_rows
+from spacy_btl.tags import OUTSIDE
 
 # Equal-width bins of confidence, from 0 to 1.
 N_BINS = 15
-# Counts are saved as whole numbers of such parts, with the documents last: an archive of them is
-# half as large, and figures of many entities differ in the fifth decimal.
+# Counts are saved as whole numbers of such parts, with the documents last. This halves the size of
+# an archive and changes scores of many entities in the fifth decimal.
 PARTS_OF_ONE = 1024
 
 Weights = NDArray[np.float64]
@@ -34,17 +37,17 @@ def document_counts(predictions: Predictions) -> Counts:
 
     RETURNS (Dict[str, float64 [D, ...]]):
         documents [D]: 1 each.
-        tokens [D, 3, C]: right, gold and predicted tokens of each class.
-        entities [D, 3, K]: the same of entities, right if boundaries and type are (strict).
-        mentions [D, 2, K]: found and annotated mentions, where some overlap others and so have no
-            place among the entities.
-        overlaps [D, K]: right entities, and half of those that only overlap one of their type.
-        token_bins, entity_bins [D, 3, 15]: how many, the sum of their confidence, and how many are
-            right, by confidence. A token's is its highest probability, an entity's its confidence.
+        tokens [D, 3, C]: correct, gold and predicted tokens of each class.
+        entities [D, 3, K]: the same for entities, see `matching.are_correct`.
+        mentions [D, 2, K]: predicted and annotated mentions, if some overlap others and so are not
+            among the entities.
+        overlaps [D, K]: correct entities, and half of those that only overlap one of their type.
+        token_bins, entity_bins [D, 3, 15]: by confidence, how many there are, the sum of their
+            confidence, and how many are correct. The confidence of a token is its highest
+            probability.
         token_losses, entity_losses [D, 2]: sums of Brier scores (of a token: squared errors over
             all classes) and of negative log-likelihoods.
-        Without probabilities there is nothing of tokens' calibration, without confidence nothing
-        of entities'.
+        The counts of tokens' calibration need probabilities, those of entities' need confidence.
     """
     counts = {
         "documents": np.ones(predictions.n_docs),
@@ -59,7 +62,7 @@ def document_counts(predictions: Predictions) -> Counts:
 
 
 def patient_counts(predictions: Predictions) -> Counts:
-    """The same sums per patient, which are documents where it is not known whose they are."""
+    """Count patient by patient; a document of an unknown patient counts as one of its own."""
     patients = predictions.patients
     summed = {}
     for name, values in document_counts(predictions).items():
@@ -69,7 +72,7 @@ def patient_counts(predictions: Predictions) -> Counts:
 
 
 def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Counts:
-    """The same counts over more classes, of which they have nothing.
+    """Extend counts to more classes, with counts of 0.
 
     classes, wider (Sequence[str]): Those of the counts and of the result, `O` first in both.
     """
@@ -84,14 +87,14 @@ def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Cou
 
 
 def all_classes(*known: Sequence[str]) -> tuple[str, ...]:
-    """The classes that any of several has, `O` first, the others sorted."""
-    return ("O", *sorted(set().union(*known) - {"O"}))
+    """The union of several lists of classes: `O` first, the others sorted."""
+    return (OUTSIDE, *sorted(set().union(*known) - {OUTSIDE}))
 
 
 def save_counts(path: Path, counts: Counts, classes: Sequence[str]) -> None:
-    """Write an npz file, whole or not at all, of sums that are rounded to 1/1024.
+    """Write counts, rounded to 1/1024, to an npz file, whole or not at all.
 
-    It is not compressed, so that an archive of several finds what they have in common.
+    The file is not compressed, so that compressing an archive finds what its files have in common.
 
     RAISES: FileError, if it cannot be written.
     """
@@ -108,10 +111,10 @@ def _saved(values: NDArray[np.float64]) -> NDArray[np.integer]:
 
 
 def load_counts(data: bytes, name: str) -> tuple[Counts, tuple[str, ...]]:
-    """Counts and their classes from what a file holds.
+    """Read counts and their classes from the content of a file.
 
-    name (str): What to call the file in an error.
-    RAISES: CorpusError, for a damaged one.
+    name (str): The name of the file for errors.
+    RAISES: CorpusError, for a damaged file.
     """
     try:
         with np.load(BytesIO(data), allow_pickle=False) as file:
@@ -135,20 +138,6 @@ def total(counts: Counts) -> Counts:
     return {name: values.sum(axis=0) for name, values in counts.items()}
 
 
-def strictly_right(predictions: Predictions) -> NDArray[np.bool_]:
-    """Whether each predicted entity is one of the gold entities, bool [P].
-
-    Each gold entity counts once, as for spaCy's scorer: two predicted entities can fall on one
-    gold token where the tokenizations differ.
-    """
-    free = set(predictions.gold_ents.tolist())
-    right = np.zeros(len(predictions.predicted_ents), dtype=bool)
-    for i, ent in enumerate(predictions.predicted_ents.tolist()):
-        right[i] = ent in free
-        free.discard(ent)
-    return right
-
-
 def _table(
     docs: NDArray[np.integer],
     columns: NDArray[np.integer],
@@ -163,7 +152,7 @@ def _table(
 def token_counts(
     gold: NDArray[np.integer], predicted: NDArray[np.integer], n: int
 ) -> NDArray[np.float64]:
-    """Right, gold and predicted tokens of each class. gold, predicted (int [N]): below n.
+    """Count correct, gold and predicted tokens of each class. gold, predicted (int [N]): below n.
 
     RETURNS (float64 [3, n]): Counts.
     """
@@ -184,17 +173,17 @@ def _entity_counts(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
     shape = (predictions.n_docs, len(predictions.classes) - 1)
     tables = [
         _table(ents["doc"], ents["label"] - 1, shape)
-        for ents in (predicted[strictly_right(predictions)], gold, predicted)
+        for ents in (predicted[predictions.correct], gold, predicted)
     ]
     overlaps = np.zeros(shape)
     spans, predicted_spans = _spans(gold), _spans(predicted)
     for doc, label in spans.keys() & predicted_spans.keys():
-        overlaps[doc, label - 1] = _credit(spans[doc, label], predicted_spans[doc, label])
+        overlaps[doc, label - 1] = partial_credit(spans[doc, label], predicted_spans[doc, label])
     counts = {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
-    if predictions.mentions is not None:
-        known = set(predicted.tolist())
-        found = [mention for mention in predictions.mentions.tolist() if mention in known]
-        both = (np.array(found, dtype=ENTITY), predictions.mentions)
+    mentions = predictions.mentions
+    if mentions is not None:
+        are_predicted = are_among(as_rows(mentions), as_rows(predicted))
+        both = (mentions[are_predicted], mentions)
         tables = [_table(which["doc"], which["label"] - 1, shape) for which in both]
         counts["mentions"] = np.stack(tables, axis=1)
     return counts
@@ -206,23 +195,6 @@ def _spans(ents: NDArray[Any]) -> dict[tuple[int, int], list[tuple[int, int]]]:
     for doc, start, end, label in ents.tolist():
         spans[doc, label].append((start, end))
     return spans
-
-
-def _credit(gold: list[tuple[int, int]], predicted: list[tuple[int, int]]) -> float:
-    """What the entities of one type in one document are worth: 1 for one that is found, 1/2 for
-    one that is overlapped. Both lists are in order.
-
-    This is the "partial" measure of SemEval-2013 task 9.1, applied type by type, as nervaluate
-    does for its figures per entity type. An entity is matched to one other at most.
-    """
-    worth, i = 0.0, 0
-    for start, end in predicted:
-        while i < len(gold) and gold[i][1] <= start:
-            i += 1
-        if i < len(gold) and gold[i][0] < end:
-            worth += 1.0 if gold[i] == (start, end) else 0.5
-            i += 1
-    return worth
 
 
 def _token_calibration(
@@ -240,23 +212,23 @@ def _token_calibration(
 def _entity_calibration(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
     known = ~np.isnan(predictions.confidence)
     confidence = predictions.confidence[known]
-    right = strictly_right(predictions)[known]
+    correct = predictions.correct[known]
     docs = predictions.predicted_ents["doc"][known]
-    likelihood = np.where(right, confidence, 1 - confidence)
-    losses = np.stack([(confidence - right) ** 2, -_log(likelihood)], axis=1)
-    bins = _bins(docs, confidence, right, predictions.n_docs)
+    likelihood = np.where(correct, confidence, 1 - confidence)
+    losses = np.stack([(confidence - correct) ** 2, -_log(likelihood)], axis=1)
+    bins = _bins(docs, confidence, correct, predictions.n_docs)
     return {"entity_bins": bins, "entity_losses": _loss_sums(docs, losses, predictions.n_docs)}
 
 
 def _bins(
     docs: NDArray[np.integer],
     confidence: NDArray[np.float64],
-    right: NDArray[np.bool_],
+    correct: NDArray[np.bool_],
     n_docs: int,
 ) -> NDArray[np.float64]:
     columns = np.minimum((confidence * N_BINS).astype("int64"), N_BINS - 1)
     shape = (n_docs, N_BINS)
-    weights = (None, confidence, right.astype(float))
+    weights = (None, confidence, correct.astype(float))
     return np.stack([_table(docs, columns, shape, values) for values in weights], axis=1)
 
 
@@ -269,5 +241,5 @@ def _loss_sums(
 
 
 def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Bounded, so that no single certainty that was wrong decides a mean.
+    # Bounded, so that no single wrong prediction of confidence 1 decides a mean.
     return np.log(np.maximum(p, np.finfo(np.float32).eps))

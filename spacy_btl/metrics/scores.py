@@ -1,123 +1,137 @@
-"""From summed counts to figures. Leading axes (bootstrap samples, for one) are kept."""
+"""All measures, computed from summed counts. Leading axes, such as bootstrap samples, are kept.
 
-from collections.abc import Collection
+scikit-learn scores labels of single tokens, one sample at a time. These functions score thousands
+of bootstrap samples of counts at once; the tests compare them with scikit-learn.
+"""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spacy_btl.metrics.counts import Counts
 
-Figures = dict[str, NDArray[np.float64]]
+Numbers = NDArray[np.number[Any]]
+# By the keys of `measures.MEASURES`.
+Scores = dict[str, NDArray[np.float64]]
 
-# The figures that are shown first, all of them shares of 1, and what they say.
-HEADLINE = {
-    "entity_micro_p": "entity precision",
-    "entity_micro_r": "entity recall",
-    "entity_micro_f": "entity F1, all mentions (micro)",
-    "entity_macro_f": "entity F1, mean of the types (macro)",
-    "partial_micro_f": "entity F1, overlaps worth half (micro)",
-    "partial_macro_f": "entity F1, overlaps worth half (macro)",
-    "uar": "token recall, mean of the classes (UAR)",
-    "uar_types": "token recall, mean of the types",
-    "token_macro_f": "token F1, mean of the classes",
-    "token_accuracy": "token accuracy",
-    "token_ece": "calibration error of tokens (ECE)",
-    "entity_ece": "calibration error of entities (ECE)",
-}
-# Where mentions overlap others, and so are no entities.
-ALL_MENTIONS = "entity_micro_r_all"
+# The counts of calibration by the prefix of their measures.
+CALIBRATION = {"tag": "token", "ents": "entity"}
 
 
-def headline(measured: Collection[str]) -> dict[str, str]:
-    """The figures that are shown first, of those that were measured, and what they say."""
-    titles = list(HEADLINE.items())
-    place = list(HEADLINE).index("entity_micro_r") + 1
-    titles.insert(place, (ALL_MENTIONS, "entity recall, overlapping mentions too"))
-    return {name: title for name, title in titles if name in measured}
-
-
-def figures(counts: Counts) -> Figures:
-    """The figures over all types.
+def scores(counts: Counts) -> Scores:
+    """The scores over all types.
 
     counts (Dict[str, float64 [..., ...]]): Sums over documents.
-    RETURNS (Dict[str, float64 [...]]): From 0 to 1, but for Brier scores of tokens (to 2) and
-        negative log-likelihoods. Macro figures are means over the classes or types that the gold
-        annotation holds; nan where it holds none. No calibration without probabilities or
-        confidence, and nan where nothing has any, or no entity is right: the confidence of a
-        pipeline that finds nothing is low, and that is no merit.
+    RETURNS (Dict[str, float64 [...]]): From 0 to 1, but for the Brier score of tokens (to 2) and
+        negative log-likelihoods. Macro scores are means over the classes or types in the gold
+        annotation; nan if it has none. Scores of missing counts are missing too, such as those of
+        calibration without probabilities or confidence. Calibration scores are nan if no token or
+        entity has any, and for entities of which none is correct: a pipeline that finds nothing
+        states low confidence, which is no merit.
     """
-    values = token_figures(counts["tokens"]) | _entity_figures(counts)
+    entities = counts["entities"]
+    values = tag_scores(counts["tokens"])
+    names = ("ents_p", "ents_r", "ents_f", "ents_macro_f")
+    values |= zip(names, _micro_and_macro(entities), strict=True)
+    if "overlaps" in counts:
+        partial = np.concatenate([counts["overlaps"][..., None, :], entities[..., 1:, :]], axis=-2)
+        _, _, values["ents_partial_f"], values["ents_partial_macro_f"] = _micro_and_macro(partial)
     if "mentions" in counts:
-        found, annotated = np.moveaxis(counts["mentions"].sum(-1), -1, 0)
-        values[ALL_MENTIONS] = _ratio(found, annotated)
-    for kind in ("token", "entity"):
+        predicted, annotated = np.moveaxis(counts["mentions"].sum(-1), -1, 0)
+        values["ents_r_all"] = _ratio(predicted, annotated)
+    for prefix, kind in CALIBRATION.items():
         if f"{kind}_bins" in counts:
-            values |= _calibration_figures(counts, kind)
+            values |= _calibration_scores(counts, prefix)
     return values
 
 
-def token_figures(tokens: NDArray[np.float64]) -> Figures:
-    """The figures of tokens. tokens (float64 [..., 3, C]): Right, gold and predicted ones.
+def type_scores(counts: Counts) -> Scores:
+    """The scores of each type, float64 [..., K]; nan for a type that is not in the gold annotation.
 
-    RETURNS (Dict[str, float64 [...]]): Recall and F1, means over the classes in the gold
-        annotation, and accuracy.
+    RETURNS (Dict[str, float64 [..., K]]): By the keys of `measures.TYPE_MEASURES`.
     """
-    right, gold, predicted = np.moveaxis(tokens, -2, 0)
-    recall, f = _ratio(right, gold), _ratio(2 * right, gold + predicted)
+    entities, tokens = counts["entities"], counts["tokens"][..., 1:]
+    annotated = entities[..., 1, :] > 0
+    p, r, f = precision_recall_f(entities)
+    _, tag_r, tag_f = precision_recall_f(tokens)
+    values = {"ents_p": p, "ents_r": r, "ents_f": f, "tag_r": tag_r, "tag_f": tag_f}
+    return {name: np.where(annotated, value, np.nan) for name, value in values.items()}
+
+
+def tag_scores(tokens: NDArray[np.float64]) -> Scores:
+    """The scores of token classes.
+
+    tokens (float64 [..., 3, C]): Correct, gold and predicted tokens of each class, `O` first.
+    RETURNS (Dict[str, float64 [...]]): nan without gold tokens.
+    """
+    correct, gold, _ = np.moveaxis(tokens, -2, 0)
+    _, _, f = precision_recall_f(tokens)
     return {
-        "uar": _mean(recall, gold > 0),
-        "uar_types": _mean(recall[..., 1:], gold[..., 1:] > 0),
-        "token_macro_f": _mean(f, gold > 0),
-        "token_accuracy": _ratio(right.sum(-1), gold.sum(-1), empty=np.nan),
+        "tag_uar": unweighted_average_recall(correct, gold),
+        "tag_uar_types": unweighted_average_recall(correct[..., 1:], gold[..., 1:]),
+        "tag_macro_f": _mean(f, gold > 0),
+        "tag_accuracy": _ratio(correct.sum(-1), gold.sum(-1), empty=np.nan),
     }
 
 
-def _entity_figures(counts: Counts) -> Figures:
-    right, gold, predicted = np.moveaxis(counts["entities"], -2, 0)
-    overlaps = counts["overlaps"]
-    n_right, n_gold, n_predicted, n_overlaps = (
-        values.sum(-1) for values in (right, gold, predicted, overlaps)
+def unweighted_average_recall(correct: Numbers, gold: Numbers) -> NDArray[np.float64]:
+    """The mean recall of the classes that have gold tokens, float64 [...]; nan if none has.
+
+    correct, gold (float64 [..., C]): Tokens of each class.
+    """
+    return _mean(_ratio(correct, gold), gold > 0)
+
+
+def precision_recall_f(
+    counts: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Precision, recall and F1, float64 [..., K].
+
+    counts (float64 [..., 3, K]): Correct, gold and predicted items.
+    """
+    correct, gold, predicted = np.moveaxis(counts, -2, 0)
+    return (
+        _ratio(correct, predicted),
+        _ratio(correct, gold),
+        _ratio(2 * correct, gold + predicted),
     )
-    return {
-        "entity_micro_p": _ratio(n_right, n_predicted),
-        "entity_micro_r": _ratio(n_right, n_gold),
-        "entity_micro_f": _ratio(2 * n_right, n_gold + n_predicted),
-        "entity_macro_f": _mean(_ratio(2 * right, gold + predicted), gold > 0),
-        "partial_micro_f": _ratio(2 * n_overlaps, n_gold + n_predicted),
-        "partial_macro_f": _mean(_ratio(2 * overlaps, gold + predicted), gold > 0),
-    }
 
 
-def _calibration_figures(counts: Counts, kind: str) -> Figures:
-    n, confidence, right = np.moveaxis(counts[f"{kind}_bins"], -2, 0)
+def is_chance(correct: Numbers, gold: Numbers) -> bool:
+    """Whether UAR is at most 1% better than that of chance, which is 1 / C for C classes. A network
+    that has not learned anything, or predicts one class for all tokens, has that.
+
+    correct, gold (float64 [C]): Tokens of each class.
+    """
+    n_classes = (gold > 0).sum()
+    chance = 1 / max(n_classes, 1)
+    limit = chance + 0.01 * (1 - chance)
+    return bool(n_classes > 1 and unweighted_average_recall(correct, gold) < limit)
+
+
+def _micro_and_macro(entities: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall and F1 over all types, and the mean F1 of the types; float64 [...]."""
+    micro = precision_recall_f(entities.sum(-1)[..., None])
+    macro_f = _mean(precision_recall_f(entities)[2], entities[..., 1, :] > 0)
+    return *(values[..., 0] for values in micro), macro_f
+
+
+def _calibration_scores(counts: Counts, prefix: str) -> Scores:
+    kind = CALIBRATION[prefix]
+    n, confidence, correct = np.moveaxis(counts[f"{kind}_bins"], -2, 0)
     brier, nll = np.moveaxis(counts[f"{kind}_losses"], -1, 0)
-    sums = {"ece": np.abs(confidence - right).sum(-1), "brier": brier, "nll": nll}
-    n_all = np.where((kind == "token") | (right.sum(-1) > 0), n.sum(-1), 0)
-    return {f"{kind}_{name}": _ratio(sum_, n_all, empty=np.nan) for name, sum_ in sums.items()}
+    sums = {"ece": np.abs(confidence - correct).sum(-1), "brier": brier, "nll": nll}
+    n_all = np.where((kind == "token") | (correct.sum(-1) > 0), n.sum(-1), 0)
+    return {f"{prefix}_{name}": _ratio(total, n_all, empty=np.nan) for name, total in sums.items()}
 
 
-def type_figures(counts: Counts) -> Figures:
-    """The figures of each type, float64 [..., K]; nan for a type that is not in the gold
-    annotation."""
-    right, gold, predicted = np.moveaxis(counts["entities"], -2, 0)
-    token_right, token_gold, token_predicted = np.moveaxis(counts["tokens"][..., 1:], -2, 0)
-    values = {
-        "precision": _ratio(right, predicted),
-        "recall": _ratio(right, gold),
-        "f": _ratio(2 * right, gold + predicted),
-        "token_recall": _ratio(token_right, token_gold),
-        "token_f": _ratio(2 * token_right, token_gold + token_predicted),
-    }
-    return {name: np.where(gold > 0, value, np.nan) for name, value in values.items()}
-
-
-def _ratio(
-    part: NDArray[np.float64], whole: NDArray[np.floating], *, empty: float = 0.0
-) -> NDArray[np.float64]:
-    """part / whole; 0 / 0 is `empty`: 0 as spaCy, seqeval and scikit-learn have it."""
+def _ratio(part: Numbers, whole: Numbers, *, empty: float = 0.0) -> NDArray[np.float64]:
+    """part / whole; 0 / 0 is `empty`: 0 as in spaCy, seqeval and scikit-learn."""
     return np.divide(part, whole, out=np.full(part.shape, empty), where=whole > 0)
 
 
-def _mean(values: NDArray[np.float64], held: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean of the values that are held; nan where none is."""
-    return _ratio(np.where(held, values, 0).sum(-1), held.sum(-1).astype(float), empty=np.nan)
+def _mean(values: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The mean of the values that are present; nan if none is."""
+    total = np.where(present, values, 0).sum(-1)
+    return _ratio(total, present.sum(-1).astype(float), empty=np.nan)

@@ -1,4 +1,4 @@
-"""Is a pipeline better than another, or were the documents kind to it?"""
+"""Paired significance tests between two pipelines on the same documents."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,31 +17,31 @@ from spacy_btl.metrics.counts import (
     widened,
 )
 from spacy_btl.metrics.predictions import Predictions
-from spacy_btl.metrics.scores import Figures, figures
+from spacy_btl.metrics.scores import Scores, scores
 
 DRAWS = 10_000
-# What two pipelines are compared in.
+# The scores that are compared.
 COMPARED = (
-    "uar",
-    "uar_types",
-    "token_macro_f",
-    "token_accuracy",
-    "entity_micro_f",
-    "entity_macro_f",
-    "partial_micro_f",
-    "partial_macro_f",
-    "token_ece",
-    "entity_ece",
+    "ents_f",
+    "ents_macro_f",
+    "ents_partial_f",
+    "ents_partial_macro_f",
+    "tag_uar",
+    "tag_uar_types",
+    "tag_macro_f",
+    "tag_accuracy",
+    "tag_ece",
+    "ents_ece",
 )
 
 
 def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, dict[str, float]]:
-    """The differences between two pipelines on the same documents, and how likely chance is.
+    """Compare the scores of two pipelines on the same documents.
 
     RETURNS (Dict[str, Dict[str, float]]): As for `compare_counts`, and `p_holm`: p by Holm's
-        correction over these figures.
-    RAISES: PipelineError, where the two differ in documents, tokens or gold annotation; BtlError,
-        where statsmodels is not installed.
+        correction over these scores.
+    RAISES: PipelineError, if the two differ in documents, tokens or gold annotation; BtlError, if
+        statsmodels is not installed.
     """
     _refuse_other_gold(ours, theirs)
     classes = all_classes(ours.classes, theirs.classes)
@@ -55,29 +55,29 @@ def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, d
 def compare_counts(
     ours: Counts, theirs: Counts, *, seed: int, names: Sequence[str] = COMPARED
 ) -> dict[str, dict[str, float]]:
-    """The same from counts of the same documents over the same classes.
+    """Compare scores from counts of the same documents over the same classes.
 
-    names (Sequence[str]): The figures that are compared, if both have them.
-    seed (int): The same seed, the same numbers.
-    RETURNS (Dict[str, Dict[str, float]]): By figure, `difference` (ours less theirs), the bounds
-        `low` and `high` of its 95% interval, by a bootstrap that draws the same documents for both,
-        and `p`, two-sided, by approximate randomization over documents, or over the patients
-        whose they are (Noreen 1989, Yeh 2000).
+    names (Sequence[str]): The scores that are compared, if both have them.
+    seed (int): The same seed gives the same numbers.
+    RETURNS (Dict[str, Dict[str, float]]): By score, `difference` (ours less theirs), the bounds
+        `low` and `high` of its 95% interval, by a bootstrap that samples the same documents for
+        both, and `p`, two-sided, by approximate randomization over documents or patients (Noreen
+        1989, Yeh 2000).
     """
     shared = ours.keys() & theirs.keys()
     a, b = ({key: counts[key] for key in shared} for counts in (ours, theirs))
     n_docs = len(a["tokens"])
-    values = [figures(total(counts)) for counts in (a, b)]
+    values = [scores(total(counts)) for counts in (a, b)]
     compared = [name for name in names if all(np.isfinite(v.get(name, np.nan)) for v in values)]
 
-    def differences(left: Counts, right: Counts) -> Figures:
-        left_figures, right_figures = figures(left), figures(right)
-        return {name: left_figures[name] - right_figures[name] for name in compared}
+    def differences(left: Counts, right: Counts) -> Scores:
+        left_scores, right_scores = scores(left), scores(right)
+        return {name: left_scores[name] - right_scores[name] for name in compared}
 
-    def resampled(weights: Weights) -> Figures:
+    def resampled(weights: Weights) -> Scores:
         return differences(weighted(a, weights), weighted(b, weights))
 
-    def exchanged(exchange: Weights) -> Figures:
+    def exchanged(exchange: Weights) -> Scores:
         kept = 1 - exchange
         return differences(_sum(a, kept, b, exchange), _sum(b, kept, a, exchange))
 
@@ -89,36 +89,39 @@ def compare_counts(
             "high": float(interval.high),
             "p": p[name],
         }
-        for name, interval in bootstrap(n_docs, resampled, seed=seed, least=-1.0).items()
+        for name, interval in bootstrap(n_docs, resampled, seed=seed, minimum=-1.0).items()
     }
 
 
 def randomization(
-    n_docs: int, differences: Callable[[Weights], Figures], *, seed: int
+    n_docs: int, differences: Callable[[Weights], Scores], *, seed: int
 ) -> dict[str, float]:
-    """How often a difference is at least as large when chance decides whose output is whose.
+    """Test differences by approximate randomization: exchange the outputs of random documents.
 
-    differences (Callable): Computes [B] differences of figures from float64 [B, D] of 0 and 1: the
+    `scipy.stats.permutation_test` exchanges arrays of observations; here one draw of documents
+    serves all scores.
+
+    differences (Callable): Computes [B] differences of scores from float64 [B, D] of 0 and 1: the
         documents whose output the two pipelines exchange.
-    RETURNS (Dict[str, float]): By figure, the two-sided p-value of 10,000 draws; the observed
-        assignment counts as one more, so that it is never 0.
+    RETURNS (Dict[str, float]): By score, the two-sided p-value of 10,000 draws. The observed
+        assignment counts as one more, so it is never 0.
     """
     observed = differences(np.zeros((1, n_docs)))
     rng = np.random.default_rng(seed)
     as_large = dict.fromkeys(observed, 1)
     for _ in range(DRAWS // BATCH):
-        drawn = differences(rng.integers(2, size=(BATCH, n_docs)).astype(float))
-        for name, values in drawn.items():
+        sampled = differences(rng.integers(2, size=(BATCH, n_docs)).astype(float))
+        for name, values in sampled.items():
             # Sums of the same numbers in another order differ in their last digits.
             smaller = np.abs(values) < np.abs(observed[name]) - 1e-12
-            as_large[name] += int((~smaller).sum())  # what an exchange leaves undefined as well
+            as_large[name] += int((~smaller).sum())  # including what an exchange leaves undefined
     return {name: count / (DRAWS + 1) for name, count in as_large.items()}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for how many comparisons were made (Holm 1979).
+    """Correct p-values for the number of comparisons (Holm 1979).
 
-    RAISES: BtlError, where statsmodels is not installed.
+    RAISES: BtlError, if statsmodels is not installed.
     """
     require_statsmodels()
     from statsmodels.stats.multitest import multipletests
@@ -127,7 +130,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def require_statsmodels() -> None:
-    """RAISES: BtlError, where statsmodels is not installed; for a check before the work is done."""
+    """Check that statsmodels is installed, before the work is done. RAISES: BtlError, if not."""
     try:
         import statsmodels.stats.multitest  # noqa: F401
     except ImportError:

@@ -16,7 +16,7 @@ from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
-from spacy_btl.metrics.scorer import is_chance
+from spacy_btl.metrics.scores import is_chance
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import find_ner
@@ -106,7 +106,7 @@ def learned_nothing(datastore: Datastore) -> bool:
         np.bincount(types, minlength=1 + len(datastore.labels))
         for types in (gold[gold == predicted], gold)
     )
-    return is_chance(correct.tolist(), annotated.tolist())
+    return is_chance(correct, annotated)
 
 
 def uncalibrated(nlp: Language) -> str:

@@ -143,6 +143,6 @@ def choose(judge: Judge, p_knn: Probabilities, present: Settings) -> Tuned:
             present, knn_weight=knn_weight, tau=tau, transition_weight=transition_weight
         )
         scores = judge.score(p, settings)
-        if scores.uar > best.chosen.uar and judge.allows(scores, plain):
+        if scores.tag_uar > best.chosen.tag_uar and judge.allows(scores, plain):
             best = replace(best, settings=settings, chosen=scores)
     return best

@@ -11,15 +11,16 @@ from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.fit import fit_tokens
 from spacy_btl.calibration.held_out import part
 from spacy_btl.calibration.settings import Settings
-from spacy_btl.training.judge import Judge, Scores, Sums, scores
+from spacy_btl.metrics.bootstrap import bootstrap
+from spacy_btl.metrics.counts import Counts, Weights, total, weighted
+from spacy_btl.metrics.scores import scores
+from spacy_btl.training.judge import Judge, Scores
 
 FOLDS = 5
-SAMPLES = 2000
-LEVEL = 0.95
 
 
 class Gain(NamedTuple):
-    """A figure before and after, and the 95% interval of the difference."""
+    """A score before and after, and the 95% interval of the difference."""
 
     before: float
     after: float
@@ -32,7 +33,7 @@ class Validation:
     """Settings as they are against settings that were chosen on other documents.
 
     documents (int): How many were sampled from; of patients with several, the patients.
-    gains (Dict[str, Gain]): By the name of a figure of `Scores`.
+    gains (Dict[str, Gain]): By the fields of `Scores`.
     """
 
     documents: int
@@ -42,8 +43,8 @@ class Validation:
     def is_clear(self) -> bool:
         """Whether UAR, which is what is chosen by, gains, and nothing else loses, both by the
         intervals."""
-        others = (gain for name, gain in self.gains.items() if name != "uar")
-        return self.gains["uar"].low > 0 and all(gain.high >= 0 for gain in others)
+        others = (gain for name, gain in self.gains.items() if name != "tag_uar")
+        return self.gains["tag_uar"].low > 0 and all(gain.high >= 0 for gain in others)
 
 
 def validate(
@@ -69,15 +70,21 @@ def validate(
         for inside in _folds(patients)
         for row in _compare(judge, p_knn, patients, inside, present, choose)
     ]
-    before, after = (np.stack(sums) for sums in zip(*rows, strict=True))
-    n = len(before)
-    rng = np.random.default_rng(0)
-    sampled = rng.multinomial(n, np.full(n, 1 / n), size=SAMPLES).astype("float64")
-    samples = np.array([_difference(w @ _flat(before), w @ _flat(after)) for w in sampled])
-    low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    figures = (scores(before.sum(axis=0)), scores(after.sum(axis=0)), low, high)
-    gains = (Gain(*map(float, values)) for values in zip(*figures, strict=True))
-    return Validation(n, dict(zip(Scores._fields, gains, strict=True)))
+    before, after = (
+        {name: np.stack([counts[name] for counts in per_patient]) for name in per_patient[0]}
+        for per_patient in zip(*rows, strict=True)
+    )
+
+    def differences(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        old, new = (scores(weighted(counts, weights)) for counts in (before, after))
+        return {name: new[name] - old[name] for name in Scores._fields}
+
+    old, new = (Scores.of(total(counts)) for counts in (before, after))
+    gains = {
+        name: Gain(getattr(old, name), getattr(new, name), float(gain.low), float(gain.high))
+        for name, gain in bootstrap(len(rows), differences, seed=0).items()
+    }
+    return Validation(len(rows), gains)
 
 
 def _folds(patients: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
@@ -94,16 +101,18 @@ def _compare(
     inside: NDArray[np.bool_],
     present: Settings,
     choose: Callable[[Judge, Probabilities], Settings],
-) -> Iterator[tuple[Sums, Sums]]:
-    """The sums of each patient of a fold by the present settings and by chosen ones, with a map of
-    tokens that is fitted to the other documents, as the choice is."""
+) -> Iterator[tuple[Counts, Counts]]:
+    """The counts of each patient of a fold by the present settings and by chosen ones.
+
+    The map of tokens is fitted to the other documents, on which the settings are chosen.
+    """
     others, others_knn = _part(judge, p_knn, ~inside)
     chosen = choose(others, others_knn)
     token_map = fit_tokens(others.held_out, others_knn, prior=judge.datastore.prior)
     for patient in np.unique(patients[inside]):
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]
-            here.sums(
+            here.counts(
                 token_map(
                     here.held_out.logits,
                     here_knn if settings.knn_weight else None,
@@ -120,12 +129,3 @@ def _part(
 ) -> tuple[Judge, Probabilities]:
     kept = documents[judge.held_out.documents[judge.held_out.seen]]
     return replace(judge, held_out=part(judge.held_out, documents)), p_knn[kept]
-
-
-def _flat(sums: Sums) -> Sums:
-    return sums.reshape(len(sums), -1)
-
-
-def _difference(before: Sums, after: Sums) -> list[float]:
-    both = [scores(sums.reshape(3, -1)) for sums in (before, after)]
-    return [new - old for old, new in zip(*both, strict=True)]

@@ -148,14 +148,15 @@ def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
             {
                 "type": label,
                 "mentions": row["support"],
-                **{key: row[key]["value"] for key in ("precision", "recall")},
-                "F1": row["f"]["value"],
-                "95% interval of F1": f"{row['f']['low']:.0%} to {row['f']['high']:.0%}",
+                "precision": row["ents_p"]["value"],
+                "recall": row["ents_r"]["value"],
+                "F1": row["ents_f"]["value"],
+                "95% interval of F1": f"{row['ents_f']['low']:.0%} to {row['ents_f']['high']:.0%}",
             }
             for label, row in metrics["types"].items()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = "no such file" if isinstance(error, OSError) else "it has no figures per type"
+        reason = "no such file" if isinstance(error, OSError) else "it has no scores per type"
         raise PageError(
             f"{path}: {reason}. Give the metrics.json that `python -m spacy btl evaluate` wrote."
         ) from None

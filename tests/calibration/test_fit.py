@@ -296,7 +296,7 @@ def test_a_type_that_the_network_does_not_know_is_missed_and_counted(trained_pat
     assert maps.tokens != calibrator(nlp).maps.tokens  # its token is left out
     with pytest.warns(UserWarning, match="does not know"):
         tuned = tune_calibrator(calibrator(nlp), [other, *held_out(nlp)])
-    assert 0 < tuned.plain.entity_micro_f < 1
+    assert 0 < tuned.plain.ents_f < 1
     with pytest.raises(PipelineError, match="'Time', which this model does not know"):
         calibrator(nlp).fit([other])
 

@@ -140,9 +140,9 @@ def test_results_hold_every_arm_and_decoding_with_intervals_costs_and_tests(fini
     for row in summary["results"]:
         assert row["folds"] == [0, 1]
         assert row["documents"] == 8
-        for interval in row["metrics"].values():
-            assert interval["low"] <= interval["mean"] <= interval["high"]
-        assert row["per_fold"].keys() == row["metrics"].keys()
+        for interval in row["scores"].values():
+            assert interval["low"] <= interval["value"] <= interval["high"]
+        assert row["per_fold"].keys() == row["scores"].keys()
         assert {len(values) for values in row["per_fold"].values()} == {2}
         assert row["cost"]["optimizer_steps"] == row["cost"]["encoder_passes"] == 3
         assert row["cost"]["seconds"] > 0
@@ -177,10 +177,10 @@ def test_figures_per_fold_are_those_of_the_folds_by_themselves(finished, tmp_pat
         srsly.write_yaml(tmp_path / "one.yml", content)
         experiment = read_experiment(tmp_path / "one.yml")
         found = summarize(experiment, plan(experiment, folder / "cells"), kept(folder))
-        expected.append(found["results"][-1]["metrics"])
+        expected.append(found["results"][-1]["scores"])
     both = read_results(folder / "results" / "experiment")["results"][-1]["per_fold"]
     for name, values in both.items():
-        alone = [metrics[name]["mean"] if name in metrics else None for metrics in expected]
+        alone = [metrics[name]["value"] if name in metrics else None for metrics in expected]
         assert values == pytest.approx(alone), name
 
 
@@ -378,10 +378,10 @@ def test_an_arm_may_have_spacys_own_ner(finished, tmp_path):
     result = RUNNER.invoke(btl, arguments(tmp_path / "experiment.yml", tmp_path))
     assert result.exit_code == 0, result.output
     stock, ours = read_results(tmp_path / "results" / "experiment")["results"]
-    assert stock["per_fold"]["entity_micro_f"][0] == pytest.approx(expected, abs=1e-4)
-    assert "token_ece" not in stock["metrics"]
-    assert "token_ece" in ours["metrics"]
-    assert set(ours["versus_baseline"]) == {"uar", "token_macro_f", "entity_micro_f"}
+    assert stock["per_fold"]["ents_f"][0] == pytest.approx(expected, abs=1e-4)
+    assert "tag_ece" not in stock["scores"]
+    assert "tag_ece" in ours["scores"]
+    assert set(ours["versus_baseline"]) == {"tag_uar", "tag_macro_f", "ents_f"}
 
 
 def head(nlp):

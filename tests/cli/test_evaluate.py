@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.evaluate import evaluate
-from spacy_btl.metrics.scores import HEADLINE
+from spacy_btl.metrics.measures import MEASURES, headline
 from tests.conftest import make_examples
 
 
@@ -61,15 +61,15 @@ def test_prints_a_row_per_type_and_the_headline(calibrated, corpus_path, columns
         [
             label,
             str(row["support"]),
-            *(percent(row[key]["value"]) for key in ("precision", "recall", "f")),
+            *(percent(row[key]["value"]) for key in ("ents_p", "ents_r", "ents_f")),
         ]
         for label, row in metrics["types"].items()
     ]
     assert "14 mentions in 8 documents" in output
-    for name, meaning in HEADLINE.items():
-        row = metrics["figures"][name]
+    for name, measure in headline(metrics["scores"]).items():
+        row = metrics["scores"][name]
         figures = [percent(row["value"]), percent(row["low"]), "to", percent(row["high"])]
-        assert [*meaning.split(), *figures] in rows
+        assert [*measure.title.split(), *figures] in rows
     assert max(map(len, output.splitlines())) <= max(columns, len(str(corpus_path)))
 
 
@@ -108,10 +108,10 @@ def test_shows_the_differences_to_another_model(calibrated, trained_path, corpus
     versus = json.loads((tmp_path / "metrics.json").read_text())["versus"]
     assert versus["model"] in output
     rows = words(output)
-    for name, row in versus["figures"].items():
+    for name, row in versus["scores"].items():
         difference, low, high = (f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high"))
         figures = [difference, low, "to", high, f"{row['p_holm']:.4f}"]
-        assert [*HEADLINE[name].split(), *figures] in rows
+        assert [*MEASURES[name].title.split(), *figures] in rows
 
 
 @pytest.mark.filterwarnings("ignore:The evaluation data holds")
@@ -122,7 +122,7 @@ def test_a_pipeline_of_other_pipes_shows_the_figures_that_it_has(corpus_path, tm
     status, output = run(tmp_path, corpus_path)
     assert status == 0, output
     assert words(output).count(["[Test]", "0", *["0.0%"] * 3]) == 1
-    assert "entity F1, all mentions (micro)" in output
+    assert "entity micro F1" in output
     assert "ECE" not in output
 
 

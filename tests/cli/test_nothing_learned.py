@@ -34,12 +34,12 @@ def idle(trained_path, tmp_path_factory) -> Path:
 def test_evaluate_says_so_and_shows_no_calibration_of_entities(idle, corpus_path, tmp_path):
     status, output = run("evaluate", idle, corpus_path, "--output", tmp_path / "out")
     assert status == 0, output
-    assert "⚠ No entity is found: has the network learned anything?" in output
-    assert "(ECE) n/a" in output or "calibration error of entities" not in output
+    assert "⚠ No entity is predicted: has the network learned anything?" in output
+    assert "entity ECE n/a" in output or "entity ECE" not in output
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert "entity_ece" not in metrics["figures"]
-    assert metrics["cautions"][0].startswith("No entity is found")
-    assert "No entity is found" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "ents_ece" not in metrics["scores"]
+    assert metrics["cautions"][0].startswith("No entity is predicted")
+    assert "No entity is predicted" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 def test_calibrate_says_so(idle, trained_path, corpus_path, tmp_path):

@@ -11,7 +11,7 @@ from spacy.training import Corpus
 from spacy_btl.evaluation.curve import TAUS, tau_curve
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.metrics.counts import document_counts, total
-from spacy_btl.metrics.scores import figures
+from spacy_btl.metrics.scores import scores
 from tests.conftest import make_examples
 from tests.evaluation.made_up import random_predictions
 
@@ -26,9 +26,9 @@ def test_token_figures_at_a_tau_are_scikit_learns(tau):
     macro = {"average": "macro", "zero_division": 0}
     assert row == {
         "tau": tau,
-        "uar": pytest.approx(recall_score(gold, predicted, **macro)),
-        "token_macro_f": pytest.approx(f1_score(gold, predicted, **macro)),
-        "token_accuracy": pytest.approx(accuracy_score(gold, predicted)),
+        "tag_uar": pytest.approx(recall_score(gold, predicted, **macro)),
+        "tag_macro_f": pytest.approx(f1_score(gold, predicted, **macro)),
+        "tag_accuracy": pytest.approx(accuracy_score(gold, predicted)),
     }
 
 
@@ -36,8 +36,8 @@ def test_the_grid():
     curve = tau_curve(PREDICTIONS)
     assert [row["tau"] for row in curve] == list(TAUS)
     assert (TAUS[0], TAUS[5], TAUS[-1]) == (-0.5, 0.0, 1.5)
-    assert curve[5]["uar"] == figures(total(document_counts(PREDICTIONS)))["uar"]
-    assert len({row["uar"] for row in curve}) > 10
+    assert curve[5]["tag_uar"] == scores(total(document_counts(PREDICTIONS)))["tag_uar"]
+    assert len({row["tag_uar"] for row in curve}) > 10
 
 
 def test_a_class_without_a_prior_is_never_decided_on():
@@ -49,7 +49,7 @@ def test_a_class_without_a_prior_is_never_decided_on():
         predicted = (p[:, [0, 2, 3]] / prior[[0, 2, 3]] ** tau).argmax(axis=1)
         predicted = np.array([0, 2, 3])[predicted]
         recall = recall_score(PREDICTIONS.gold, predicted, average="macro")
-        assert row["uar"] == pytest.approx(recall)
+        assert row["tag_uar"] == pytest.approx(recall)
 
 
 def test_there_is_none_without_probabilities_or_prior():
@@ -66,8 +66,8 @@ def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path)
     accuracies = set()
     for row in rows:
         calibrator.calibrator.set_params(tau=row["tau"])
-        values = figures(total(document_counts(predict(nlp, examples))))
-        assert row["uar"] == pytest.approx(values["uar"])
-        assert row["token_accuracy"] == pytest.approx(values["token_accuracy"])
-        accuracies.add(row["token_accuracy"])
+        values = scores(total(document_counts(predict(nlp, examples))))
+        assert row["tag_uar"] == pytest.approx(values["tag_uar"])
+        assert row["tag_accuracy"] == pytest.approx(values["tag_accuracy"])
+        accuracies.add(row["tag_accuracy"])
     assert len(accuracies) > 1

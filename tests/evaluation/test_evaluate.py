@@ -59,19 +59,12 @@ def test_figures_are_those_of_nlp_evaluate(trained_path, corpus_path):
     metrics = evaluate(str(trained_path), corpus_path)
     nlp = spacy.load(trained_path)
     expected = nlp.evaluate(list(Corpus(corpus_path)(nlp)))
-    for ours, theirs in (
-        ("entity_micro_p", "ents_p"),
-        ("entity_micro_r", "ents_r"),
-        ("entity_micro_f", "ents_f"),
-        ("entity_macro_f", "ents_macro_f"),
-        ("uar", "tag_uar"),
-        ("token_macro_f", "tag_macro_f"),
-    ):
-        assert metrics["figures"][ours]["value"] == pytest.approx(expected[theirs])
-        assert expected[theirs] > 0
+    for name in ("ents_p", "ents_r", "ents_f", "ents_macro_f", "tag_uar", "tag_macro_f"):
+        assert metrics["scores"][name]["value"] == pytest.approx(expected[name])
+        assert expected[name] > 0
     assert metrics["types"].keys() == expected["ents_per_type"].keys()
     for label, row in expected["ents_per_type"].items():
-        for ours, theirs in (("precision", "p"), ("recall", "r"), ("f", "f")):
+        for ours, theirs in (("ents_p", "p"), ("ents_r", "r"), ("ents_f", "f")):
             assert metrics["types"][label][ours]["value"] == pytest.approx(row[theirs])
     assert metrics["documents"] == 2 * len(SENTENCES)
     assert metrics["mentions"] == 2 * sum(len(entities) for _, entities in SENTENCES)
@@ -86,27 +79,27 @@ def test_figures_by_hand(ruled, tmp_path):
     )
     with pytest.warns(UserWarning, match="'Value'"):
         metrics = evaluate(str(ruled), path)
-    figures = {name: row["value"] for name, row in metrics["figures"].items()}
+    figures = {name: row["value"] for name, row in metrics["scores"].items()}
     # Found: fever, cough and fever rightly; today, crp (Value) and a fever (not gold) wrongly.
-    assert figures["entity_micro_p"] == pytest.approx(3 / 6)
-    assert figures["entity_micro_r"] == pytest.approx(3 / 5)
-    assert figures["entity_micro_f"] == pytest.approx(6 / 11)
+    assert figures["ents_p"] == pytest.approx(3 / 6)
+    assert figures["ents_r"] == pytest.approx(3 / 5)
+    assert figures["ents_f"] == pytest.approx(6 / 11)
     sign = metrics["types"]["Sign"]
-    assert (sign["support"], sign["precision"]["value"], sign["recall"]["value"]) == (
+    assert (sign["support"], sign["ents_p"]["value"], sign["ents_r"]["value"]) == (
         4,
         3 / 4,
         3 / 4,
     )
-    assert figures["entity_macro_f"] == pytest.approx((0.75 + 0) / 2)  # of Sign and Value
+    assert figures["ents_macro_f"] == pytest.approx((0.75 + 0) / 2)  # of Sign and Value
     # Recall of the token classes: O 4 of 6 (not "today" and a "fever"), Sign 3 of 4, Value 0 of 1.
-    assert figures["uar"] == pytest.approx((4 / 6 + 3 / 4 + 0) / 3)
+    assert figures["tag_uar"] == pytest.approx((4 / 6 + 3 / 4 + 0) / 3)
 
 
 def test_a_pipeline_of_other_pipes_has_all_but_calibration(ruled, corpus_path):
     with pytest.warns(UserWarning, match="does not know"):
         metrics = evaluate(str(ruled), corpus_path)
     assert metrics["model"] == "en_ruled 1.2.3"
-    assert {"uar", "partial_macro_f"} <= metrics["figures"].keys()
+    assert {"tag_uar", "ents_partial_macro_f"} <= metrics["scores"].keys()
     assert metrics["curve"] is None
     assert metrics["calibration"] == {"tokens": None, "entities": None}
     assert metrics["versus"] is None
@@ -115,12 +108,12 @@ def test_a_pipeline_of_other_pipes_has_all_but_calibration(ruled, corpus_path):
 def test_a_calibrated_pipeline_has_all(calibrated, corpus_path):
     """The logits that the figures need are read before the pipeline's `doc_cleaner` drops them."""
     metrics = evaluate(str(calibrated), corpus_path)
-    assert {"token_ece", "token_nll", "entity_ece"} <= metrics["figures"].keys()
-    assert sum(row["n"] for row in metrics["calibration"]["entities"]["bins"]) > 0
+    assert {"tag_ece", "tag_nll", "ents_ece"} <= metrics["scores"].keys()
+    assert sum(row["n"] for row in metrics["calibration"]["entities"]) > 0
     n_tokens = sum(n for _, _, n in metrics["confusion"]["cells"])
-    assert sum(row["n"] for row in metrics["calibration"]["tokens"]["bins"]) == n_tokens
+    assert sum(row["n"] for row in metrics["calibration"]["tokens"]) == n_tokens
     at_zero = next(row for row in metrics["curve"] if row["tau"] == 0)
-    assert at_zero["uar"] == pytest.approx(metrics["figures"]["uar"]["value"])
+    assert at_zero["tag_uar"] == pytest.approx(metrics["scores"]["tag_uar"]["value"])
 
 
 def test_it_is_plain_json_and_the_seed_decides(calibrated, corpus_path):
@@ -136,9 +129,9 @@ def test_two_models_are_compared(trained_path, ruled, corpus_path):
     with pytest.warns(UserWarning, match="does not know"):
         other = evaluate(str(ruled), corpus_path)
     assert metrics["versus"]["model"] == other["model"]
-    assert "token_ece" not in metrics["versus"]["figures"]
-    for name, row in metrics["versus"]["figures"].items():
-        values = [part["figures"][name]["value"] for part in (metrics, other)]
+    assert "tag_ece" not in metrics["versus"]["scores"]
+    for name, row in metrics["versus"]["scores"].items():
+        values = [part["scores"][name]["value"] for part in (metrics, other)]
         assert row["difference"] == pytest.approx(values[0] - values[1])
         assert row["p"] <= row["p_holm"]
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
@@ -197,8 +190,8 @@ def test_a_gold_type_unknown_to_the_model_counts_as_missed_with_one_warning(trai
         metrics = evaluate(str(trained_path), path)
     assert len(caught) == 1
     row = metrics["types"]["Person"]
-    assert (row["support"], row["recall"]["value"]) == (1, 0)
-    assert metrics["figures"]["entity_micro_r"]["value"] == pytest.approx(3 / 4)
+    assert (row["support"], row["ents_r"]["value"]) == (1, 0)
+    assert metrics["scores"]["ents_r"]["value"] == pytest.approx(3 / 4)
 
 
 def test_a_corpus_file_of_any_name_will_do(trained_path, corpus_path, tmp_path):
@@ -247,8 +240,8 @@ def test_recall_is_of_all_annotated_mentions_too(ruled, tmp_path):
     DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "c.spacy")
     metrics = evaluate(str(ruled), tmp_path / "c.spacy")
     assert (metrics["mentions"], metrics["annotated"]) == (2, 4)
-    assert metrics["figures"]["entity_micro_r"]["value"] == 1 / 2
-    assert metrics["figures"]["entity_micro_r_all"]["value"] == 2 / 4
+    assert metrics["scores"]["ents_r"]["value"] == 1 / 2
+    assert metrics["scores"]["ents_r_all"]["value"] == 2 / 4
     assert metrics["types"]["Sign"]["annotated"] == 4
 
 

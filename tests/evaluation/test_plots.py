@@ -10,7 +10,7 @@ from markupsafe import Markup
 from spacy_btl.evaluation.plots import MAX_CLASSES, confusion_plot, curve_plot, reliability_plot
 
 CURVE = [
-    {"tau": tau / 4, "uar": 0.6 + 0.03 * tau, "token_macro_f": 0.6 - 0.004 * tau**2}
+    {"tau": tau / 4, "tag_uar": 0.6 + 0.03 * tau, "tag_macro_f": 0.6 - 0.004 * tau**2}
     for tau in range(-2, 7)
 ]
 BINS = [
@@ -36,7 +36,7 @@ def ids(plot: Markup) -> set[str]:
 
 def all_plots() -> list[Markup]:
     return [
-        curve_plot(CURVE, uar=0.6, token_macro_f=0.6),
+        curve_plot(CURVE, tag_uar=0.6, tag_macro_f=0.6),
         reliability_plot(BINS, things="tokens"),
         reliability_plot(BINS, things="entities"),
         confusion_plot(["O", "Drug"], [[0, 0, 6], [0, 1, 4], [1, 0, 1], [1, 1, 9]]),
@@ -44,9 +44,9 @@ def all_plots() -> list[Markup]:
 
 
 def test_every_tau_is_a_point_and_zero_is_labelled():
-    plot = curve_plot(CURVE, uar=0.5, token_macro_f=0.5)
+    plot = curve_plot(CURVE, tag_uar=0.5, tag_macro_f=0.5)
     shown = words(plot)
-    assert {"0", "1", "UAR", "token macro F1", "the pipeline as it is set"} <= set(shown)
+    assert {"0", "1", "UAR", "token macro F1", "this pipeline"} <= set(shown)
     markers = [
         use.attrib[f"{XLINK}href"]
         for use in ElementTree.fromstring(plot).iter(f"{SVG}use")
@@ -56,19 +56,19 @@ def test_every_tau_is_a_point_and_zero_is_labelled():
 
 
 def test_points_on_one_spot_share_a_label():
-    flat = [{"tau": tau, "uar": 0.5, "token_macro_f": 0.5} for tau in (0.0, 0.5, 1.0)]
-    shown = words(curve_plot(flat, uar=0.5, token_macro_f=0.5))
+    flat = [{"tau": tau, "tag_uar": 0.5, "tag_macro_f": 0.5} for tau in (0.0, 0.5, 1.0)]
+    shown = words(curve_plot(flat, tag_uar=0.5, tag_macro_f=0.5))
     assert "0" in shown
     assert "0.5" not in shown
 
 
 def test_a_curve_of_one_point_is_drawn():
-    assert "0.5" in words(curve_plot([{**CURVE[0], "tau": 0.5}], uar=0.6, token_macro_f=0.6))
+    assert "0.5" in words(curve_plot([{**CURVE[0], "tau": 0.5}], tag_uar=0.6, tag_macro_f=0.6))
 
 
 def test_reliability_shows_how_many_each_bin_holds():
     shown = words(reliability_plot(BINS, things="entities"))
-    assert {"1,250", "34", "entities per bin", "share of entities that is right"} <= set(shown)
+    assert {"1,250", "34", "entities per bin", "correct entities"} <= set(shown)
     assert not any("None" in word for word in shown)
 
 

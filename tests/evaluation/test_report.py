@@ -30,7 +30,7 @@ def calibration(seed: int) -> dict[str, Any]:
         {"n": n_bin, "confidence": (i + 0.5) / 15, "accuracy": i / 15} for i, n_bin in enumerate(n)
     ]
     bins[0] = {"n": 0, "confidence": None, "accuracy": None}
-    return {"bins": bins, "ece": 0.0417, "brier": 0.2345, "nll": 0.5678}
+    return bins
 
 
 def make_metrics() -> dict[str, Any]:
@@ -39,32 +39,38 @@ def make_metrics() -> dict[str, Any]:
     counts = rng.integers(0, 30, (34, 34)) * (rng.random((34, 34)) < 0.4) + np.eye(34, dtype=int)
     counts[1, 3] = 900
     names = [
-        "uar", "uar_types", "token_macro_f", "token_accuracy", "entity_micro_p", "entity_micro_r",
-        "entity_micro_f", "entity_macro_f", "partial_micro_f", "partial_macro_f", "token_ece",
-        "token_brier", "token_nll", "entity_ece", "entity_brier", "entity_nll",
+        "tag_uar", "tag_uar_types", "tag_macro_f", "tag_accuracy", "ents_p", "ents_r",
+        "ents_f", "ents_macro_f", "ents_partial_f", "ents_partial_macro_f", "tag_ece",
+        "tag_brier", "tag_nll", "ents_ece", "ents_brier", "ents_nll",
     ]  # fmt: skip
     return {
         "model": "en_test 1.0",
+        "pipeline": described("training/test"),
+        "corpus": {"file": "corpus/test.spacy", "fingerprint": "c0ffee"},
+        "date": "2026-01-31",
+        "cautions": [],
         "documents": 1234,
         "patients": None,
         "mentions": 4753,
+        "annotated": 4753,
         "seed": 7,
         "samples": 2000,
-        "figures": {name: interval(0.321 + 0.01 * i) for i, name in enumerate(names)},
+        "scores": {name: interval(0.321 + 0.01 * i) for i, name in enumerate(names)},
         "types": {
             label: {
                 "support": i,
-                "token_support": 9 + i,
-                "precision": interval(0.5),
-                "recall": interval(0.4),
-                "f": interval(0.44, 0.2),
-                "token_recall": 0.45,
-                "token_f": 0.46,
+                "annotated": i,
+                "tag_support": 9 + i,
+                "ents_p": interval(0.5),
+                "ents_r": interval(0.4),
+                "ents_f": interval(0.44, 0.2),
+                "tag_r": 0.45,
+                "tag_f": 0.46,
             }
             for i, label in enumerate(reversed(TYPES))
         },
         "curve": [
-            {"tau": tau / 10, "uar": 0.6 + tau / 100, "token_macro_f": 0.6, "token_accuracy": 0.8}
+            {"tau": tau / 10, "tag_uar": 0.6 + tau / 100, "tag_macro_f": 0.6, "tag_accuracy": 0.8}
             for tau in range(-5, 16)
         ],
         "calibration": {"tokens": calibration(1), "entities": calibration(2)},
@@ -74,14 +80,20 @@ def make_metrics() -> dict[str, Any]:
         },
         "versus": {
             "model": "en_other 2.0",
-            "figures": {
-                "uar": row(0.092, p=0.0001, p_holm=0.0004),
-                "entity_micro_f": row(-0.021, p=0.004, p_holm=0.012),
-                "entity_macro_f": row(0.011, p=0.2, p_holm=0.2),
-                "token_ece": row(-0.04, p=0.0001, p_holm=0.0004),
+            "pipeline": described("training/other"),
+            "scores": {
+                "tag_uar": row(0.092, p=0.0001, p_holm=0.0004),
+                "ents_f": row(-0.021, p=0.004, p_holm=0.012),
+                "ents_macro_f": row(0.011, p=0.2, p_holm=0.2),
+                "tag_ece": row(-0.04, p=0.0001, p_holm=0.0004),
             },
         },
     }
+
+
+def described(folder: str) -> dict[str, Any]:
+    settings = {"tau": 0.15} if "other" in folder else None
+    return {"folder": folder, "fingerprint": "f00d", "settings": settings, "calibrated": False}
 
 
 def row(difference: float, *, p: float, p_holm: float) -> dict[str, float]:
@@ -168,19 +180,19 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def test_headline_figures_have_their_intervals_and_meanings(plain):
     assert plain.row("UAR") == ["UAR", "32.1%", "27.1–37.1%"]
-    assert plain.row("Recall") == ["Recall", "37.1%", "32.1–42.1%"]
+    assert plain.row("Entity recall") == ["Entity recall", "37.1%", "32.1–42.1%"]
     assert plain.row("Token NLL") == ["Token NLL", "0.441", "0.391–0.491"]
     assert "Unweighted average recall" in plain.words
     assert "finds 37.1% of the 4,753 annotated mentions" in plain.words
-    for fact in ("1,234", "2,000", "en_test 1.0"):
+    for fact in ("1,234", "2,000", "en_test 1.0", "training/test", "corpus/test.spacy"):
         assert fact in plain.words
 
 
-def test_it_says_what_the_bootstrap_draws(plain, tmp_path):
-    assert "the documents are drawn again" in plain.words
+def test_it_says_what_the_bootstrap_samples(plain, tmp_path):
+    assert "the documents are resampled" in plain.words
     assert "patients" not in plain.words
     clustered = page(tmp_path, {**make_metrics(), "patients": 321})
-    assert "the patients are drawn again" in clustered.words
+    assert "the patients are resampled" in clustered.words
     assert "321" in clustered.words
 
 
@@ -194,7 +206,7 @@ def test_types_come_in_their_order_with_support(plain):
 
 
 def test_a_type_that_is_nowhere_annotated_has_no_figures(plain):
-    said = "reported by the model, and nowhere annotated"
+    said = "predicted by the model, and not annotated"
     assert [TYPES[-1], "0", said] in plain.rows
     assert "annotated types32" in plain.words.replace("\n", "")
 
@@ -202,10 +214,11 @@ def test_a_type_that_is_nowhere_annotated_has_no_figures(plain):
 def test_a_comparison_says_which_differences_are_clear(plain):
     rows = {cells[0]: cells for cells in plain.rows if "points" in "".join(cells)}
     assert rows["UAR"] == ["UAR", "+9.2 points", "+7.2 to +11.2", "better", "< 0.001", "< 0.001"]
-    assert rows["Micro F1(entities, exact)"][1:4] == ["−2.1 points", "−4.1 to −0.1", "worse"]
-    assert rows["Macro F1(entities, exact)"][3:] == ["no clear difference", "0.200", "0.200"]
-    assert rows["Token ECE(calibration)"][3] == "better"  # less of an error
+    assert rows["Entity micro F1"][1:4] == ["−2.1 points", "−4.1 to −0.1", "worse"]
+    assert rows["Entity macro F1"][3:] == ["no clear difference", "0.200", "0.200"]
+    assert rows["Token ECE"][3] == "better"  # less of an error
     assert "en_other 2.0" in plain.words
+    assert "tau 0.15; confidence not calibrated" in plain.words
 
 
 def test_curve_calibration_and_confusions_are_shown(plain):
@@ -215,7 +228,7 @@ def test_curve_calibration_and_confusions_are_shown(plain):
     assert ["0no shift", "60.0%", "60.0%", "80.0%"] in plain.rows
     assert ["1.5highest UAR", "75.0%", "60.0%", "80.0%"] in plain.rows
     assert ["−0.5", "55.0%", "60.0%", "80.0%"] in plain.rows
-    for figure in ("ECE4.2%", "Brier score0.234", "NLL0.568"):
+    for figure in ("ECE42.1%", "Brier score0.431", "NLL0.441"):
         assert figure in plain.words
     tokens = sum(n for gold, _, n in make_metrics()["confusion"]["cells"] if gold == 1)
     assert [TYPES[0], TYPES[2], "900", f"{900 / tokens:.1%}"] in plain.rows
@@ -225,14 +238,14 @@ def test_what_the_pipeline_gives_no_numbers_for_is_said(tmp_path):
     metrics = make_metrics()
     metrics["curve"] = metrics["versus"] = None
     metrics["calibration"] = {"tokens": None, "entities": None}
-    metrics["figures"] = {
+    metrics["scores"] = {
         name: value
-        for name, value in metrics["figures"].items()
+        for name, value in metrics["scores"].items()
         if not name.endswith(("ece", "brier", "nll"))
     }
     shown = page(tmp_path, metrics, [])
     assert "There are none." in shown.words
-    assert "Not drawn" in shown.words
+    assert "Not shown" in shown.words
     assert "states no probability of a token's class" in shown.words
     assert "states no confidence of an entity" in shown.words
     assert "Token ECE" not in shown.words

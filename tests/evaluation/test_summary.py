@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.metrics.bootstrap import SAMPLES
 from spacy_btl.metrics.counts import document_counts, total
-from spacy_btl.metrics.scores import figures, type_figures
+from spacy_btl.metrics.scores import scores, type_scores
 from tests.evaluation.made_up import CLASSES, predictions_of, random_predictions
 
 PREDICTIONS = random_predictions()
@@ -34,24 +34,24 @@ def test_what_was_measured(metrics):
 
 
 def test_figures_have_values_and_bounds(metrics):
-    values = figures(total(document_counts(PREDICTIONS)))
-    assert metrics["figures"].keys() == values.keys()
-    for name, row in metrics["figures"].items():
+    values = scores(total(document_counts(PREDICTIONS)))
+    assert metrics["scores"].keys() == values.keys()
+    for name, row in metrics["scores"].items():
         assert row["value"] == pytest.approx(values[name])
         assert list(row) == ["value", "low", "high"]
         assert row["low"] < row["high"]
 
 
 def test_types_have_figures_of_entities_with_bounds_and_of_tokens_without(metrics):
-    values = type_figures(total(document_counts(PREDICTIONS)))
+    values = type_scores(total(document_counts(PREDICTIONS)))
     for i, label in enumerate(CLASSES[1:]):
         row = metrics["types"][label]
         assert row["support"] == (PREDICTIONS.gold_ents["label"] == 1 + i).sum()
-        assert row["token_support"] == (PREDICTIONS.gold == 1 + i).sum()
-        for name in ("precision", "recall", "f"):
+        assert row["tag_support"] == (PREDICTIONS.gold == 1 + i).sum()
+        for name in ("ents_p", "ents_r", "ents_f"):
             assert row[name]["value"] == pytest.approx(values[name][i])
             assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
-        for name in ("token_recall", "token_f"):
+        for name in ("tag_r", "tag_f"):
             assert row[name] == pytest.approx(values[name][i])
 
 
@@ -71,12 +71,12 @@ def test_documents_of_one_patient_are_drawn_together():
     once, together = summarize(PREDICTIONS, seed=3), summarize(twice, seed=3)
     assert (together["documents"], together["patients"]) == (40, 20)
     assert alone["patients"] is once["patients"] is None
-    for name, row in together["figures"].items():
-        assert row == pytest.approx(once["figures"][name])
-        wide, narrow = (f["figures"][name] for f in (together, alone))
+    for name, row in together["scores"].items():
+        assert row == pytest.approx(once["scores"][name])
+        wide, narrow = (f["scores"][name] for f in (together, alone))
         assert narrow["high"] - narrow["low"] < wide["high"] - wide["low"]
     for label, row in together["types"].items():
-        assert row["f"] == pytest.approx(once["types"][label]["f"])
+        assert row["ents_f"] == pytest.approx(once["types"][label]["ents_f"])
 
 
 def test_types_come_from_the_rarest_to_the_commonest():
@@ -92,9 +92,9 @@ def test_types_come_from_the_rarest_to_the_commonest():
     # Drug: predicted, never gold. Equal support: by name. Unseen: neither, so there is no row.
     support = [(label, row["support"]) for label, row in types.items()]
     assert support == [("Drug", 0), ("Finding", 2), ("Test", 2), ("Sign", 3)]
-    assert types["Drug"]["recall"] == {"value": 0, "low": 0, "high": 0}
-    assert types["Test"]["recall"]["value"] == 0.5
-    assert types["Test"]["precision"]["value"] == 1
+    assert types["Drug"]["ents_r"] == {"value": 0, "low": 0, "high": 0}
+    assert types["Test"]["ents_r"]["value"] == 0.5
+    assert types["Test"]["ents_p"]["value"] == 1
 
 
 def test_confusion_is_scikit_learns(metrics):
@@ -119,22 +119,20 @@ def test_reliability_is_scikit_learns(metrics):
     right = p.argmax(axis=1) == PREDICTIONS.gold
     shares, confidences = calibration_curve(right, p.max(axis=1), n_bins=15)
     tokens = metrics["calibration"]["tokens"]
-    assert len(tokens["bins"]) == 15
-    assert sum(row["n"] for row in tokens["bins"]) == len(right)
-    held = [row for row in tokens["bins"] if row["n"]]
-    assert [row["accuracy"] for row in held] == pytest.approx(shares)
-    assert [row["confidence"] for row in held] == pytest.approx(confidences)
-    assert tokens["ece"] == metrics["figures"]["token_ece"]["value"]
+    assert len(tokens) == 15
+    assert sum(row["n"] for row in tokens) == len(right)
+    filled = [row for row in tokens if row["n"]]
+    assert [row["accuracy"] for row in filled] == pytest.approx(shares)
+    assert [row["confidence"] for row in filled] == pytest.approx(confidences)
     loss = log_loss(PREDICTIONS.gold, PREDICTIONS.probabilities, labels=range(4))
-    assert tokens["nll"] == pytest.approx(loss, rel=1e-5)
-    entities = metrics["calibration"]["entities"]
+    assert metrics["scores"]["tag_nll"]["value"] == pytest.approx(loss, rel=1e-5)
     n_known = (~np.isnan(PREDICTIONS.confidence)).sum()
-    assert sum(row["n"] for row in entities["bins"]) == n_known
+    assert sum(row["n"] for row in metrics["calibration"]["entities"]) == n_known
 
 
 def test_what_a_pipeline_gives_no_numbers_for_is_none():
     metrics = summarize(predictions_of([(["B-Sign", "O"], ["O", "O"])]), seed=0)
     assert metrics["curve"] is None
     assert metrics["calibration"] == {"tokens": None, "entities": None}
-    assert not [name for name in metrics["figures"] if "ece" in name]
-    assert metrics["figures"]["entity_micro_p"]["value"] == 0
+    assert not [name for name in metrics["scores"] if "ece" in name]
+    assert metrics["scores"]["ents_p"]["value"] == 0

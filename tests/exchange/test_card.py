@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.errors import FileError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
-from spacy_btl.exchange.card import write_card
+from spacy_btl.exchange.card import PERFORMANCE, write_card
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
-from spacy_btl.metrics.scores import HEADLINE
+from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.ensemble import ensemble
 from spacy_btl.web.content import read_metrics
@@ -122,19 +122,12 @@ def test_meta_is_complete_and_its_performance_is_the_evaluations(carded, metrics
     assert (meta["name"], meta["version"]) == ("tiny", "1.2.3")
     assert meta["sources"] == FACTS["sources"]
     assert meta["labels"]["ner"] == ["Severity", "Sign", "Test", "Value"]
-    figures = measured["figures"]
-    for ours, theirs in (
-        ("ents_f", "entity_micro_f"),
-        ("ents_p", "entity_micro_p"),
-        ("ents_r", "entity_micro_r"),
-        ("tag_uar", "uar"),
-        ("tag_macro_f", "token_macro_f"),
-    ):
-        assert meta["performance"][ours] == pytest.approx(figures[theirs]["value"])
+    for name in PERFORMANCE:
+        assert meta["performance"][name] == pytest.approx(measured["scores"][name]["value"])
     assert "ner_loss" not in meta["performance"]
     assert meta["performance"]["ents_per_type"].keys() == measured["types"].keys()
     for label, row in meta["performance"]["ents_per_type"].items():
-        assert row["f"] == pytest.approx(measured["types"][label]["f"]["value"])
+        assert row["f"] == pytest.approx(measured["types"][label]["ents_f"]["value"])
 
 
 def shown(row: dict[str, float]) -> str:
@@ -151,15 +144,15 @@ def cells(text: str, first: str) -> list[str]:
 def test_the_cards_figures_are_those_of_the_evaluation(text, metrics):
     measured = srsly.read_json(metrics)
     assert "14 annotated mentions in 8 documents" in text
-    for name, title in HEADLINE.items():
-        assert cells(text, title) == [shown(measured["figures"][name])]
+    for name, measure in headline(measured["scores"]).items():
+        assert cells(text, measure.title) == [shown(measured["scores"][name])]
     for label, row in measured["types"].items():
-        figures = [shown(row[key]) for key in ("precision", "recall", "f")]
+        figures = [shown(row[key]) for key in ("ents_p", "ents_r", "ents_f")]
         if not row["support"]:  # found, and nowhere annotated
             figures[1:] = ["not measured"] * 2
         assert cells(text, label)[1:] == [str(row["support"]), *figures]
     bands = re.findall(r"^\| \d+ to \d+% \| (\d+) \|", text, re.MULTILINE)
-    bins = measured["calibration"]["entities"]["bins"]
+    bins = measured["calibration"]["entities"]
     assert sum(map(int, bands)) == sum(row["n"] for row in bins)
 
 
@@ -170,7 +163,7 @@ def test_the_cards_training_tokens_and_settings_are_the_pipelines(text, model):
         assert cells(text, label)[0] == str(counts[label])
     assert f"trained on {sum(counts.values())} tokens" in text
     assert "labelled tokens of 8 documents" in text
-    assert 'n_neighbors = 3, votes = "uniform", knn_weight = 0.25, tau = {"Sign": 0.5}' in text
+    assert 'n_neighbors = 3, knn_weight = 0.25, tau = {"Sign": 0.5}' in text
     assert "`spacy_btl.BinaryTokenLabels.v1` (`competition =" in text
     parameters = nlp.get_pipe("transformer").model.transformer.num_parameters()
     assert f"`someone/tiny-bert`, bert, {parameters:,} parameters" in text
@@ -190,7 +183,7 @@ def test_the_card_says_how_many_mentions_overlap_and_how_many_of_all_are_found(
 ):
     measured = srsly.read_json(metrics)
     measured["annotated"] = 20
-    measured["figures"]["entity_micro_r_all"] = {"value": 0.5, "low": 0.2, "high": 0.8}
+    measured["scores"]["ents_r_all"] = {"value": 0.5, "low": 0.2, "high": 0.8}
     text = card_text(spacy.load(model), measured, CardFile(**FACTS), versions={"spacy-btl": "1"})
     assert "14 annotated mentions (of 20: 6 overlap these" in text
     assert "| entity recall, overlapping mentions too | 50.0% (20.0–80.0) |" in text
@@ -214,8 +207,8 @@ def test_the_front_matter_is_that_of_a_model_card(text, metrics):
     assert data["base_model"] == "someone/tiny-bert"
     results = ModelCard(text).data.eval_results
     values = {result.metric_name: result.metric_value for result in results}
-    measured = srsly.read_json(metrics)["figures"]
-    assert values[HEADLINE["entity_micro_f"]] == round(measured["entity_micro_f"]["value"], 4)
+    measured = srsly.read_json(metrics)["scores"]
+    assert values[MEASURES["ents_f"].title] == round(measured["ents_f"]["value"], 4)
     assert {result.dataset_type for result in results} == {"four-sentences-twice"}
 
 

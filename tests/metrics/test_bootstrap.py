@@ -8,7 +8,7 @@ from scipy import stats
 
 from spacy_btl.metrics.bootstrap import SAMPLES, bootstrap
 from spacy_btl.metrics.counts import document_counts, total, weighted
-from spacy_btl.metrics.scores import figures, type_figures
+from spacy_btl.metrics.scores import scores, type_scores
 from tests.evaluation.made_up import random_predictions
 
 PREDICTIONS = random_predictions(30)
@@ -16,7 +16,7 @@ COUNTS = document_counts(PREDICTIONS)
 
 
 def intervals(seed=0):
-    return bootstrap(30, lambda weights: figures(weighted(COUNTS, weights)), seed=seed)
+    return bootstrap(30, lambda weights: scores(weighted(COUNTS, weights)), seed=seed)
 
 
 def test_documents_are_drawn_with_replacement():
@@ -41,11 +41,11 @@ def test_documents_are_drawn_with_replacement():
 
 
 METHODS = {
-    "uar": "percentile",
-    "token_macro_f": "percentile",
-    "entity_micro_f": "percentile",
-    "token_ece": "basic",
-    "entity_ece": "basic",
+    "tag_uar": "percentile",
+    "tag_macro_f": "percentile",
+    "ents_f": "percentile",
+    "tag_ece": "basic",
+    "ents_ece": "basic",
 }
 
 
@@ -53,7 +53,7 @@ METHODS = {
 def test_intervals_are_scipys(name, method):
     def statistic(docs):
         sums = {key: values[docs].sum(axis=0) for key, values in COUNTS.items()}
-        return figures(sums)[name]
+        return scores(sums)[name]
 
     theirs = stats.bootstrap(
         (np.arange(30),),
@@ -86,13 +86,13 @@ def test_calibration_errors_hold_what_is_measured_and_are_not_below_0():
 
     def statistic(weights):
         n, stated, found = np.moveaxis(np.tensordot(weights, bins, axes=1), 1, 0)
-        return {"entity_ece": np.abs(stated - found).sum(-1) / n.sum(-1)}
+        return {"ents_ece": np.abs(stated - found).sum(-1) / n.sum(-1)}
 
-    value, low, high = bootstrap(40, statistic, seed=0)["entity_ece"]
+    value, low, high = bootstrap(40, statistic, seed=0)["ents_ece"]
     assert 0 <= low < value
     assert value <= high < value + 0.01
     samples = statistic(rng.multinomial(40, np.full(40, 1 / 40), size=200).astype(float))
-    assert np.quantile(samples["entity_ece"], 0.025) > value
+    assert np.quantile(samples["ents_ece"], 0.025) > value
 
 
 def test_every_figure_has_one():
@@ -103,8 +103,8 @@ def test_every_figure_has_one():
 
 def test_the_seed_decides():
     assert intervals(1) == intervals(1)
-    assert intervals(1)["uar"].value == intervals(2)["uar"].value
-    assert intervals(1)["uar"].low != intervals(2)["uar"].low
+    assert intervals(1)["tag_uar"].value == intervals(2)["tag_uar"].value
+    assert intervals(1)["tag_uar"].low != intervals(2)["tag_uar"].low
 
 
 def test_samples_without_a_type_have_no_part_in_its_interval():
@@ -126,9 +126,9 @@ def test_a_type_without_support_has_no_interval_and_raises_no_warning(recwarn):
 
 
 def test_types_have_intervals_of_their_own():
-    rows = bootstrap(30, lambda weights: type_figures(weighted(COUNTS, weights)), seed=0)
-    value, low, high = rows["f"]
-    assert value == pytest.approx(type_figures(total(COUNTS))["f"])
+    rows = bootstrap(30, lambda weights: type_scores(weighted(COUNTS, weights)), seed=0)
+    value, low, high = rows["ents_f"]
+    assert value == pytest.approx(type_scores(total(COUNTS))["ents_f"])
     assert (low <= value).all()
     assert (value <= high).all()
     assert len(set(low.tolist())) == 3
@@ -136,5 +136,5 @@ def test_types_have_intervals_of_their_own():
 
 def test_one_document_tells_nothing_about_others():
     counts = {name: values[:1] for name, values in COUNTS.items()}
-    rows = bootstrap(1, lambda weights: figures(weighted(counts, weights)), seed=0)
+    rows = bootstrap(1, lambda weights: scores(weighted(counts, weights)), seed=0)
     assert all(row.low == row.value == row.high for row in rows.values())

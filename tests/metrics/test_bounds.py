@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from spacy_btl.evaluation.summary import summarize
 from spacy_btl.metrics.bounds import FEW, f_share, gap, mean, share
-from spacy_btl.metrics.scores import HEADLINE
+from spacy_btl.metrics.measures import headline
 from tests.evaluation.made_up import predictions_of, random_predictions
 
 
@@ -64,15 +64,15 @@ def test_one_mention_claims_no_certainty():
     """Everything that is found is right: no figure has an interval of no width for it."""
     one = predictions_of([(["B-Sign", "O", "O"], ["B-Sign", "O", "O"])])
     metrics = summarize(one, seed=0)
-    for row in (metrics["types"]["Sign"]["recall"], metrics["figures"]["entity_micro_r"]):
+    for row in (metrics["types"]["Sign"]["ents_r"], metrics["scores"]["ents_r"]):
         assert (row["value"], row["high"]) == (1, 1)
         assert row["low"] == pytest.approx(scipys(1, 1)[0])
-    for name in HEADLINE.keys() & metrics["figures"].keys():
-        row = metrics["figures"][name]
+    for name in headline(metrics["scores"]):
+        row = metrics["scores"][name]
         assert row["low"] <= row["value"] <= row["high"]
         assert row["high"] - row["low"] > 0.2, name
     assert metrics["cautions"] == [
-        "1 document(s) or patient(s): too few to tell of others.",
+        "1 document(s) or patient(s): too few to generalize from.",
         "1 annotated mention(s): too few to judge a pipeline by.",
     ]
 
@@ -81,7 +81,7 @@ def test_a_calibration_error_claims_no_certainty_where_all_is_right():
     one = (["B-Sign", "O", "O"], ["B-Sign", "O", "O"])
     sixty = predictions_of([one] * 60)
     metrics = summarize(replace(sixty, confidence=np.full(60, 0.97)), seed=0)
-    row = metrics["figures"]["entity_ece"]
+    row = metrics["scores"]["ents_ece"]
     assert row["value"] == pytest.approx(0.03)
     assert row["low"] == 0  # 0.97 is in Wilson's interval of 60 of 60
     assert row["high"] == pytest.approx(0.97 - scipys(60, 60)[0])
@@ -90,7 +90,7 @@ def test_a_calibration_error_claims_no_certainty_where_all_is_right():
 def test_no_interval_is_narrower_than_wilsons_and_each_holds_its_value():
     predictions = random_predictions(30)
     metrics = summarize(predictions, seed=0)
-    for row in metrics["figures"].values():
+    for row in metrics["scores"].values():
         assert row["low"] <= row["value"] <= row["high"]
     assert metrics["cautions"] == []
     gold, predicted = (
@@ -99,7 +99,7 @@ def test_no_interval_is_narrower_than_wilsons_and_each_holds_its_value():
     )
     for number, label in enumerate(predictions.classes[1:], start=1):
         rows = metrics["types"][label]
-        for name, n in (("recall", gold[number]), ("precision", predicted[number])):
+        for name, n in (("ents_r", gold[number]), ("ents_p", predicted[number])):
             row = rows[name]
             low, high = scipys(round(row["value"] * n), n)
             if n < FEW:
@@ -111,15 +111,15 @@ def test_no_interval_is_narrower_than_wilsons_and_each_holds_its_value():
 
 def test_a_type_that_is_never_reported_has_a_precision_that_nobody_knows():
     notes = [(["B-Sign", "O"], ["O", "O"]), (["B-Test", "O"], ["B-Test", "O"])] * 5
-    row = summarize(predictions_of(notes), seed=0)["types"]["Sign"]["precision"]
+    row = summarize(predictions_of(notes), seed=0)["types"]["Sign"]["ents_p"]
     assert row == {"value": 0, "low": 0, "high": 1}
 
 
 @pytest.mark.parametrize(
     ("predicted", "caution"),
     [
-        (["O", "O", "O"], "No entity is found: has the network learned anything?"),
-        (["O", "O", "B-Sign"], "None of the 40 entities that are found is right"),
+        (["O", "O", "O"], "No entity is predicted: has the network learned anything?"),
+        (["O", "O", "B-Sign"], "None of the 40 predicted entities is correct"),
     ],
 )
 def test_a_pipeline_that_learned_nothing_is_told(predicted, caution):
@@ -128,6 +128,4 @@ def test_a_pipeline_that_learned_nothing_is_told(predicted, caution):
     predictions = replace(predictions, confidence=np.full(len(predictions.predicted_ents), 0.02))
     metrics = summarize(predictions, seed=0)
     assert metrics["cautions"][0].startswith(caution)
-    assert "entity_ece" not in metrics["figures"]
-    calibration = metrics["calibration"]["entities"]
-    assert calibration is None or calibration["ece"] is None
+    assert "ents_ece" not in metrics["scores"]

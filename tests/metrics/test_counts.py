@@ -11,7 +11,6 @@ from spacy_btl.metrics.counts import (
     document_counts,
     load_counts,
     save_counts,
-    strictly_right,
     total,
     weighted,
     widened,
@@ -32,7 +31,7 @@ def test_every_count_by_hand():
     )
     counts = document_counts(predictions)
     assert predictions.classes == ("O", "Sign", "Test")
-    # Rows: right, gold, predicted.
+    # Rows: correct, gold, predicted.
     tokens = [
         [[0, 0, 0], [1, 0, 0], [0, 0, 1]],
         [[1, 2, 1], [2, 3, 1], [2, 3, 1]],
@@ -56,14 +55,14 @@ def test_a_gold_entity_counts_once_where_two_predicted_ones_fall_on_its_token():
     predictions = predictions_of([(["B-Sign", "O"], ["B-Sign", "O"])])
     doubled = np.repeat(predictions.predicted_ents, 2)
     doubled = replace(predictions, predicted_ents=doubled, confidence=np.array([0.9, 0.9]))
-    assert strictly_right(doubled).tolist() == [True, False]
+    assert doubled.correct.tolist() == [True, False]
     assert document_counts(doubled)["entities"].tolist() == [[[1], [1], [2]]]
     assert document_counts(doubled)["overlaps"].tolist() == [[1]]
 
 
 def test_an_entity_of_another_document_is_another_entity():
     predictions = predictions_of([(["B-Sign"], ["O"]), (["O"], ["B-Sign"])])
-    assert not strictly_right(predictions).any()
+    assert not predictions.correct.any()
     assert not document_counts(predictions)["overlaps"].any()
 
 

@@ -1,4 +1,4 @@
-"""The figures against scikit-learn (tokens) and seqeval (entities)."""
+"""The scorer against scikit-learn (tokens), seqeval and spaCy's own scorer (entities)."""
 
 import pytest
 import spacy
@@ -9,11 +9,13 @@ from seqeval.metrics import f1_score as seqeval_f1
 from seqeval.metrics import precision_score as seqeval_precision
 from seqeval.metrics import recall_score as seqeval_recall
 from seqeval.scheme import IOB2
-from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import f1_score, recall_score
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.metrics.scorer import make_ner_scorer, score_ner, token_confusion, token_scores
+from spacy_btl.metrics.predictions import read_example
+from spacy_btl.metrics.scorer import make_ner_scorer, score_ner
 
 VOCAB = spacy.blank("en").vocab
 RUNS = st.lists(
@@ -54,7 +56,7 @@ def score(corpus):
 
 
 @given(CORPUS)
-def test_token_figures_are_scikit_learns(corpus):
+def test_token_scores_are_scikit_learns(corpus):
     gold = [tag for tags, _ in corpus for tag in classes(tags)]
     predicted = [tag for _, tags in corpus for tag in classes(tags)]
     over = {"labels": sorted(set(gold)), "average": "macro", "zero_division": 0}
@@ -65,19 +67,18 @@ def test_token_figures_are_scikit_learns(corpus):
 
 @settings(max_examples=30)
 @given(CORPUS)
-def test_token_scores_per_class_are_scikit_learns(corpus):
-    gold = [tag for tags, _ in corpus for tag in classes(tags)]
-    predicted = [tag for _, tags in corpus for tag in classes(tags)]
-    confusion = token_confusion(Example(doc_of(p), doc_of(g)) for g, p in corpus)
-    for label, (precision, recall, f) in token_scores(confusion).items():
-        over = {"labels": [label], "average": "macro", "zero_division": 0}
-        assert precision == pytest.approx(precision_score(gold, predicted, **over))
-        assert recall == pytest.approx(recall_score(gold, predicted, **over))
-        assert f == pytest.approx(f1_score(gold, predicted, **over))
+def test_entities_are_scored_as_spacy_scores_them(corpus):
+    examples = [Example(doc_of(predicted), doc_of(gold)) for gold, predicted in corpus]
+    expected, scores = get_ner_prf(examples), score_ner(examples)
+    for name in ("ents_p", "ents_r", "ents_f"):
+        assert scores[name] == pytest.approx(expected[name])
+    assert (scores["ents_per_type"] is None) == (expected["ents_per_type"] is None)
+    for label, row in (expected["ents_per_type"] or {}).items():
+        assert scores["ents_per_type"][label] == pytest.approx(row)
 
 
 @given(CORPUS.filter(lambda corpus: any(tag != "O" for gold, _ in corpus for tag in gold)))
-def test_entity_figures_are_seqevals(corpus):
+def test_entity_scores_are_seqevals(corpus):
     gold = [tags for tags, _ in corpus]
     predicted = [tags for _, tags in corpus]
     strict = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
@@ -103,13 +104,16 @@ def test_missing_tokens_are_left_out():
 def test_white_space_is_left_out():
     gold = Doc(VOCAB, words=["fever", "\n", "cough"], ents=["B-Sign", "O", "O"])
     predicted = Doc(VOCAB, words=["fever", "\n", "cough"], ents=["B-Sign", "B-Sign", "O"])
-    assert token_confusion([Example(predicted, gold)]) == {("Sign", "Sign"): 1, ("O", "O"): 1}
+    row = read_example(Example(predicted, gold))
+    assert (row.gold, row.predicted) == (["Sign", "O"], ["Sign", "O"])
+    assert row.scored.tolist() == [True, False, True]
 
 
-def test_without_annotation_there_is_no_figure():
+def test_without_annotation_there_is_no_score():
     bare = Doc(VOCAB, words=["severe", "fever"])
     scores = score_ner([Example(doc_of(["O", "B-Sign"]), bare)])
     assert set(scores.values()) == {None}
+    assert score_ner([]) == scores
 
 
 def test_without_gold_entities_entity_macro_f_is_undefined_and_outside_is_still_measured():

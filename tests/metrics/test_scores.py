@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from seqeval.metrics import recall_score as seqeval_recall
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, recall_score
 
-from spacy_btl.metrics.counts import document_counts, strictly_right, total, weighted
+from spacy_btl.metrics.counts import document_counts, total, weighted
+from spacy_btl.metrics.measures import MEASURES, TYPE_MEASURES, headline
 from spacy_btl.metrics.scorer import score_ner
-from spacy_btl.metrics.scores import HEADLINE, figures, type_figures
+from spacy_btl.metrics.scores import scores, type_scores
+from spacy_btl.metrics.significance import COMPARED
 from tests.evaluation.made_up import (
     CLASSES,
     examples_of,
@@ -35,8 +38,8 @@ def has_entity(corpus):
 ANNOTATED = CORPUS.filter(has_entity)
 
 
-def figures_of(corpus):
-    return figures(total(document_counts(predictions_of(corpus))))
+def scores_of(corpus):
+    return scores(total(document_counts(predictions_of(corpus))))
 
 
 @settings(max_examples=25)
@@ -46,16 +49,9 @@ def test_they_are_those_of_spacys_scorer_and_ours(corpus):
     for example in examples:
         example.predicted = tagger()(example.predicted)
     scores = score_ner(examples)
-    values = figures_of(corpus)
-    for ours, theirs in (
-        ("entity_micro_p", "ents_p"),
-        ("entity_micro_r", "ents_r"),
-        ("entity_micro_f", "ents_f"),
-        ("entity_macro_f", "ents_macro_f"),
-        ("uar", "tag_uar"),
-        ("token_macro_f", "tag_macro_f"),
-    ):
-        assert values[ours] == pytest.approx(scores[theirs], abs=1e-12), ours
+    values = scores_of(corpus)
+    for name in ("ents_p", "ents_r", "ents_f", "ents_macro_f", "tag_uar", "tag_macro_f"):
+        assert values[name] == pytest.approx(scores[name], abs=1e-12), name
 
 
 @settings(max_examples=25)
@@ -63,18 +59,18 @@ def test_they_are_those_of_spacys_scorer_and_ours(corpus):
 def test_entity_figures_are_seqevals(corpus):
     gold, predicted = [tags for tags, _ in corpus], [tags for _, tags in corpus]
     strict = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
-    values = figures_of(corpus)
-    assert values["entity_micro_p"] == pytest.approx(seqeval_precision(gold, predicted, **strict))
-    assert values["entity_micro_r"] == pytest.approx(seqeval_recall(gold, predicted, **strict))
-    assert values["entity_micro_f"] == pytest.approx(seqeval_f1(gold, predicted, **strict))
+    values = scores_of(corpus)
+    assert values["ents_p"] == pytest.approx(seqeval_precision(gold, predicted, **strict))
+    assert values["ents_r"] == pytest.approx(seqeval_recall(gold, predicted, **strict))
+    assert values["ents_f"] == pytest.approx(seqeval_f1(gold, predicted, **strict))
     report = classification_report(gold, predicted, output_dict=True, **strict)
     types = sorted({label for tags in gold for label in classes(tags)} - {"O"})
     macro = sum(report[label]["f1-score"] for label in types) / len(types)
-    assert values["entity_macro_f"] == pytest.approx(macro)
+    assert values["ents_macro_f"] == pytest.approx(macro)
     predictions = predictions_of(corpus)
-    per_type = type_figures(total(document_counts(predictions)))
+    per_type = type_scores(total(document_counts(predictions)))
     for i, label in enumerate(predictions.classes[1:]):
-        for ours, theirs in (("precision", "precision"), ("recall", "recall"), ("f", "f1-score")):
+        for ours, theirs in (("ents_p", "precision"), ("ents_r", "recall"), ("ents_f", "f1-score")):
             value = per_type[ours][i]
             assert value == pytest.approx(
                 report[label][theirs] if label in types else np.nan, nan_ok=True
@@ -89,43 +85,43 @@ def test_partial_figures_are_nervaluates(corpus):
     results = Evaluator(gold, predicted, tags=labels, loader="list").evaluate()["entities"]
     partial = {label: results[label]["partial"] for label in labels}
     gold_types = {label for tags in gold for label in classes(tags)} - {"O"}
-    values = figures_of(corpus)
+    values = scores_of(corpus)
     macro = sum(partial[label].f1 for label in gold_types) / len(gold_types)
-    assert values["partial_macro_f"] == pytest.approx(macro)
+    assert values["ents_partial_macro_f"] == pytest.approx(macro)
     worth = sum(result.correct + 0.5 * result.partial for result in partial.values())
     n = sum(result.actual + result.possible for result in partial.values())
-    assert values["partial_micro_f"] == pytest.approx(2 * worth / n)
+    assert values["ents_partial_f"] == pytest.approx(2 * worth / n)
 
 
 def test_token_figures_are_scikit_learns():
     predictions = random_predictions()
     gold, predicted = predictions.gold, predictions.predicted
-    values = figures(total(document_counts(predictions)))
+    values = scores(total(document_counts(predictions)))
     macro = {"average": "macro", "zero_division": 0}
-    assert values["uar"] == pytest.approx(recall_score(gold, predicted, **macro))
-    assert values["uar_types"] == pytest.approx(
+    assert values["tag_uar"] == pytest.approx(recall_score(gold, predicted, **macro))
+    assert values["tag_uar_types"] == pytest.approx(
         recall_score(gold, predicted, labels=[1, 2, 3], **macro)
     )
-    assert values["token_macro_f"] == pytest.approx(f1_score(gold, predicted, **macro))
-    assert values["token_accuracy"] == pytest.approx(accuracy_score(gold, predicted))
-    per_type = type_figures(total(document_counts(predictions)))
+    assert values["tag_macro_f"] == pytest.approx(f1_score(gold, predicted, **macro))
+    assert values["tag_accuracy"] == pytest.approx(accuracy_score(gold, predicted))
+    per_type = type_scores(total(document_counts(predictions)))
     each = {"labels": [1, 2, 3], "average": None, "zero_division": 0}
-    assert per_type["token_recall"] == pytest.approx(recall_score(gold, predicted, **each))
-    assert per_type["token_f"] == pytest.approx(f1_score(gold, predicted, **each))
+    assert per_type["tag_r"] == pytest.approx(recall_score(gold, predicted, **each))
+    assert per_type["tag_f"] == pytest.approx(f1_score(gold, predicted, **each))
 
 
 def test_losses_are_scikit_learns():
     predictions = random_predictions()
-    values = figures(total(document_counts(predictions)))
+    values = scores(total(document_counts(predictions)))
     p, gold = predictions.probabilities, predictions.gold
     over = {"labels": range(len(CLASSES))}
-    assert values["token_nll"] == pytest.approx(log_loss(gold, p, **over), rel=1e-5)
+    assert values["tag_nll"] == pytest.approx(log_loss(gold, p, **over), rel=1e-5)
     brier = brier_score_loss(gold, p, scale_by_half=False, **over)
-    assert values["token_brier"] == pytest.approx(brier, rel=1e-5)
+    assert values["tag_brier"] == pytest.approx(brier, rel=1e-5)
     known = ~np.isnan(predictions.confidence)
-    right, confidence = strictly_right(predictions)[known], predictions.confidence[known]
-    assert values["entity_nll"] == pytest.approx(log_loss(right, confidence))
-    assert values["entity_brier"] == pytest.approx(brier_score_loss(right, confidence))
+    right, confidence = predictions.correct[known], predictions.confidence[known]
+    assert values["ents_nll"] == pytest.approx(log_loss(right, confidence))
+    assert values["ents_brier"] == pytest.approx(brier_score_loss(right, confidence))
 
 
 def ece(confidence, right):
@@ -141,28 +137,28 @@ def ece(confidence, right):
 
 def test_calibration_errors_are_those_of_the_definition():
     predictions = random_predictions()
-    values = figures(total(document_counts(predictions)))
+    values = scores(total(document_counts(predictions)))
     p = predictions.probabilities.astype(float)
     right = p.argmax(axis=1) == predictions.gold
-    assert values["token_ece"] == pytest.approx(ece(p.max(axis=1), right))
+    assert values["tag_ece"] == pytest.approx(ece(p.max(axis=1), right))
     known = ~np.isnan(predictions.confidence)
-    right = strictly_right(predictions)[known]
-    assert values["entity_ece"] == pytest.approx(ece(predictions.confidence[known], right))
-    assert values["entity_ece"] > 0.05
+    right = predictions.correct[known]
+    assert values["ents_ece"] == pytest.approx(ece(predictions.confidence[known], right))
+    assert values["ents_ece"] > 0.05
 
 
 def test_calibration_is_of_the_probabilities_and_not_of_the_shifted_decision():
     predictions = random_predictions()
     shifted = replace(predictions, predicted=np.zeros_like(predictions.predicted))
-    before, after = (figures(total(document_counts(which))) for which in (predictions, shifted))
-    assert after["uar"] < before["uar"]
-    assert after["token_ece"] == before["token_ece"]
+    before, after = (scores(total(document_counts(which))) for which in (predictions, shifted))
+    assert after["tag_uar"] < before["tag_uar"]
+    assert after["tag_ece"] == before["tag_ece"]
 
 
 def test_many_sums_at_once_are_each_alone():
     counts = document_counts(random_predictions(5))
     weights = np.random.default_rng(0).multinomial(5, [0.2] * 5, size=6).astype(float)
-    for function in (figures, type_figures):
+    for function in (scores, type_scores):
         together = function(weighted(counts, weights))
         for row in range(6):
             alone = function(weighted(counts, weights[row : row + 1]))
@@ -177,19 +173,32 @@ def test_a_type_without_support_leaves_the_mean():
         (["O", "O"], ["B-Value", "O"]),
     ]
     counts = document_counts(predictions_of(corpus))
-    values = figures(weighted(counts, np.array([[1, 1, 1], [1, 0, 1]], dtype=float)))
-    assert values["uar"] == pytest.approx([(1 + 0 + 3 / 4) / 3, (1 + 2 / 3) / 2])
-    assert values["uar_types"] == pytest.approx([1 / 2, 1])
-    assert values["entity_macro_f"] == pytest.approx([1 / 2, 1])
-    assert values["partial_macro_f"] == pytest.approx([1 / 2, 1])
+    values = scores(weighted(counts, np.array([[1, 1, 1], [1, 0, 1]], dtype=float)))
+    assert values["tag_uar"] == pytest.approx([(1 + 0 + 3 / 4) / 3, (1 + 2 / 3) / 2])
+    assert values["tag_uar_types"] == pytest.approx([1 / 2, 1])
+    assert values["ents_macro_f"] == pytest.approx([1 / 2, 1])
+    assert values["ents_partial_macro_f"] == pytest.approx([1 / 2, 1])
     # Value is predicted and never gold: it costs precision, and is in no mean.
-    assert values["entity_micro_p"] == pytest.approx([1 / 2, 1 / 2])
-    recall = type_figures(weighted(counts, np.array([[1.0, 0, 1]])))["recall"]
+    assert values["ents_p"] == pytest.approx([1 / 2, 1 / 2])
+    recall = type_scores(weighted(counts, np.array([[1.0, 0, 1]])))["ents_r"]
     assert recall[0] == pytest.approx([1, np.nan, np.nan], nan_ok=True)
 
 
 def test_there_is_no_calibration_without_probabilities():
-    values = figures_of([(["B-Sign"], ["B-Sign"])])
-    assert not [name for name in values if name.startswith(("token_e", "token_b", "entity_e"))]
-    assert set(HEADLINE) - set(values) == {"token_ece", "entity_ece"}
-    assert set(HEADLINE) <= set(figures(total(document_counts(random_predictions()))))
+    values = scores_of([(["B-Sign"], ["B-Sign"])])
+    assert not [name for name in values if name.endswith(("_ece", "_brier", "_nll"))]
+
+
+def test_each_score_has_a_meaning():
+    every = {**scores(total(document_counts(random_predictions()))), "ents_r_all": 0.5}
+    assert set(every) == set(MEASURES)
+    assert set(type_scores(total(document_counts(random_predictions())))) == set(TYPE_MEASURES)
+    shares = {name for name in every if not name.endswith(("_brier", "_nll"))}
+    assert set(headline(every)) == shares
+    assert set(COMPARED) < shares
+
+
+def test_the_documentation_has_each_measure():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+    for key, measure in MEASURES.items():
+        assert f"| `{key}` | {measure.title} | {measure.meaning} |" in page

@@ -9,7 +9,7 @@ from scipy import stats
 
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.metrics.counts import document_counts, total
-from spacy_btl.metrics.scores import figures
+from spacy_btl.metrics.scores import scores
 from spacy_btl.metrics.significance import (
     COMPARED,
     DRAWS,
@@ -29,19 +29,19 @@ def compared():
     return compare(OURS, THEIRS, seed=0)
 
 
-def figures_of(predictions):
-    return figures(total(document_counts(predictions)))
+def scores_of(predictions):
+    return scores(total(document_counts(predictions)))
 
 
 def test_differences_are_ours_less_theirs(compared):
-    ours, theirs = figures_of(OURS), figures_of(THEIRS)
+    ours, theirs = scores_of(OURS), scores_of(THEIRS)
     assert list(compared) == list(COMPARED)
     for name, row in compared.items():
         assert row["difference"] == pytest.approx(ours[name] - theirs[name])
         assert row["low"] <= row["high"]
 
 
-@pytest.mark.parametrize("name", ["uar", "token_macro_f", "entity_micro_f", "token_ece"])
+@pytest.mark.parametrize("name", ["tag_uar", "tag_macro_f", "ents_f", "tag_ece"])
 def test_p_is_that_of_all_exchanges(compared, name):
     both = [document_counts(predictions) for predictions in (OURS, THEIRS)]
     stacked = {key: np.concatenate([counts[key] for counts in both]) for key in both[0]}
@@ -51,7 +51,7 @@ def test_p_is_that_of_all_exchanges(compared, name):
             {key: values[docs.astype(int)].sum(axis=0) for key, values in stacked.items()}
             for docs in (left, right)
         ]
-        return figures(sums[0])[name] - figures(sums[1])[name]
+        return scores(sums[0])[name] - scores(sums[1])[name]
 
     exact = stats.permutation_test(
         (np.arange(N), N + np.arange(N)),
@@ -82,7 +82,7 @@ def test_intervals_are_of_pairs():
         tokens[:, 2, 0] = 100 - right
         none = {"entities": np.zeros((40, 3, 1)), "overlaps": np.zeros((40, 1))}
         counts.append({"tokens": tokens, **none})
-    row = compare_counts(*counts, seed=0, names=["token_accuracy"])["token_accuracy"]
+    row = compare_counts(*counts, seed=0, names=["tag_accuracy"])["tag_accuracy"]
     assert row["difference"] == pytest.approx(0.1, abs=0.01)
     assert row["high"] - row["low"] < 0.01
     assert row["p"] == 1 / (DRAWS + 1)  # never 0: the observed assignment is one of them
@@ -109,7 +109,7 @@ def test_only_figures_that_both_have_are_compared():
     silent = replace(THEIRS, probabilities=None, confidence=np.full(len(THEIRS.confidence), np.nan))
     assert list(compare(OURS, silent, seed=0)) == [n for n in COMPARED if "ece" not in n]
     counts = [document_counts(predictions) for predictions in (OURS, THEIRS)]
-    assert list(compare_counts(*counts, seed=0, names=["uar"])) == ["uar"]
+    assert list(compare_counts(*counts, seed=0, names=["tag_uar"])) == ["tag_uar"]
 
 
 def test_classes_are_compared_by_name(compared):
@@ -164,10 +164,10 @@ def test_what_an_exchange_leaves_undefined_speaks_for_no_difference():
         replace(side, confidence=np.where(side.predicted_ents["doc"] == doc, 0.9, np.nan))
         for side, doc in ((OURS, 0), (THEIRS, 1))
     )
-    assert compare(ours, theirs, seed=0)["entity_ece"]["p"] > 0.99
+    assert compare(ours, theirs, seed=0)["ents_ece"]["p"] > 0.99
 
 
 def test_an_undefined_figure_is_not_compared():
     counts = document_counts(OURS)
     none = {**counts, "entity_bins": np.zeros_like(counts["entity_bins"])}
-    assert "entity_ece" not in compare_counts(none, counts, seed=0)
+    assert "ents_ece" not in compare_counts(none, counts, seed=0)

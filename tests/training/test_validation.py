@@ -13,7 +13,7 @@ from spacy_btl.training.validation import FOLDS, Gain, Validation, _folds
 from tests.calibration.test_fit import HELD_OUT
 from tests.conftest import make_examples
 
-FIGURES = {"uar": "tag_uar", "token_macro_f": "tag_macro_f", "entity_micro_f": "ents_f"}
+FIGURES = {"tag_uar": "tag_uar", "tag_macro_f": "tag_macro_f", "ents_f": "ents_f"}
 SETTINGS = {"n_neighbors": 5, "knn_weight": 0.5, "tau": 0.3, "transition_weight": 0.2}
 NOTES = [*HELD_OUT, *HELD_OUT[:2]]
 
@@ -80,12 +80,12 @@ def test_folds_hold_each_patient_once(n):
 
 def test_a_gain_is_clear_where_chance_does_not_explain_it_and_nothing_else_is_lost():
     same = Gain(0.5, 0.5, -0.01, 0.01)
-    for uar, f, clear in (
+    for tag_uar, f, clear in (
         (Gain(0.5, 0.6, 0.05, 0.15), same, True),
         (Gain(0.5, 0.6, -0.05, 0.25), same, False),
         (Gain(0.5, 0.6, 0.05, 0.15), Gain(0.5, 0.4, -0.15, -0.05), False),
     ):
-        gains = dict(zip(Scores._fields, (uar, same, f), strict=True))
+        gains = dict(zip(Scores._fields, (tag_uar, same, f), strict=True))
         assert Validation(200, gains).is_clear == clear
 
 

@@ -76,7 +76,7 @@ def test_votes_are_shares(pipeline, ents):
 
 def test_the_table_of_types_is_that_of_the_evaluation(pipeline, tmp_path):
     interval = {"value": 0.5, "low": 0.25, "high": 0.75}
-    row = {"support": 3, "precision": interval, "recall": interval, "f": interval}
+    row = {"support": 3, "ents_p": interval, "ents_r": interval, "ents_f": interval}
     file = tmp_path / "metrics.json"
     file.write_text(
         json.dumps({"types": {"Sign": row}, "model_files": fingerprint(pipeline.nlp.path)})
