@@ -1,7 +1,7 @@
-"""The cells that are done: folders of a cache, and archives of such folders beside the results.
+"""Finished cells: folders of a cache, and archives of such folders beside the results.
 
-Results are summed up from the counts alone, so an archive of these and the costs is all that has to
-be kept of an experiment. A cell that several experiments of a folder share is kept in one archive.
+Results are computed from counts alone, so an archive of the counts and costs preserves an
+experiment. A cell that several experiments share is in one archive of the folder.
 """
 
 import io
@@ -21,16 +21,16 @@ from spacy_btl.files import write_file
 from spacy_btl.metrics.counts import Counts, load_counts
 
 ARCHIVE = ".cells.tar.xz"
-# Of the same counts in another decoding or cell, which lie further apart than xz looks by default.
+# Similar counts of other decodings and cells lie further apart than the default window of xz.
 WINDOW = 1 << 26
 
 
 class FinishedCells:
-    """What is done of an experiment's cells.
+    """The finished cells of an experiment.
 
-    cache (Path): The folder of the working cells.
-    results (Path): The results of the experiment, without their suffix: the archives are in their
-        folder, RESULTS.cells.tar.xz that of the experiment itself.
+    cache (Path): The folder of the cells that were trained on this machine.
+    results (Path): The path of the results without a suffix. The archives are in its folder;
+        RESULTS.cells.tar.xz is that of the experiment.
     """
 
     def __init__(self, cache: Path, results: Path) -> None:
@@ -42,7 +42,7 @@ class FinishedCells:
         return self._has(cell, counts_name(cell.decodings[decoding]))
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether a cell is trained and decoded in every way."""
+        """Whether a cell is trained, and every decoding is finished."""
         return all(self.has(cell, decoding) for decoding in cell.decodings)
 
     def counts(self, cell: Cell, decoding: str) -> tuple[Counts, tuple[str, ...]]:
@@ -51,13 +51,13 @@ class FinishedCells:
         return load_counts(self._read(cell, name), f"{self._name(cell)}/{name}")
 
     def cost(self, cell: Cell) -> dict[str, Any]:
-        """What a cell took."""
+        """The cost of a cell."""
         return json.loads(self._read(cell, COST))
 
     def names(self, cells: Iterable[Cell], *, planned: bool = False) -> list[str]:
-        """The counts that are there, each by the names of its cell and of its file.
+        """The finished counts, each as the name of its cell and of its file.
 
-        planned (bool): Whether those that are not there yet are named too.
+        planned (bool): Whether to include those that are not finished.
         """
         return sorted(
             f"{self._name(cell)}/{counts_name(cell.decodings[name])}"
@@ -67,9 +67,9 @@ class FinishedCells:
         )
 
     def write_archive(self, cells: Iterable[Cell]) -> list[Path]:
-        """Keep the counts and costs that no other archive of the folder has.
+        """Archive the counts and costs that no other archive of the folder has.
 
-        RETURNS (List[Path]): The archive; nothing, where others have all.
+        RETURNS (List[Path]): The archive; empty if other archives have everything.
         RAISES: FileError, if it cannot be written.
         """
         kept = {}
@@ -93,7 +93,7 @@ class FinishedCells:
 
     @cached_property
     def _archived(self) -> dict[str, dict[str, bytes]]:
-        """The same with the experiment's own archive, which comes first."""
+        """The files of each cell in all archives; the experiment's own archive takes precedence."""
         own = _unpack([self.archive] if self.archive.is_file() else [])
         files: dict[str, dict[str, bytes]] = defaultdict(dict, own)
         for name, others in self._elsewhere.items():
@@ -101,7 +101,7 @@ class FinishedCells:
         return files
 
     def _folder(self, cell: Cell) -> Path | None:
-        """The folder of a cell that was trained here, which comes before any archive."""
+        """The folder of a cell that was trained here, which takes precedence over archives."""
         folder = self.cache / self._name(cell)
         return folder if (folder / COST).is_file() else None
 
@@ -114,21 +114,22 @@ class FinishedCells:
         return (folder / file).read_bytes() if folder else self._archived[self._name(cell)][file]
 
     def _name(self, cell: Cell) -> str:
-        """The key of a cell; without its documents, the one that is known of its training."""
+        """The key of a cell; in a plan without documents, the finished one of the same training."""
         if cell.material:
             return cell.key
         folders = {path.name for path in self.cache.glob(f"{cell.key}*") if path.suffix != ".part"}
         names = folders | {name for name in self._archived if name.startswith(cell.key)}
         if len(names) > 1:
             raise FileError(
-                f"{cell.name}: done of several sets of documents ({', '.join(sorted(names))}): "
-                f"delete the folders in {self.cache} that are not meant."
+                f"{cell.name}: finished for several sets of documents: "
+                f"{', '.join(sorted(names))}. Delete the folders in {self.cache} that should not "
+                "be used."
             )
         return names.pop() if names else cell.key
 
 
 def _pack(files: Mapping[str, bytes]) -> bytes:
-    """The same files give the same bytes."""
+    """Compress files to an archive; the same files give the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in sorted(files.items()):
