@@ -97,7 +97,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
 
         project_run(tmp_path, "all", overrides=overrides)
         again = capfd.readouterr().out
-        done = ("convert", "split", "train", "train-usual", "average", "calibrate", "evaluate")
+        done = ("convert", "split", "train", "train-atl", "average", "calibrate", "evaluate")
         for command in (*done, "card", "package"):
             assert f"Skipping '{command}'" in again
 
