@@ -59,5 +59,5 @@ def ablate_cli(
         refuse_other_results(results, summary["counts"], cells)
     if summary["missing"]:
         msg.warn(f"{len(summary['missing'])} of {len(cells)} cells are not finished")
-    files = [*write_results(summary, results), *finished.write_archive(cells)]
+    files = write_results(summary, finished.to_archive(cells), results)
     msg.good(f"Wrote {', '.join(map(str, files))}")

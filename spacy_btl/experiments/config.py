@@ -25,11 +25,12 @@ class Decoding(_Strict):
     of a `ner` without logits are used unchanged.
 
     calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. The default is the argmax.
-    fit_on (str): The documents of its datastore: "train" or "dev"; or "crossfit", the training
-        documents and the maps too, by networks that did not train on what they read.
+    fit_on (str): The documents of its datastore: "train" or "dev". With "crossfit", the datastore
+        and the maps are fitted to the training documents as networks read them that did not train
+        on them.
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
-    tune (bool): Whether `python -m spacy btl tune` chooses `knn_weight`, `tau` and
-        `transition_weight` on the dev documents. Then the maps are fitted too.
+    tune (bool): Whether to tune `knn_weight`, `tau` and `transition_weight` on the dev documents,
+        as `python -m spacy btl tune` does. The maps are then fitted too.
     """
 
     calibrator: dict[str, Any] = {"knn_weight": 0.0, "transition_weight": 0.0, "tau": 0.0}

@@ -4,25 +4,18 @@ Results are computed from counts alone, so an archive of the counts and costs pr
 experiment. A cell that several experiments share is in one archive of the folder.
 """
 
-import io
 import json
-import lzma
-import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from spacy_btl.errors import FileError
+from spacy_btl.experiments.archive import SUFFIX, archive_of, read_cells
 from spacy_btl.experiments.networks import COST
 from spacy_btl.experiments.plan import Cell, counts_name
-from spacy_btl.files import write_file
 from spacy_btl.metrics.counts import Counts, load_counts
-
-ARCHIVE = ".cells.tar.xz"
-# Similar counts of other decodings and cells lie further apart than the default window of xz.
-WINDOW = 1 << 26
 
 
 class FinishedCells:
@@ -30,12 +23,12 @@ class FinishedCells:
 
     cache (Path): The folder of the cells that were trained on this machine.
     results (Path): The path of the results without a suffix. The archives are in its folder;
-        RESULTS.cells.tar.xz is that of the experiment.
+        RESULTS.tar.xz is that of the experiment.
     """
 
     def __init__(self, cache: Path, results: Path) -> None:
         self.cache = cache
-        self.archive = results.with_name(results.name + ARCHIVE)
+        self.archive = archive_of(results)
 
     def has(self, cell: Cell, decoding: str) -> bool:
         """Whether a cell is trained and decoded."""
@@ -66,12 +59,8 @@ class FinishedCells:
             if planned or self.has(cell, name)
         )
 
-    def write_archive(self, cells: Iterable[Cell]) -> list[Path]:
-        """Archive the counts and costs that no other archive of the folder has.
-
-        RETURNS (List[Path]): The archive; empty if other archives have everything.
-        RAISES: FileError, if it cannot be written.
-        """
+    def to_archive(self, cells: Iterable[Cell]) -> dict[str, bytes]:
+        """The counts and costs that no other archive of the folder has, by "CELL/NAME"."""
         kept = {}
         for cell in cells:
             name = self._name(cell)
@@ -80,21 +69,21 @@ class FinishedCells:
             new = {file for file in there if kept_elsewhere.get(file) != self._read(cell, file)}
             for file in [*new, COST] if new else []:
                 kept[f"{name}/{file}"] = self._read(cell, file)
-        if not kept:
-            self.archive.unlink(missing_ok=True)
-            return []
-        write_file(self.archive, _pack(kept))
-        return [self.archive]
+        return kept
 
     @cached_property
     def _elsewhere(self) -> dict[str, dict[str, bytes]]:
         """The files of each cell in the archives of other experiments."""
-        return _unpack(set(self.archive.parent.glob(f"*{ARCHIVE}")) - {self.archive})
+        cells: dict[str, dict[str, bytes]] = defaultdict(dict)
+        for path in sorted(set(self.archive.parent.glob(f"*{SUFFIX}")) - {self.archive}):
+            for name, files in read_cells(path).items():
+                cells[name] |= files
+        return cells
 
     @cached_property
     def _archived(self) -> dict[str, dict[str, bytes]]:
         """The files of each cell in all archives; the experiment's own archive takes precedence."""
-        own = _unpack([self.archive] if self.archive.is_file() else [])
+        own = read_cells(self.archive) if self.archive.is_file() else {}
         files: dict[str, dict[str, bytes]] = defaultdict(dict, own)
         for name, others in self._elsewhere.items():
             files[name] = others | own.get(name, {})
@@ -126,31 +115,3 @@ class FinishedCells:
                 "be used."
             )
         return names.pop() if names else cell.key
-
-
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    """Compress files to an archive; the same files give the same bytes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    how = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": WINDOW}
-    return lzma.compress(buffer.getvalue(), filters=[how])
-
-
-def _unpack(archives: Iterable[Path]) -> dict[str, dict[str, bytes]]:
-    """The files of each cell. RAISES: FileError, for a damaged archive."""
-    cells: dict[str, dict[str, bytes]] = {}
-    for path in sorted(archives):
-        try:
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    name, _, file = member.name.partition("/")
-                    content = tar.extractfile(member)
-                    if content is not None:
-                        cells.setdefault(name, {})[file] = content.read()
-        except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-            raise FileError(f"{path}: not an archive of cells, or a damaged one.") from error
-    return cells
