@@ -59,6 +59,7 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_path):
     overrides = {
@@ -75,6 +76,7 @@ def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_p
     assert cased == ("minilm" not in config.stem)
 
 
+@pytest.mark.slow
 def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
     like_biobert, tmp_path, capfd
 ):
@@ -120,6 +122,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
         )
 
 
+@pytest.mark.slow
 def test_maccrobat_fetch_fails_in_one_line(tmp_path):
     """A folder that holds something else: one clear line and a non-zero exit."""
     (tmp_path / "1.ann").touch()
