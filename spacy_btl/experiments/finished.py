@@ -6,7 +6,7 @@ experiment. A cell that several experiments share is in one archive of the folde
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class FinishedCells:
 
     def has(self, cell: Cell, decoding: str) -> bool:
         """Whether a cell is trained and decoded."""
-        return self._has(cell, counts_name(cell.decodings[decoding]))
+        return counts_name(cell.decodings[decoding]) in self._files(cell)
 
     def is_done(self, cell: Cell) -> bool:
         """Whether a cell is trained, and every decoding is finished."""
@@ -41,11 +41,11 @@ class FinishedCells:
     def counts(self, cell: Cell, decoding: str) -> tuple[Counts, tuple[str, ...]]:
         """The counts of a cell and their classes. RAISES: CorpusError, for a damaged file."""
         name = counts_name(cell.decodings[decoding])
-        return load_counts(self._read(cell, name), f"{self._name(cell)}/{name}")
+        return load_counts(self._files(cell)[name], f"{self._name(cell)}/{name}")
 
     def cost(self, cell: Cell) -> dict[str, Any]:
         """The cost of a cell."""
-        return json.loads(self._read(cell, COST))
+        return json.loads(self._files(cell)[COST])
 
     def names(self, cells: Iterable[Cell], *, planned: bool = False) -> list[str]:
         """The finished counts, each as the name of its cell and of its file.
@@ -61,15 +61,19 @@ class FinishedCells:
 
     def to_archive(self, cells: Iterable[Cell]) -> dict[str, bytes]:
         """The counts and costs that no other archive of the folder has, by "CELL/NAME"."""
-        kept = {}
+        kept: dict[str, bytes] = {}
         for cell in cells:
-            name = self._name(cell)
-            there = {counts_name(cell.decodings[d]) for d in cell.decodings if self.has(cell, d)}
-            kept_elsewhere = self._elsewhere.get(name, {})
-            new = {file for file in there if kept_elsewhere.get(file) != self._read(cell, file)}
-            for file in [*new, COST] if new else []:
-                kept[f"{name}/{file}"] = self._read(cell, file)
+            name, files = self._name(cell), self._files(cell)
+            there = {counts_name(how) for how in cell.decodings.values()} & files.keys()
+            elsewhere = self._elsewhere.get(name, {})
+            new = {file for file in there if elsewhere.get(file) != files[file]}
+            kept |= {f"{name}/{file}": files[file] for file in (new | {COST} if new else ())}
         return kept
+
+    @cached_property
+    def _own(self) -> dict[str, dict[str, bytes]]:
+        """The files of each cell in the experiment's archive."""
+        return read_cells(self.archive) if self.archive.is_file() else {}
 
     @cached_property
     def _elsewhere(self) -> dict[str, dict[str, bytes]]:
@@ -80,34 +84,21 @@ class FinishedCells:
                 cells[name] |= files
         return cells
 
-    @cached_property
-    def _archived(self) -> dict[str, dict[str, bytes]]:
-        """The files of each cell in all archives; the experiment's own archive takes precedence."""
-        own = read_cells(self.archive) if self.archive.is_file() else {}
-        files: dict[str, dict[str, bytes]] = defaultdict(dict, own)
-        for name, others in self._elsewhere.items():
-            files[name] = others | own.get(name, {})
-        return files
-
-    def _folder(self, cell: Cell) -> Path | None:
-        """The folder of a cell that was trained here, which takes precedence over archives."""
-        folder = self.cache / self._name(cell)
-        return folder if (folder / COST).is_file() else None
-
-    def _has(self, cell: Cell, file: str) -> bool:
-        folder = self._folder(cell)
-        return (folder / file).is_file() if folder else file in self._archived[self._name(cell)]
-
-    def _read(self, cell: Cell, file: str) -> bytes:
-        folder = self._folder(cell)
-        return (folder / file).read_bytes() if folder else self._archived[self._name(cell)][file]
+    def _files(self, cell: Cell) -> Mapping[str, bytes]:
+        """The files of a cell that was trained here, or else the archived ones."""
+        name = self._name(cell)
+        folder = self.cache / name
+        if (folder / COST).is_file():
+            return {file.name: file.read_bytes() for file in [folder / COST, *folder.glob("*.npz")]}
+        return self._elsewhere.get(name, {}) | self._own.get(name, {})
 
     def _name(self, cell: Cell) -> str:
         """The key of a cell; in a plan without documents, the finished one of the same training."""
         if cell.material:
             return cell.key
         folders = {path.name for path in self.cache.glob(f"{cell.key}*") if path.suffix != ".part"}
-        names = folders | {name for name in self._archived if name.startswith(cell.key)}
+        archived = {*self._own, *self._elsewhere}
+        names = folders | {name for name in archived if name.startswith(cell.key)}
         if len(names) > 1:
             raise FileError(
                 f"{cell.name}: finished for several sets of documents: "
