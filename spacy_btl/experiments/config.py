@@ -114,23 +114,27 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         except (TypeError, ValueError) as error:
             raise FileError(f"{path}: the calibrator of '{name}' cannot be made: {error}") from None
         if how.fit_on == "dev" and (how.map_on_dev or how.tune):
-            raise FileError(f"{path}: '{name}' is fitted on dev, which can then fit no maps.")
+            raise FileError(f"{path}: '{name}' is fitted on dev, so no maps can be fitted on it.")
     for name, arm in experiment.arms.items():
-        unknown = set(arm.decodings) - set(experiment.decodings)
-        if unknown:
-            raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
-        crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
-        if arm.ensemble and "average" in arm.model_fields_set:
-            raise FileError(f"{path}: '{name}' cannot be both an average and an ensemble.")
-        if crossfit and len(arm.ensemble or arm.average) > 1:
-            raise FileError(
-                f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot read it: "
-                "cross-fitting trains one network for each of its folds."
-            )
-        if arm.train_share not in SHARES:
-            raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
-        if not set(arm.folds or ()) <= set(range(experiment.folds)):
-            raise FileError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")
+        _check_arm(name, arm, experiment, path)
     arm_name, decoding = experiment.baseline
     if arm_name not in experiment.arms or decoding not in experiment.arms[arm_name].decodings:
         raise FileError(f"{path}: there is no baseline {arm_name}, {decoding}.")
+
+
+def _check_arm(name: str, arm: Arm, experiment: Experiment, path: Path) -> None:
+    unknown = set(arm.decodings) - set(experiment.decodings)
+    if unknown:
+        raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
+    crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
+    if arm.ensemble and "average" in arm.model_fields_set:
+        raise FileError(f"{path}: '{name}' cannot be both an average and an ensemble.")
+    if crossfit and len(arm.ensemble or arm.average) > 1:
+        raise FileError(
+            f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot decode it: "
+            "cross-fitting trains one network for each of its folds."
+        )
+    if arm.train_share not in SHARES:
+        raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
+    if not set(arm.folds or ()) <= set(range(experiment.folds)):
+        raise FileError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")

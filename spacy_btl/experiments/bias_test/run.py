@@ -1,4 +1,4 @@
-"""The bias test of arXiv 2409.03238: does training on random labels preserve their shares?
+"""The bias test of arXiv 2409.03238: whether training on random labels preserves their shares.
 
 Random labels do not depend on the text. The best that a network can do is to predict the classes'
 shares as probabilities for every token. Their arg-max is the most frequent class everywhere. Mean
