@@ -18,6 +18,8 @@ from spacy_btl.experiments.result_files import read_results
 from spacy_btl.experiments.results import summarize
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
+pytestmark = pytest.mark.slow  # every experiment and its archive
+
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "experiments").glob("*.yml"))
 RESULTS = ROOT / "experiments" / "results"
