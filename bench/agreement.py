@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 
 from bench.material import Setup
-from bench.reading import CALIBRATOR
+from bench.pipelines import CALIBRATOR
 from bench.search import EXACT, OURS
 from spacy_btl.calibration import ivf
 from spacy_btl.models.passes import cpu_has_bfloat16

@@ -7,12 +7,20 @@ from functools import partial
 import torch
 from spacy.language import Language
 
-from bench.encoders import encoder_name, encoder_of, seen_precision, window_of
 from bench.material import Setup, with_repeats
 from bench.others import EDS_BATCH, edsnlp_case, huggingface_case
+from bench.pipelines import (
+    encoder_name,
+    encoder_of,
+    read_by,
+    run,
+    seen_precision,
+    store_of,
+    window_of,
+    words_of,
+)
 from bench.plain_torch import bare_passes, run_bare
 from bench.ratios import Case, Ratio, UnavailableError, figures, in_turn, pairwise
-from bench.reading import read_by, run, store_of, words_of
 
 PER_PASS = 16  # windows in a pass of the bare encoder
 SLOW_REPEATS = 2

@@ -9,17 +9,19 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import spacy
 import torch
+from numpy.typing import NDArray
 from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from bench.pipelines import CALIBRATOR
 from bench.ratios import UnavailableError
-from bench.reading import CALIBRATOR
-from bench.rows import draw_rows
+from spacy_btl.calibration.datastore import LabelledRows
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 
@@ -30,6 +32,7 @@ MODELS = ("training/maccrobat/calibrated", "training/demo/calibrated")
 ENCODER = "assets/minilm"
 CONFIG = ROOT / "configs" / "minilm.cfg"
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
+SPREAD = 0.2  # how far a row is from a real one, in differences of real ones
 MIN_MENTIONS = 40  # of a type, as in project.yml
 STORE_ROWS = 87_096  # tokens of MACCROBAT's training documents
 SETTINGS = {"knn_weight": 0.25, "tau": 0.15, "transition_weight": 0.15}  # as in project.yml
@@ -176,6 +179,28 @@ def _cut_lines(texts: Sequence[str], numbers: Sequence[int]) -> Iterator[str]:
         if not note:
             return
         yield note
+
+
+def draw_rows(rows: LabelledRows, n_rows: int, seed: int = 0) -> LabelledRows:
+    """As many labelled rows as are wanted, drawn like real ones.
+
+    A row is a real one, moved by a fraction of the difference of two others of its tag: so drawn
+    rows lie in the directions in which real ones differ.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, len(rows.tags), n_rows)
+    by_tag = np.argsort(rows.tags, kind="stable")
+    counts = np.bincount(rows.tags)
+    first = np.cumsum(counts) - counts
+    tags = rows.tags[chosen]
+
+    def others() -> NDArray[np.float32]:
+        places = first[tags] + (rng.random(n_rows) * counts[tags]).astype(int)
+        return rows.logits[by_tag[places]]
+
+    logits = rows.logits[chosen] + np.float32(SPREAD) * (others() - others())
+    moved = {name: getattr(rows, name)[chosen] for name in ("tags", "documents", "starts", "ends")}
+    return LabelledRows(logits=logits, **moved)
 
 
 def _fill_store(nlp: Language, n_rows: int) -> None:

@@ -11,10 +11,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from bench.encoders import encoder_of
 from bench.material import Setup
+from bench.pipelines import encoder_of, read_by, run, store_of, words_of
 from bench.ratios import Ratio, UnavailableError, figures, finish_cuda
-from bench.reading import read_by, run, store_of, words_of
 
 NAME = "pipe_parts"
 ENCODER = "transformer: forward passes"

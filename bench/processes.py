@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.material import Setup, with_repeats
+from bench.pipelines import read_by, run, words_of
 from bench.ratios import Ratio, figures
-from bench.reading import read_by, run, words_of
 
 PROCESSES = 2
 READ_TIMES = 4  # each note, so that starting the workers is a small part of the time

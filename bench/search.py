@@ -18,10 +18,9 @@ from scipy.stats import mode
 from spacy import registry
 from spacy.language import Language
 
-from bench.material import Setup
+from bench.material import Setup, draw_rows
+from bench.pipelines import CALIBRATOR
 from bench.ratios import Case, figures, in_turn
-from bench.reading import CALIBRATOR
-from bench.rows import draw_rows
 from spacy_btl.calibration.datastore import LabelledRows
 from spacy_btl.calibration.search import Search
 

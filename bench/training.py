@@ -11,11 +11,10 @@ from spacy import registry
 from spacy.language import Language
 from spacy.training import Example
 
-from bench.encoders import encoder_name, encoder_of, seen_precision, window_of
 from bench.material import Setup, with_repeats
+from bench.pipelines import count_words, encoder_name, encoder_of, seen_precision, window_of
 from bench.plain_torch import make_batch, make_step
 from bench.ratios import Ratio, figures, in_turn, pairwise
-from bench.reading import count_words
 from spacy_btl.tags import MISSING
 
 LOSS = "components.ner.loss"

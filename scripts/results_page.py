@@ -1,6 +1,7 @@
 """Write docs/results.md from the committed result files, and nothing else: `make results`."""
 
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -9,7 +10,8 @@ from typing import Any
 import jinja2
 import typer
 
-from spacy_btl.experiments.result_files import SUMMARY, read_results
+from spacy_btl.experiments.archive import SUFFIX
+from spacy_btl.experiments.result_files import read_results
 from spacy_btl.experiments.results import TESTED, rarest_types
 from spacy_btl.experiments.tables import markdown_table
 
@@ -159,9 +161,9 @@ def page() -> str:
             value,
         )
     }
-    names = [path.name.removesuffix(SUMMARY) for path in sorted(RESULTS.glob(f"*{SUMMARY}"))]
+    names = [path.name.removesuffix(SUFFIX) for path in sorted(RESULTS.glob(f"*{SUFFIX}"))]
     data = {name: read_results(RESULTS / name) for name in names}
-    bias = data.pop("bias")  # of `bias-test`, compressed
+    bias = json.loads(lzma.decompress((RESULTS / "bias.json.xz").read_bytes()))
     data = {name: marked(summary) for name, summary in data.items()}
     bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))

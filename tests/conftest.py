@@ -1,6 +1,8 @@
 """What the tests of all packages share: a tiny BERT made on the spot, and a small corpus."""
 
+import subprocess
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,20 @@ from spacy_btl.training.calibrate import calibrate
 # The same examples on every run, however slow the machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a test that is marked as slow starts a process."""
+    if request.node.get_closest_marker("slow"):
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("This test starts a process: mark it with pytest.mark.slow.")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(BaseProcess, "start", refuse)
+
 
 VOCABULARY = (
     "the a of and no fever cough pain chest severe mild crp was 84 mg / l patient had today in "

@@ -126,6 +126,7 @@ sys.stdout.buffer.write(save_arrays(arrays, content))
 """
 
 
+@pytest.mark.slow
 def test_the_same_content_makes_the_same_bytes_in_every_process():
     files = {
         subprocess.run(

@@ -49,6 +49,7 @@ def run(clone, tmp_path_factory) -> Callable[[str], Path]:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_code_of_a_page_runs(name, run):
     if not any(block.reason is None for block in blocks(ROOT / name)):
@@ -66,6 +67,7 @@ def test_every_block_has_a_language_or_a_reason_not_to_run(name):
     assert len(fences) == 2 * len(seen), f"{name} has a fence that is indented or not closed"
 
 
+@pytest.mark.slow
 def test_a_page_that_does_not_run_fails(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- before: n = 1 -->\n\n```python\nn += 1\nassert n == 3\n```\n", "utf-8")

@@ -94,6 +94,7 @@ def resolved() -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_every_entry_point_resolves_in_a_fresh_process(resolved):
     groups = declared()
     assert set(groups) == {*GROUPS.values(), "spacy_factories", "spacy_cli"}
@@ -108,6 +109,7 @@ def test_every_entry_point_resolves_in_a_fresh_process(resolved):
     }
 
 
+@pytest.mark.slow
 def test_the_commands_are_there_for_every_user_of_spacy():
     done = subprocess.run(
         [sys.executable, "-m", "spacy", "btl", "--help"],
@@ -130,6 +132,7 @@ print(*sorted(name for name in sys.modules if name.startswith("spacy_btl.")))
 """
 
 
+@pytest.mark.slow
 def test_loading_the_commands_loads_no_other_package_and_no_torch():
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -64,6 +64,7 @@ def test_a_docstring_in_spacys_style_is_divided_into_its_fields():
     assert errors == [("", "As `it`."), ("CorpusError", "For this"), ("BtlError", "For that.")]
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_asks_nothing_of_the_network(site):
     for page in site.rglob("*.html"):
         html = page.read_text("utf-8")
@@ -74,6 +75,7 @@ def test_the_site_builds_without_a_warning_and_asks_nothing_of_the_network(site)
     assert "<math" in (site / "method.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_settings_and_methods_of_the_pipes_are_shown(site):
     calibrator = (site / "reference" / "knn_calibrator.html").read_text("utf-8")
     for name in ("n_neighbors", "transitions", "explain", "fit_map", "CalibratorError"):

@@ -51,6 +51,7 @@ print(json.dumps([[[ent.text, ent.label_] for ent in doc.ents] for doc in docs])
 """
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_loaded_and_used_without_the_network(calibrated, tmp_path):
     (tmp_path / "offline.py").write_text(OFFLINE)
     # As on a machine that never asked the hub for anything, and does not know that it is offline.

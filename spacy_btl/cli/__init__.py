@@ -4,18 +4,9 @@ spaCy loads this module at every `python -m spacy` call, so a command imports wh
 when it runs: nothing here may import torch.
 """
 
-import typer
 from spacy.cli._util import app
 
-btl = typer.Typer(
-    name="btl",
-    help="Clinical NER with Binary Token Labels.",
-    no_args_is_help=True,
-)
-app.add_typer(btl)
-app.pretty_exceptions_show_locals = False  # a local variable may hold a note
-
-from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
+from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     ablate,
     annotate,
     average,
@@ -32,3 +23,9 @@ from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
     tune,
     visualize,
 )
+from spacy_btl.cli._run import btl
+
+__all__ = ["btl"]
+
+app.add_typer(btl)
+app.pretty_exceptions_show_locals = False  # a local variable may hold a note

@@ -13,6 +13,11 @@ from spacy_btl.errors import BtlError, BtlWarning, FileError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+btl = typer.Typer(
+    name="btl",
+    help="Clinical NER with Binary Token Labels.",
+    no_args_is_help=True,
+)
 FORCE = typer.Option(False, "--force", "-F", help="Replace the output of an earlier run")
 
 

@@ -21,8 +21,7 @@ from rich.table import Table
 from rich.text import Text
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error, warn
+from spacy_btl.cli._run import btl, exits_on_error, warn
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -1,4 +1,4 @@
-"""`python -m spacy btl bias-test`: which way of training keeps the classes' shares."""
+"""`python -m spacy btl bias-test`: which losses preserve the shares of the classes."""
 
 import json
 import shlex
@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 
 
 class PerOption(StrEnum):
@@ -27,23 +26,26 @@ class PerOption(StrEnum):
 @btl.command("bias-test")
 @exits_on_error
 def bias_test_cli(
-    corpus: Path = typer.Argument(..., help="The .spacy file; its labels are drawn anew"),
+    corpus: Path = typer.Argument(
+        ..., help="The .spacy file; its labels are replaced by random ones"
+    ),
     output: Path = typer.Option(..., help="The folder for bias.json and bias.svg"),
     shares: list[str] = typer.Option(
-        ["99/1", "90/10", "70/20/10", "corpus"], help="Per cents to draw, or the corpus's own"
+        ["99/1", "90/10", "70/20/10", "corpus"],
+        help="Percentages of the random labels, or the corpus's own",
     ),
-    per: PerOption = typer.Option("token", help="Draw per token, or the types of the mentions"),
-    config: Path | None = typer.Option(None, help="A training config; by default a small CNN"),
+    per: PerOption = typer.Option("token", help="Random labels per token, or types per mention"),
+    config: Path | None = typer.Option(None, help="A training config (default: a small CNN)"),
     steps: int = typer.Option(100, min=1, help="Optimizer steps of each training"),
-    seeds: int = typer.Option(2, min=1, help="Trainings of each kind"),
+    seeds: int = typer.Option(2, min=1, help="Trainings of each loss and distribution"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     force: bool = FORCE,
 ) -> None:
-    """Train on random labels: does a loss keep their shares?
+    """Train on random labels, and test whether a loss preserves their shares.
 
-    Labels are drawn at random, so that nothing can be learned but how frequent they are. Every loss
-    is trained briefly on part of the documents; on the others, what the network says is compared
-    with the shares that it was trained on.
+    From random labels a network can learn only how frequent they are. Each loss is trained briefly
+    on part of the documents. Its predictions on the others are compared with the shares in
+    training.
     """
     from spacy.vocab import Vocab
 
@@ -57,7 +59,7 @@ def bias_test_cli(
     from spacy_btl.pipelines import base_name
 
     refuse_to_replace(output / "bias.json", output / "bias.svg", force=force)
-    require_extra()  # not after minutes of training
+    require_extra()  # before minutes of training
     use_gpu(gpu_id)
     docs = read_docs(corpus, Vocab())
     for drawn in shares:
@@ -81,7 +83,7 @@ def bias_test_cli(
 
 
 def _command(corpus: str, settings: Mapping[str, Any]) -> str:
-    """What to type for the same results."""
+    """The command that gives the same results."""
     words = ["python", "-m", "spacy", "btl", "bias-test", corpus, "--output", "DIR"]
     for name, value in settings.items():
         for item in value if isinstance(value, list) else [value]:
@@ -90,7 +92,7 @@ def _command(corpus: str, settings: Mapping[str, Any]) -> str:
 
 
 def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table for each way to draw: a row per loss, a column per reading."""
+    """Print a table for each distribution, with a row per loss and a column per reading."""
     from spacy_btl.experiments.bias_test.run import READINGS
 
     console = Console(markup=False)
@@ -107,13 +109,14 @@ def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"\n{drawn}: {row['majority']} has {share} in training; chance {chance}")
         console.print(table)
     console.print(
-        "\nThe share that each reading gives it, and the total variation distance of all shares "
-        "from those in training. Chance is that of the held-out labels."
+        "\nEach cell: the share that the reading gives this class, and the total variation "
+        "distance of all shares from those in training. Chance is the distance of the held-out "
+        "labels."
     )
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to five decimals, all the way down."""
+    """Round all numbers to five decimals."""
     if isinstance(value, float):
         return round(value, 5)
     if isinstance(value, dict):

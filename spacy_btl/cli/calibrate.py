@@ -9,8 +9,7 @@ from click import ClickException
 from spacy.cli._util import parse_config_overrides
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, warn
 
 if TYPE_CHECKING:
     from spacy_btl.training.crossfit import CrossFit

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace, warn
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, warn
 
 SHOWN = 8  # characters of a fingerprint
 

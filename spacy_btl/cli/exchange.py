@@ -5,8 +5,7 @@ from pathlib import Path
 import typer
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import FORCE, exits_on_error, refuse_to_replace
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 
 
 @btl.command("export-hf")

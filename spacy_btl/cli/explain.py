@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from wasabi import msg
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import btl, exits_on_error
 
 if TYPE_CHECKING:
     from spacy.language import Language

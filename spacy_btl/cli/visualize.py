@@ -4,8 +4,7 @@ from pathlib import Path
 
 import typer
 
-from spacy_btl.cli import btl
-from spacy_btl.cli._run import exits_on_error
+from spacy_btl.cli._run import btl, exits_on_error
 
 
 @btl.command("visualize")

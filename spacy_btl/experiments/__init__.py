@@ -1,1 +1,1 @@
-"""Ways of training compared on the same folds: an experiment file, its cells, its results."""
+"""Experiments: ways of training, compared on the same folds."""

@@ -1,5 +1,5 @@
-"""Running the cells of an experiment: keep what a network says, or the average of several, logits
-or entities, and decode it. What is done stays done."""
+"""Running a cell of an experiment: keep the logits or entities of its network, or of the average of
+several, and decode them. Finished work is not repeated."""
 
 import json
 import shutil
@@ -38,19 +38,19 @@ from spacy_btl.training.tune import tune_calibrator
 
 
 def untrained(cell: Cell, cache: Path) -> list[Network]:
-    """The networks that a cell still waits for: none once its logits are kept."""
+    """The networks that a cell still needs: none once its logits are kept."""
     if (cache / cell.key / _logits("test")).is_file():
         return []
     return [network for network in cell.networks if not is_trained(network, cache)]
 
 
 def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
-    """Train what is not trained, keep logits and cost, decode; only what is missing.
+    """Train the networks of a cell, keep its logits and cost, and decode it; only what is missing.
 
-    cache (Path): The cell lives in a folder of its key there. A run that is cut short leaves a
-        folder that ends in ".part", which the next one throws away. A cell may come without its
-        logits, which are large: it is trained again if it is to be decoded in another way. Counts
-        of decodings that only other experiments have stay as they are.
+    cache (Path): Holds a folder for each cell, named by its key. An interrupted run leaves a
+        folder that ends in ".part", which the next run deletes. A cell may lack its logits, which
+        are large: it is trained again when a new decoding needs them. Counts of decodings of other
+        experiments are left alone.
     gpu (int): As for `spacy train`; -1 is the CPU.
     RETURNS (Path): The cell's folder.
     RAISES: PipelineError, if the training fails.
@@ -75,8 +75,8 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
 
 
 def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
-    """Make PART the cell, or put its files into the one that is there. The logits that tell a
-    trained cell come last, so a kill on the way loses nothing that is not made again."""
+    """Rename PART to the cell's folder, or move its files into the existing one. The logits mark a
+    trained cell and are moved last, so an interrupted move is repeated."""
     if not folder.exists():
         part.rename(folder)
         return
@@ -90,7 +90,7 @@ def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
 
 
 def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
-    """What the cell cost, or would have if it shared its networks with no other."""
+    """The cost of the cell, as if it shared its networks with no other."""
     costs = [read_cost(network, cache) for network in cell.networks]
     return {
         "corpus": cell.corpus,
@@ -107,9 +107,9 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
 
 
 def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) -> None:
-    """Leave a trained pipeline, or the average of several, in FOLDER/pipeline, without its encoder,
-    which is large (an ensemble's are in its `ner`); and beside it the documents with its logits and
-    entities."""
+    """Write a trained pipeline, or the average of several, to FOLDER/pipeline without its encoder,
+    which is large (an ensemble's encoders are in its `ner`), and the documents with its logits and
+    entities beside it."""
     use_gpu(gpu)
     if len(pipelines) == 1:
         shutil.copytree(pipelines[0], folder / "pipeline")
@@ -127,9 +127,9 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
-    """Write counts per test document, or patient, by one decoding of what is kept."""
+    """Decode the kept logits, and write counts per test document or patient."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
-    nlp.disable_pipe("ner")  # its logits are on the docs, or its entities
+    nlp.disable_pipe("ner")  # the docs have its logits or entities
     if isinstance(nlp.get_pipe("ner"), BtlNer):
         _add_calibrator(nlp, cell, folder, decoding, gpu)
     predictions = predict(nlp, _examples(folder, "test", nlp))
@@ -138,7 +138,7 @@ def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
 
 
 def _add_calibrator(nlp: Language, cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
-    search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact, so that results age with no search
+    search = {"@misc": "spacy_btl.SklearnSearch.v1"}  # exact
     config = {"search": search, **decoding.calibrator}
     pipe = cast(KnnCalibrator, nlp.add_pipe("knn_calibrator", config=config))
     if decoding.fit_on == "crossfit":

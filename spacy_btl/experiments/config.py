@@ -1,4 +1,4 @@
-"""An experiment file: corpora x arms x folds x seeds, and how each is decoded."""
+"""The experiment file: corpora x arms x folds x seeds, and their decodings."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +9,10 @@ from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.errors import FileError
 from spacy_btl.files import read_yaml
 
-# Parts of the training documents that the smaller training sets are made of, each in the next.
+# The shares of the training documents that an arm can use; each contains the smaller ones.
 SHARES = (0.25, 0.5, 1.0)
 
-# float16 needs a GPU, bfloat16 a CPU that has it.
+# float16 needs a GPU, bfloat16 a CPU that supports it.
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -21,15 +21,16 @@ class _Strict(BaseModel):
 
 
 class Decoding(_Strict):
-    """How entities are read from the logits of a trained network. The default takes those of a
-    `ner` without logits as they are.
+    """How entities are read from the logits of a trained network. With the default, the entities
+    of a `ner` without logits are used unchanged.
 
     calibrator (Dict[str, Any]): Settings of a `knn_calibrator`. The default is the argmax.
-    fit_on (str): The documents of its datastore: "train" or "dev"; or "crossfit", the training
-        documents and the maps too, by networks that did not train on what they read.
+    fit_on (str): The documents of its datastore: "train" or "dev". With "crossfit", the datastore
+        and the maps are fitted to the training documents as networks read them that did not train
+        on them.
     map_on_dev (bool): Whether its maps are fitted on the dev documents.
-    tune (bool): Whether `python -m spacy btl tune` chooses `knn_weight`, `tau` and
-        `transition_weight` on the dev documents. Then the maps are fitted too.
+    tune (bool): Whether to tune `knn_weight`, `tau` and `transition_weight` on the dev documents,
+        as `python -m spacy btl tune` does. The maps are then fitted too.
     """
 
     calibrator: dict[str, Any] = {"knn_weight": 0.0, "transition_weight": 0.0, "tau": 0.0}
@@ -39,18 +40,18 @@ class Decoding(_Strict):
 
 
 class Arm(_Strict):
-    """A way of training: a `btl_ner` pipe called ner; or any other of that name, spaCy's own for
-    one, whose entities are taken as they are, so by the default decoding.
+    """A way of training a pipe named `ner`. A pipe other than `btl_ner`, such as spaCy's own, has
+    no logits and needs the default decoding.
 
     overrides (Dict[str, Any]): Dotted names of the config and their values.
-    average (List[Dict[str, Any]]): Further overrides, of one network each: all of them are trained,
-        and their weights averaged. By default it is one network without further ones.
-    ensemble (List[Dict[str, Any]]): In place of `average`: their logits are averaged.
+    average (List[Dict[str, Any]]): Further overrides, one dict for each network whose weights are
+        averaged. The default is a single network.
+    ensemble (List[Dict[str, Any]]): Used instead of `average` to average logits, not weights.
     decodings (List[str]): The names of its decodings.
-    folds (Optional[List[int]]): The folds that it runs on; all of them by default.
-    train_share (float): 0.25, 0.5 or 1: the share of the training documents that it sees.
-    precision (Optional[str]): In place of the experiment's.
-    threads (Optional[int]): In place of the experiment's.
+    folds (Optional[List[int]]): The folds to run; all by default.
+    train_share (float): The share of the training documents to use: 0.25, 0.5 or 1.
+    precision (Optional[str]): Replaces the experiment's.
+    threads (Optional[int]): Replaces the experiment's.
     """
 
     overrides: dict[str, Any] = {}
@@ -64,21 +65,21 @@ class Arm(_Strict):
 
 
 class Experiment(_Strict):
-    """What an experiment file holds.
+    """The content of an experiment file.
 
     corpora (Dict[str, Path]): The `.spacy` files to divide, by name.
-    folds (int): Every document is in the test part of one of so many folds.
-    dev (float): The share of the training documents that goes to dev.
-    split_seed (int): Decides the folds.
-    seeds (List[int]): Every arm is trained with each.
+    folds (int): The number of folds; every document is tested in one.
+    dev (float): The share of the training documents to use as dev documents.
+    split_seed (int): The random seed of the folds.
+    seeds (List[int]): The random seeds that every arm is trained with.
     config (Path): The training config of all arms.
     overrides (Dict[str, Any]): Dotted names of the config and their values, for all arms.
     decodings (Dict[str, Decoding]): By name.
     arms (Dict[str, Arm]): By name.
-    baseline (Tuple[str, str]): The arm and decoding that the others are compared with.
-    precision (Optional[str]): What the config's `mixed_precision` comes to; by default what the
-        processor has, float16 on a GPU. Trainings of another precision are other trainings.
-    threads (int): CPU threads of each training, which are part of what makes it.
+    baseline (Tuple[str, str]): The arm and decoding to compare the others with.
+    precision (Optional[str]): The precision of `mixed_precision` in the config. The default is
+        float16 on a GPU, and bfloat16 on a CPU that supports it. It is part of a cell's key.
+    threads (int): CPU threads of each training, also part of the key.
     """
 
     title: str
@@ -113,23 +114,27 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         except (TypeError, ValueError) as error:
             raise FileError(f"{path}: the calibrator of '{name}' cannot be made: {error}") from None
         if how.fit_on == "dev" and (how.map_on_dev or how.tune):
-            raise FileError(f"{path}: '{name}' is fitted on dev, which can then fit no maps.")
+            raise FileError(f"{path}: '{name}' is fitted on dev, so no maps can be fitted on it.")
     for name, arm in experiment.arms.items():
-        unknown = set(arm.decodings) - set(experiment.decodings)
-        if unknown:
-            raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
-        crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
-        if arm.ensemble and "average" in arm.model_fields_set:
-            raise FileError(f"{path}: '{name}' cannot be both an average and an ensemble.")
-        if crossfit and len(arm.ensemble or arm.average) > 1:
-            raise FileError(
-                f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot read it: "
-                "cross-fitting trains one network for each of its folds."
-            )
-        if arm.train_share not in SHARES:
-            raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
-        if not set(arm.folds or ()) <= set(range(experiment.folds)):
-            raise FileError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")
+        _check_arm(name, arm, experiment, path)
     arm_name, decoding = experiment.baseline
     if arm_name not in experiment.arms or decoding not in experiment.arms[arm_name].decodings:
         raise FileError(f"{path}: there is no baseline {arm_name}, {decoding}.")
+
+
+def _check_arm(name: str, arm: Arm, experiment: Experiment, path: Path) -> None:
+    unknown = set(arm.decodings) - set(experiment.decodings)
+    if unknown:
+        raise FileError(f"{path}: the arm '{name}' has unknown decodings {sorted(unknown)}.")
+    crossfit = [d for d in arm.decodings if experiment.decodings[d].fit_on == "crossfit"]
+    if arm.ensemble and "average" in arm.model_fields_set:
+        raise FileError(f"{path}: '{name}' cannot be both an average and an ensemble.")
+    if crossfit and len(arm.ensemble or arm.average) > 1:
+        raise FileError(
+            f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot decode it: "
+            "cross-fitting trains one network for each of its folds."
+        )
+    if arm.train_share not in SHARES:
+        raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
+    if not set(arm.folds or ()) <= set(range(experiment.folds)):
+        raise FileError(f"{path}: the arm '{name}' has folds {arm.folds}; 0 is the first.")

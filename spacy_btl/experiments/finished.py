@@ -1,13 +1,10 @@
-"""The cells that are done: folders of a cache, and archives of such folders beside the results.
+"""Finished cells: folders of a cache, and archives of such folders beside the results.
 
-Results are summed up from the counts alone, so an archive of these and the costs is all that has to
-be kept of an experiment. A cell that several experiments of a folder share is kept in one archive.
+Results are computed from counts alone, so an archive of the counts and costs preserves an
+experiment. A cell that several experiments share is in one archive of the folder.
 """
 
-import io
 import json
-import lzma
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -15,49 +12,45 @@ from pathlib import Path
 from typing import Any
 
 from spacy_btl.errors import FileError
+from spacy_btl.experiments.archive import SUFFIX, archive_of, read_cells
 from spacy_btl.experiments.networks import COST
 from spacy_btl.experiments.plan import Cell, counts_name
-from spacy_btl.files import write_file
 from spacy_btl.metrics.counts import Counts, load_counts
-
-ARCHIVE = ".cells.tar.xz"
-# Of the same counts in another decoding or cell, which lie further apart than xz looks by default.
-WINDOW = 1 << 26
 
 
 class FinishedCells:
-    """What is done of an experiment's cells.
+    """The finished cells of an experiment.
 
-    cache (Path): The folder of the working cells.
-    results (Path): The results of the experiment, without their suffix: the archives are in their
-        folder, RESULTS.cells.tar.xz that of the experiment itself.
+    cache (Path): The folder of the cells that were trained on this machine.
+    results (Path): The path of the results without a suffix. The archives are in its folder;
+        RESULTS.tar.xz is that of the experiment.
     """
 
     def __init__(self, cache: Path, results: Path) -> None:
         self.cache = cache
-        self.archive = results.with_name(results.name + ARCHIVE)
+        self.archive = archive_of(results)
 
     def has(self, cell: Cell, decoding: str) -> bool:
         """Whether a cell is trained and decoded."""
-        return self._has(cell, counts_name(cell.decodings[decoding]))
+        return counts_name(cell.decodings[decoding]) in self._files(cell)
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether a cell is trained and decoded in every way."""
+        """Whether a cell is trained, and every decoding is finished."""
         return all(self.has(cell, decoding) for decoding in cell.decodings)
 
     def counts(self, cell: Cell, decoding: str) -> tuple[Counts, tuple[str, ...]]:
         """The counts of a cell and their classes. RAISES: CorpusError, for a damaged file."""
         name = counts_name(cell.decodings[decoding])
-        return load_counts(self._read(cell, name), f"{self._name(cell)}/{name}")
+        return load_counts(self._files(cell)[name], f"{self._name(cell)}/{name}")
 
     def cost(self, cell: Cell) -> dict[str, Any]:
-        """What a cell took."""
-        return json.loads(self._read(cell, COST))
+        """The cost of a cell."""
+        return json.loads(self._files(cell)[COST])
 
     def names(self, cells: Iterable[Cell], *, planned: bool = False) -> list[str]:
-        """The counts that are there, each by the names of its cell and of its file.
+        """The finished counts, each as the name of its cell and of its file.
 
-        planned (bool): Whether those that are not there yet are named too.
+        planned (bool): Whether to include those that are not finished.
         """
         return sorted(
             f"{self._name(cell)}/{counts_name(cell.decodings[name])}"
@@ -66,90 +59,50 @@ class FinishedCells:
             if planned or self.has(cell, name)
         )
 
-    def write_archive(self, cells: Iterable[Cell]) -> list[Path]:
-        """Keep the counts and costs that no other archive of the folder has.
-
-        RETURNS (List[Path]): The archive; nothing, where others have all.
-        RAISES: FileError, if it cannot be written.
-        """
-        kept = {}
+    def to_archive(self, cells: Iterable[Cell]) -> dict[str, bytes]:
+        """The counts and costs that no other archive of the folder has, by "CELL/NAME"."""
+        kept: dict[str, bytes] = {}
         for cell in cells:
-            name = self._name(cell)
-            there = {counts_name(cell.decodings[d]) for d in cell.decodings if self.has(cell, d)}
-            kept_elsewhere = self._elsewhere.get(name, {})
-            new = {file for file in there if kept_elsewhere.get(file) != self._read(cell, file)}
-            for file in [*new, COST] if new else []:
-                kept[f"{name}/{file}"] = self._read(cell, file)
-        if not kept:
-            self.archive.unlink(missing_ok=True)
-            return []
-        write_file(self.archive, _pack(kept))
-        return [self.archive]
+            name, files = self._name(cell), self._files(cell)
+            there = {counts_name(how) for how in cell.decodings.values()} & files.keys()
+            elsewhere = self._elsewhere.get(name, {})
+            new = {file for file in there if elsewhere.get(file) != files[file]}
+            kept |= {f"{name}/{file}": files[file] for file in (new | {COST} if new else ())}
+        return kept
+
+    @cached_property
+    def _own(self) -> dict[str, dict[str, bytes]]:
+        """The files of each cell in the experiment's archive."""
+        return read_cells(self.archive) if self.archive.is_file() else {}
 
     @cached_property
     def _elsewhere(self) -> dict[str, dict[str, bytes]]:
         """The files of each cell in the archives of other experiments."""
-        return _unpack(set(self.archive.parent.glob(f"*{ARCHIVE}")) - {self.archive})
+        cells: dict[str, dict[str, bytes]] = defaultdict(dict)
+        for path in sorted(set(self.archive.parent.glob(f"*{SUFFIX}")) - {self.archive}):
+            for name, files in read_cells(path).items():
+                cells[name] |= files
+        return cells
 
-    @cached_property
-    def _archived(self) -> dict[str, dict[str, bytes]]:
-        """The same with the experiment's own archive, which comes first."""
-        own = _unpack([self.archive] if self.archive.is_file() else [])
-        files: dict[str, dict[str, bytes]] = defaultdict(dict, own)
-        for name, others in self._elsewhere.items():
-            files[name] = others | own.get(name, {})
-        return files
-
-    def _folder(self, cell: Cell) -> Path | None:
-        """The folder of a cell that was trained here, which comes before any archive."""
-        folder = self.cache / self._name(cell)
-        return folder if (folder / COST).is_file() else None
-
-    def _has(self, cell: Cell, file: str) -> bool:
-        folder = self._folder(cell)
-        return (folder / file).is_file() if folder else file in self._archived[self._name(cell)]
-
-    def _read(self, cell: Cell, file: str) -> bytes:
-        folder = self._folder(cell)
-        return (folder / file).read_bytes() if folder else self._archived[self._name(cell)][file]
+    def _files(self, cell: Cell) -> Mapping[str, bytes]:
+        """The files of a cell that was trained here, or else the archived ones."""
+        name = self._name(cell)
+        folder = self.cache / name
+        if (folder / COST).is_file():
+            return {file.name: file.read_bytes() for file in [folder / COST, *folder.glob("*.npz")]}
+        return self._elsewhere.get(name, {}) | self._own.get(name, {})
 
     def _name(self, cell: Cell) -> str:
-        """The key of a cell; without its documents, the one that is known of its training."""
+        """The key of a cell; in a plan without documents, the finished one of the same training."""
         if cell.material:
             return cell.key
         folders = {path.name for path in self.cache.glob(f"{cell.key}*") if path.suffix != ".part"}
-        names = folders | {name for name in self._archived if name.startswith(cell.key)}
+        archived = {*self._own, *self._elsewhere}
+        names = folders | {name for name in archived if name.startswith(cell.key)}
         if len(names) > 1:
             raise FileError(
-                f"{cell.name}: done of several sets of documents ({', '.join(sorted(names))}): "
-                f"delete the folders in {self.cache} that are not meant."
+                f"{cell.name}: finished for several sets of documents: "
+                f"{', '.join(sorted(names))}. Delete the folders in {self.cache} that should not "
+                "be used."
             )
         return names.pop() if names else cell.key
-
-
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    """The same files give the same bytes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    how = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": WINDOW}
-    return lzma.compress(buffer.getvalue(), filters=[how])
-
-
-def _unpack(archives: Iterable[Path]) -> dict[str, dict[str, bytes]]:
-    """The files of each cell. RAISES: FileError, for a damaged archive."""
-    cells: dict[str, dict[str, bytes]] = {}
-    for path in sorted(archives):
-        try:
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    name, _, file = member.name.partition("/")
-                    content = tar.extractfile(member)
-                    if content is not None:
-                        cells.setdefault(name, {})[file] = content.read()
-        except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-            raise FileError(f"{path}: not an archive of cells, or a damaged one.") from error
-    return cells

@@ -1,4 +1,4 @@
-"""The folds of an experiment on disk, and the hashes of the files that a training reads."""
+"""The folds of an experiment on disk, and hashes of the files that a training reads."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from spacy_btl.experiments.config import SHARES, Experiment
 
 
 def divide_corpus(experiment: Experiment, corpus: str, cache: Path) -> list[Path]:
-    """One folder per fold with train, dev and test documents, and smaller parts of train.
+    """Write a folder for each fold with its train, dev and test documents and smaller train sets.
 
-    What an earlier call wrote stays as it is.
+    Files of an earlier call are kept.
 
     RAISES: BtlError, for a corpus that cannot be divided so.
     """
@@ -43,7 +43,7 @@ def divide_corpus(experiment: Experiment, corpus: str, cache: Path) -> list[Path
 
 
 def train_part(share: float) -> str:
-    """The name of the training documents of which a share is kept."""
+    """The file name of a share of the training documents, without its suffix."""
     return "train" if share == 1 else f"train-{share:g}"
 
 
@@ -59,7 +59,7 @@ def _cut_training_set(fold: Path, seed: int) -> None:
 
 
 def folder_hash(folder: Path) -> str:
-    """The hash of the files in a folder; of nothing, where there is none."""
+    """The hash of the files in a folder; a missing folder counts as empty."""
     files = sorted(folder.glob("*")) if folder.name and folder.is_dir() else []
     return short_hash([file_hash(file) for file in files if file.is_file()])
 
@@ -74,5 +74,5 @@ def file_hash(path: Path) -> str:
 
 
 def short_hash(made_of: Any) -> str:
-    """The hash of anything that JSON can hold: 16 hexadecimal digits."""
+    """The hash of a JSON-serializable object: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(made_of).encode("utf-8")).hexdigest()[:16]

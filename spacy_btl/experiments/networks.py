@@ -1,4 +1,4 @@
-"""Training the networks of an experiment: each once, however many cells read or average it."""
+"""Training the networks of an experiment. Cells share networks; each is trained once."""
 
 import json
 import shutil
@@ -22,22 +22,22 @@ CONFIG = "train.cfg"
 
 
 def network_folder(network: Network, cache: Path) -> Path:
-    """Where a network is kept while cells need it."""
+    """The folder of a network, kept while cells need it."""
     return cache / "networks" / network.key
 
 
 def is_trained(network: Network, cache: Path) -> bool:
-    """Whether a network is there to be read."""
+    """Whether a network is trained."""
     return (network_folder(network, cache) / COST).is_file()
 
 
 def train_network(network: Network, cache: Path, *, gpu: int = -1) -> None:
-    """Run `spacy train`, unless it has run; its pipeline and its cost are in `network_folder`.
+    """Train a network with `spacy train`, unless it is trained, and write its pipeline and cost.
 
-    A run that is cut short leaves a folder that ends in ".part", which the next one throws away.
+    An interrupted run leaves a folder that ends in ".part", which the next run deletes.
 
     gpu (int): As for `spacy train`; -1 is the CPU.
-    RAISES: PipelineError, if the training fails, or needs another processor.
+    RAISES: PipelineError, if the training fails, or the processor lacks its precision.
     """
     if is_trained(network, cache):
         return
@@ -75,17 +75,17 @@ def _check_processor(network: Network, gpu: int) -> None:
     there = {"float32", "float16" if gpu >= 0 else "bfloat16" if cpu_has_bfloat16() else ""}
     if network.precision not in there:
         raise PipelineError(
-            f"'{network.name}' is trained in {network.precision}, which this processor has not. "
-            "Give the experiment file the precision float32: its cells are then trained anew, all "
-            "of them, for results of their own (--output)."
+            f"'{network.name}' is trained in {network.precision}, which this processor does not "
+            "support. Set the precision of the experiment file to float32 and give another "
+            "--output: all cells are then trained again."
         )
 
 
 def read_cost(network: Network, cache: Path) -> dict[str, Any]:
-    """What the training of a network took."""
+    """The cost of training a network."""
     return srsly.read_json(network_folder(network, cache) / COST)
 
 
 def drop_network(network: Network, cache: Path) -> None:
-    """Delete a network, which is large, once no cell needs it."""
+    """Delete a network, which is large."""
     shutil.rmtree(network_folder(network, cache), ignore_errors=True)

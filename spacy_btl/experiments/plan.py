@@ -1,4 +1,4 @@
-"""What an experiment comes to: its cells, each named by what makes it."""
+"""The cells of an experiment, each identified by a hash of its inputs."""
 
 import json
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from spacy_btl.experiments.folds import (
 from spacy_btl.models.passes import cpu_has_bfloat16
 
 PARTS = ("train", "dev", "test")
-# To be raised when a config comes to another training than before, by more than the chance of
-# another seed: cells of before are then done no more. The version of spacy-btl is in no key.
+# Raise this when the same config trains differently than before, by more than another seed does:
+# it invalidates all earlier cells. The version of spacy-btl is in no key.
 TRAINING_VERSION = 1
 
 
@@ -29,9 +29,9 @@ TRAINING_VERSION = 1
 class Network:
     """One training.
 
-    name (str): For a person to read.
-    key (str): The hash of all that makes it: config, documents, encoder, arithmetic.
-    config (Config): With `mixed_precision` as `precision` has it.
+    name (str): A description for messages.
+    key (str): The hash of its config, documents, encoder and precision.
+    config (Config): Its `mixed_precision` agrees with `precision`.
     documents (Dict[str, Path]): The `.spacy` files of "train" and "dev".
     precision (str): Of the forward pass in training.
     threads (int): CPU threads.
@@ -47,14 +47,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Cell:
-    """What an arm makes of a fold with a seed, and what is read from it.
+    """An arm on one fold with one seed, and its decodings.
 
-    training (str): The hash of what the experiment file says of it: configs, fold, arithmetic.
+    training (str): The hash of what the experiment file says: configs, fold, precision.
     material (str): The hash of its documents and the files of its encoders; empty in a plan
         without documents.
-    networks (List[Network]): The one that is read; or several, if their average is. Cells may
-        share them.
-    ensemble (bool): Whether it is the average of their logits, and not of their weights.
+    networks (List[Network]): One network, or several to average. Cells may share them.
+    ensemble (bool): Whether logits are averaged, not weights.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
     """
 
@@ -71,17 +70,17 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The hash of all that makes it."""
+        """The hash of everything that determines its result."""
         return f"{self.training}-{self.material}"
 
     @property
     def name(self) -> str:
-        """For a person to read."""
+        """A description for messages."""
         return f"{self.corpus}, {self.arm}, fold {self.fold}, seed {self.seed}"
 
     @property
     def precision(self) -> Precision:
-        """Of the forward pass in training; the first network's."""
+        """The precision of the forward pass in training, that of the first network."""
         return self.networks[0].precision
 
     @property
@@ -91,20 +90,20 @@ class Cell:
 
 
 def counts_name(decoding: Decoding) -> str:
-    """The file of the counts per test document, or patient, of a cell by a decoding."""
+    """The name of the file with the counts per test document or patient of a decoding."""
     return f"counts-{short_hash(decoding.model_dump(exclude_defaults=True))}.npz"
 
 
 def plan(
     experiment: Experiment, cache: Path, *, gpu: int = -1, documents: bool = True
 ) -> list[Cell]:
-    """The cells of an experiment, fold by fold, so that every arm gets on alike.
+    """The cells of an experiment, in the order of their folds.
 
-    Writes the folds under CACHE/corpora, unless they are there.
+    Writes the folds to CACHE/corpora if they are missing.
 
     gpu (int): As for `spacy train`; -1 is the CPU.
-    documents (bool): Whether the corpora and encoders are read. Without, cells have no `material`,
-        and can be looked up, but not trained.
+    documents (bool): Whether to read the corpora and encoders. Without them, cells have no
+        `material`: they can be looked up, but not trained.
     RAISES: BtlError, for a corpus or a config that cannot be used.
     """
     folders: dict[str, list[Path]] = {}
@@ -124,8 +123,8 @@ def plan(
         twin = made.setdefault(cell.key, cell)
         if twin is not cell:
             raise FileError(
-                f"These are the same training: '{twin.name}' and '{cell.name}'. Make them one, "
-                "with the decodings of both."
+                f"'{twin.name}' and '{cell.name}' are the same training. Merge them into one "
+                "arm with the decodings of both."
             )
     return cells
 
@@ -192,14 +191,14 @@ def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Con
         raise FileError(f"{experiment.config}: cannot be used as the config: {error}") from None
     if (resolved.get("training", {}).get("max_steps") or 0) < 1:
         raise FileError(
-            f"{experiment.config}: max_steps is not set. An experiment needs it, so that its arms "
-            "are trained for equally long."
+            f"{experiment.config}: max_steps is not set. An experiment needs it, so that all arms "
+            "are trained for the same number of steps."
         )
     missing = {"transformer", "ner"} - set(resolved.get("nlp", {}).get("pipeline", []))
     if missing:
         raise FileError(
             f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
-            "experiment compares pipes called ner, over a transformer."
+            "experiment compares pipes named ner over a transformer."
         )
     return config
 
@@ -208,25 +207,25 @@ def _check_pipes(experiment: Experiment, name: str, configs: list[Config]) -> No
     arm = experiment.arms[name]
     with_logits = {_has_logits(config) for config in configs}
     if len(with_logits) > 1:
-        raise FileError(f"'{name}' averages a btl_ner with another pipe, which cannot be done.")
+        raise FileError(f"'{name}' averages a btl_ner with another pipe, which is not possible.")
     if with_logits == {False}:
         if arm.ensemble:
             raise FileError(f"'{name}' cannot be an ensemble: its ner has no logits to average.")
         settings = sorted(d for d in arm.decodings if experiment.decodings[d] != Decoding())
         if settings:
             raise FileError(
-                f"'{settings[0]}' cannot read '{name}', whose ner is no btl_ner: there are no "
-                "logits, so it can have a decoding without settings only."
+                f"'{settings[0]}' cannot decode '{name}', whose ner is not a btl_ner and has no "
+                "logits. Give it a decoding without settings."
             )
 
 
 def _has_logits(config: Config) -> bool:
     ner = config.get("components", {}).get("ner", {})
-    return ner.get("factory", "btl_ner") == "btl_ner"  # one with a source is taken for ours
+    return ner.get("factory", "btl_ner") == "btl_ner"  # a sourced pipe is assumed to be one
 
 
 def _set_precision(config: Config, arm: Arm, experiment: Experiment, gpu: int) -> Precision:
-    """What the config's `mixed_precision` comes to, which is then said in the config."""
+    """Resolve `mixed_precision` to a precision, and update the config to agree with it."""
     transformer = config.interpolate().get("components", {}).get("transformer", {})
     if not transformer.get("model", {}).get("mixed_precision"):
         return "float32"
@@ -242,10 +241,10 @@ def _mixed_precision(gpu: int) -> Precision:
 
 
 def _content(config: Config) -> str:
-    """What a config says, however it says it: with its variables filled in."""
+    """The content of a config with its variables filled in."""
     return json.dumps(config.interpolate(), sort_keys=True)
 
 
 def _encoder(config: Config) -> Path:
-    """The folder of a local encoder; of one with a name only, there is none."""
+    """The folder of a local encoder; an empty path for an encoder given by name."""
     return Path(config.interpolate().get("paths", {}).get("encoder") or "")

@@ -1,48 +1,35 @@
-"""The files of an experiment's results: its summary, and a table of it for people."""
+"""The files of an experiment's results: an archive, and tables for readers."""
 
-import json
-import lzma
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spacy_btl.errors import FileError
+from spacy_btl.experiments.archive import archive_of, read_summary, write_archive
 from spacy_btl.experiments.plan import Cell
 from spacy_btl.experiments.tables import html_table, markdown_table
 from spacy_btl.files import write_file
 
-SUMMARY = ".json.xz"
-
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The summary that was written as PATH.json.xz.
-
-    RAISES: FileError, for a file that is missing or damaged.
-    """
-    file = path.with_name(path.name + SUMMARY)
-    try:
-        return json.loads(lzma.decompress(file.read_bytes()))
-    except (OSError, ValueError, lzma.LZMAError) as error:
-        raise FileError(f"{file}: no results of an experiment can be read ({error}).") from None
+    """The summary in PATH.tar.xz. RAISES: FileError, if it is missing or damaged."""
+    return read_summary(archive_of(path))
 
 
-def write_results(summary: dict[str, Any], path: Path) -> list[Path]:
-    """Write PATH.json.xz, PATH.md and PATH.html.
+def write_results(summary: dict[str, Any], cells: Mapping[str, bytes], path: Path) -> list[Path]:
+    """Write PATH.tar.xz, PATH.md and PATH.html.
 
     summary (Dict[str, Any]): What `summarize` returns.
+    cells (Mapping[str, bytes]): What `FinishedCells.to_archive` returns.
     RETURNS (List[Path]): The files.
     RAISES: FileError, if one cannot be written.
     """
-    text = json.dumps(summary, separators=(",", ":")) + "\n"
-    contents = {
-        SUMMARY: lzma.compress(text.encode("utf-8"), preset=9 | lzma.PRESET_EXTREME),
-        ".md": markdown_table(summary).encode("utf-8"),
-        ".html": html_table(summary).encode("utf-8"),
-    }
-    files = [path.with_name(path.name + suffix) for suffix in contents]
-    for file, data in zip(files, contents.values(), strict=True):
-        write_file(file, data)
-    return files
+    archive = archive_of(path)
+    write_archive(archive, summary, cells)
+    tables = {".md": markdown_table(summary), ".html": html_table(summary)}
+    for suffix, table in tables.items():
+        write_file(path.with_name(path.name + suffix), table.encode("utf-8"))
+    return [archive, *(path.with_name(path.name + suffix) for suffix in tables)]
 
 
 def refuse_other_results(path: Path, counts: Iterable[str], cells: Sequence[Cell]) -> None:
@@ -53,7 +40,7 @@ def refuse_other_results(path: Path, counts: Iterable[str], cells: Sequence[Cell
     cells (Sequence[Cell]): The cells of the plan.
     RAISES: FileError, for others, which names what differs.
     """
-    file = path.with_name(path.name + SUMMARY)
+    file = archive_of(path)
     if not file.exists():
         return
     earlier = read_results(path)

@@ -1,4 +1,4 @@
-"""Running the cells of an experiment that are not done yet, with progress and time left."""
+"""Running the unfinished cells of an experiment, with a progress bar."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,11 +29,11 @@ from spacy_btl.training.subprocess import RUNNING
 def run_cells(
     cells: Sequence[Cell], finished: FinishedCells, *, workers: int = 1, gpu: int = -1
 ) -> None:
-    """Run the cells that are not done. One that fails costs no other.
+    """Run the unfinished cells. A failed cell does not stop the others.
 
-    workers (int): Trainings at a time, each with as many threads as its cell has.
+    workers (int): Parallel trainings, each with the threads of its cell.
     gpu (int): As for `spacy train`; -1 is the CPU.
-    RAISES: BtlError, at the end, where a training or a decoding failed.
+    RAISES: BtlError, after all cells have run, if a training or a decoding failed.
     """
     cache = finished.cache
     open_cells = [cell for cell in cells if not finished.is_done(cell)]
@@ -46,7 +46,7 @@ def run_cells(
         TextColumn("left:"),
         TimeRemainingColumn(elapsed_when_finished=True),
     ]
-    # Not forked: torch's threads do not survive it.
+    # Not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_end_with_parent
     )
@@ -71,8 +71,8 @@ def run_cells(
 def _finished(
     pool: Executor, open_cells: list[Cell], cache: Path, workers: int, gpu: int
 ) -> Iterator[tuple[Cell, BtlError | None]]:
-    """Run cells, and the networks that they need before them. Takes a cell that has ended out of
-    `open_cells`, and yields it, with what went wrong if it failed."""
+    """Train the networks that cells need, and run the cells. Removes each finished cell from
+    `open_cells` and yields it, with its error if it failed."""
     running: dict[Future[Any], Cell | Network] = {}
     while open_cells or running:
         while len(running) < workers and (job := _next(open_cells, running.values(), cache)):
@@ -92,8 +92,8 @@ def _finished(
 
 
 def _run(job: Cell | Network, cache: Path, gpu: int) -> None:
-    """In a worker. Any error becomes one of ours: another could end the pool, and all trainings,
-    since not every one can be sent to another process. Its text may quote a note's."""
+    """Run a job in a worker process. Other errors are replaced by a PipelineError: some cannot be
+    pickled and would break the pool, and their messages may quote a note."""
     run: Callable[..., Any] = run_cell if isinstance(job, Cell) else train_network
     try:
         run(job, cache, gpu=gpu)
@@ -109,7 +109,7 @@ def _run(job: Cell | Network, cache: Path, gpu: int) -> None:
 def _next(
     open_cells: Sequence[Cell], running: Iterable[Cell | Network], cache: Path
 ) -> Cell | Network | None:
-    """By the order of the plan, a cell whose networks are trained, or a network that is not."""
+    """The next job in the order of the plan: an untrained network, or a cell without any."""
     busy = {job.key for job in running}
     for cell in open_cells:
         missing = untrained(cell, cache)
@@ -125,7 +125,7 @@ def _keys(cell: Cell) -> set[str]:
 
 
 def _drop_networks(cells: Sequence[Cell], open_cells: Sequence[Cell], cache: Path) -> None:
-    """Delete the networks of cells that no open cell needs."""
+    """Delete the networks of cells that no unfinished cell needs."""
     needed = {key for cell in open_cells for key in _keys(cell)}
     for network in (network for cell in cells for network in cell.networks):
         if network.key not in needed:
@@ -133,8 +133,8 @@ def _drop_networks(cells: Sequence[Cell], open_cells: Sequence[Cell], cache: Pat
 
 
 def _end_with_parent() -> None:
-    """Let a worker end as soon as the command does, and its training too: a killed command would
-    leave both running beside the next one's."""
+    """End a worker and its training when the command ends, so that a killed command leaves no
+    process running."""
     parent = parent_process()
 
     def watch() -> None:

@@ -29,6 +29,8 @@ from pyspark.sql import SparkSession
 
 from spacy_btl.annotate import spark as module
 
+pytestmark = pytest.mark.slow  # Spark
+
 CLUSTER = "local-cluster[2,1,2048]"
 TEXTS = [text for text, _ in SENTENCES]
 NOTES = [(number, f"{TEXTS[number % 4]} . {TEXTS[number // 4 % 4]}") for number in range(400)]

@@ -22,6 +22,7 @@ from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import PipelineError
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.experiments import cells, runner
+from spacy_btl.experiments.archive import read_cells, read_summary, write_archive
 from spacy_btl.experiments.config import Decoding, read_experiment
 from spacy_btl.experiments.finished import FinishedCells
 from spacy_btl.experiments.networks import PIPELINE, network_folder, train_network
@@ -35,6 +36,8 @@ from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.crossfit import CrossFit
 from spacy_btl.training.ensemble import ensemble
 from tests.experiments.conftest import experiment_file
+
+pytestmark = pytest.mark.slow  # almost all are about the trainings of one experiment
 
 RUNNER = CliRunner()
 STOCK_NER = {
@@ -70,6 +73,12 @@ def arguments(file, folder):
 
 def kept(folder):
     return FinishedCells(folder / "cells", folder / "results" / "experiment")
+
+
+def without_cells(archive):
+    """As of an experiment whose counts were not kept."""
+    write_archive(archive, read_summary(archive), {})
+    return archive
 
 
 def counts_of(path):
@@ -409,18 +418,18 @@ def test_the_summary_names_what_is_missing(finished, tmp_path):
     summary = read_results(folder / "results" / "more")
     assert len(summary["missing"]) == 4
     assert all(row["seeds"] == [0] for row in summary["results"])
-    assert "4 of 8 cells are not done" in result.output
+    assert "4 of 8 cells are not finished" in result.output
 
 
 def test_where_no_cell_is_done_earlier_results_stay(finished, tmp_path):
     file, folder, _, _ = finished
     shutil.copytree(folder / "results", tmp_path / "results")
-    (tmp_path / "results" / "experiment.cells.tar.xz").unlink()
-    before = (tmp_path / "results" / "experiment.json.xz").read_bytes()
+    archive = without_cells(tmp_path / "results" / "experiment.tar.xz")
+    before = archive.read_bytes()
     result = RUNNER.invoke(btl, [*arguments(file, tmp_path), "--summary-only"])
     assert result.exit_code == 1
     assert "No cell of" in " ".join(result.output.split())
-    assert (tmp_path / "results" / "experiment.json.xz").read_bytes() == before
+    assert archive.read_bytes() == before
 
 
 def test_an_archive_of_the_counts_is_all_that_a_summary_needs(finished, tmp_path):
@@ -431,7 +440,7 @@ def test_an_archive_of_the_counts_is_all_that_a_summary_needs(finished, tmp_path
     spec["overrides"] |= {"paths.encoder": srsly.read_yaml(file)["overrides"]["paths.encoder"]}
     srsly.write_yaml(tmp_path / "experiment.yml", spec)
     files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
-    assert "experiment.cells.tar.xz" in files
+    assert "experiment.tar.xz" in files
     (tmp_path / "results" / "experiment.md").unlink()
     command = [*arguments(tmp_path / "experiment.yml", tmp_path), "--summary-only"]
     result = RUNNER.invoke(btl, command)
@@ -458,7 +467,7 @@ def test_cells_of_several_experiments_are_archived_once(finished, tmp_path):
     command = [*arguments(tmp_path / "part.yml", tmp_path), "--summary-only"]
     assert RUNNER.invoke(btl, command).exit_code == 0
     assert len(read_results(tmp_path / "results" / "part")["counts"]) == 2
-    assert not (tmp_path / "results" / "part.cells.tar.xz").exists()
+    assert not read_cells(tmp_path / "results" / "part.tar.xz")
 
 
 @pytest.mark.parametrize(
@@ -499,7 +508,7 @@ def test_results_of_other_trainings_are_not_replaced(
 def test_a_part_of_the_cells_does_not_replace_the_results_of_all(finished, tmp_path):
     file, folder, _, _ = finished
     shutil.copytree(folder / "results", tmp_path / "results")
-    (tmp_path / "results" / "experiment.cells.tar.xz").unlink()
+    without_cells(tmp_path / "results" / "experiment.tar.xz")
     cells_there = [path for path in (folder / "cells").iterdir() if (path / "cost.json").exists()]
     shutil.copytree(cells_there[0], tmp_path / "cells" / cells_there[0].name)
     command = [*arguments(file, tmp_path), "--summary-only"]
@@ -513,7 +522,7 @@ def test_a_part_of_the_cells_does_not_replace_the_results_of_all(finished, tmp_p
 def test_a_damaged_archive_is_a_clear_error(finished, tmp_path):
     file, folder, _, _ = finished
     shutil.copytree(folder / "results", tmp_path / "results")
-    archive = tmp_path / "results" / "experiment.cells.tar.xz"
+    archive = tmp_path / "results" / "experiment.tar.xz"
     archive.write_bytes(archive.read_bytes()[:200])
     result = RUNNER.invoke(btl, [*arguments(file, tmp_path), "--summary-only"])
     assert result.exit_code == 1
@@ -595,7 +604,7 @@ def test_an_error_that_is_not_ours_can_be_sent_back(finished, tmp_path, monkeypa
 def test_results_of_files_with_dots_in_their_names_stay_apart(tmp_path):
     summary = {"title": "t", "results": [], "baseline": ["ATL", "arg-max"], "missing": []}
     for name in ("btl.v1", "btl.v2"):
-        files = write_results(summary, tmp_path / name)
+        files = write_results(summary, {}, tmp_path / name)
         assert [path.name for path in files] == [
-            f"{name}.{kind}" for kind in ("json.xz", "md", "html")
+            f"{name}.{kind}" for kind in ("tar.xz", "md", "html")
         ]

@@ -74,6 +74,7 @@ def test_what_annotates_nothing_is_an_error_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.parquet", "brat"])
 def test_a_kill_at_any_moment_loses_no_note_and_doubles_none(
     name,

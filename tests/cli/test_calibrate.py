@@ -128,6 +128,7 @@ def config(tiny_bert, corpus_path, tmp_path) -> Path:
     return tmp_path / "config.cfg"
 
 
+@pytest.mark.slow
 def test_cross_fitting_trains_the_networks_of_the_folds(
     trained_path, corpus_path, config, tmp_path
 ):

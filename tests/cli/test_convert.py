@@ -131,6 +131,7 @@ def test_an_error_is_one_line_and_leaves_nothing(src: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [src]
 
 
+@pytest.mark.slow
 def test_loading_the_commands_loads_nothing_heavy() -> None:
     code = (
         "import sys, spacy.cli; before = set(sys.modules); import spacy_btl.cli; "

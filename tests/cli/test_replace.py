@@ -38,6 +38,7 @@ def notes(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_commands_keep_what_is_there_unless_forced(
     trained_path, fitted, corpus_path, held_out_path, notes, tmp_path
 ):

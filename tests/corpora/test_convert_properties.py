@@ -77,6 +77,7 @@ def found(doc: Doc, *, group: str | None = None) -> list[tuple[int, int, str]]:
     return [(span.start_char, span.end_char, span.label_) for span in spans]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(corpus=st.lists(notes(), min_size=1, max_size=3, unique_by=lambda note: text_key(note.text)))
 @pytest.mark.parametrize("write", [write_brat, write_jsonl, write_prodigy])

@@ -11,6 +11,8 @@ from spacy_btl.exchange.huggingface import export_hf, import_hf
 from tests.exchange.checkpoints import LABELS, make_classifier, save_checkpoint, token_logits
 from tests.models.tiny_encoders import make_tiny
 
+pytestmark = pytest.mark.slow  # a network of each kind
+
 # Kinds that cannot be made, since they need a package that is not installed.
 UNMADE = {"layoutlmv2": "detectron2", "qdqbert": "pytorch-quantization"}
 REFUSED = {

@@ -169,7 +169,7 @@ def test_a_flawed_file_is_refused(experiment_file, changes, message):
                 "arms": {"stock": {"decodings": ["arg-max", "kNN"]}},
                 "baseline": ["stock", "arg-max"],
             },
-            "'kNN' cannot read 'stock'",
+            "'kNN' cannot decode 'stock'",
         ),
         (
             {

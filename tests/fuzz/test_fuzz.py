@@ -17,6 +17,8 @@ from spacy_btl.corpora import convert as convert_module
 from spacy_btl.errors import BtlError
 from tests.fuzz.targets import SECRET, TARGETS
 
+pytestmark = pytest.mark.slow  # many damaged files
+
 CASES = int(os.environ.get("FUZZ_CASES", "160"))
 FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 

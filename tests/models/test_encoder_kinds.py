@@ -21,6 +21,8 @@ from spacy_btl.models import passes as passes_module
 from tests.conftest import bert_pipeline, make_examples, step, train
 from tests.models.tiny_encoders import KINDS, ONE_SIDED, REFUSED, WORKING, make_tiny
 
+pytestmark = pytest.mark.slow  # a network of each kind
+
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
 NOTES = [
     "fever and cough today",

@@ -20,6 +20,8 @@ from spacy import util
 from spacy.language import Language
 from spacy.pipeline import factories
 
+pytestmark = pytest.mark.slow  # a process for each test
+
 original, register = Language.__init__, factories.register_factories
 
 def replaced(self, *args, **kwargs):

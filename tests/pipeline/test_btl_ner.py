@@ -227,6 +227,7 @@ def test_it_pickles(trained):
     assert entities(ner(doc)) == entities(expected) != []
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_entities(trained, monkeypatch):
     # Spawned, since forked processes hang once torch has used its threads.
     monkeypatch.setattr("spacy.language.mp", multiprocessing.get_context("spawn"))

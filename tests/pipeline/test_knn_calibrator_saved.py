@@ -205,6 +205,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(saved, tmp_path):
     script = tmp_path / "workers.py"
     script.write_text(WORKERS)

@@ -85,6 +85,7 @@ def test_no_temporary_folder_is_saved(pipeline, tmp_path, monkeypatch):
 LOAD_AND_SAVE = "import sys, spacy; spacy.load(sys.argv[1]).to_disk(sys.argv[2])"
 
 
+@pytest.mark.slow
 def test_another_process_saves_the_same_bytes(pipeline, tmp_path):
     pipeline.to_disk(tmp_path / "here")
     subprocess.run(

@@ -21,6 +21,8 @@ from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.crossfit import CrossFit
 from tests.conftest import bert_pipeline, make_corpus, train
 
+pytestmark = pytest.mark.slow  # trainings, some in processes
+
 SETTINGS = {"n_neighbors": 5, "tau": 0.25}
 
 

@@ -155,6 +155,7 @@ def press_until(page, slider, keys, expected) -> None:
     pytest.fail(f"{keys[-1]} did not show {expected}")
 
 
+@pytest.mark.slow
 def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")

@@ -1,1 +1,1 @@
-"""What a loss learns from labels that say nothing."""
+"""The bias test: losses trained on random labels."""

@@ -19,17 +19,17 @@ Shares = dict[str, float]
 
 
 def read_shares(text: str, docs: Sequence[Doc], per: Per) -> Shares:
-    """Per cents as shares: of `O`, "T1", "T2" and so on, per mention without `O`. Or what a corpus
-    has: of each class per token, of each type per mention.
+    """Parse percentages as the shares of `O`, "T1", "T2" and so on (per mention without `O`), or
+    count those of a corpus: of each class per token, or of each type per mention.
 
     text (str): As in "70/20/10", or "corpus".
-    RAISES: CorpusError, for anything but two or more per cents above 0 whose sum is 100; or for a
-        corpus without two classes.
+    RAISES: CorpusError, unless there are two or more percentages above 0 with a sum of 100; or for
+        a corpus with fewer than two classes.
     """
     if text == CORPUS:
         found = Counter(label for doc in docs for label in _labels(doc, per))
         if len(found) < 2:
-            raise CorpusError(f"The corpus has no two classes per {per}: it has no shares to keep.")
+            raise CorpusError(f"The corpus has fewer than two classes per {per}.")
         return {label: count / found.total() for label, count in sorted(found.items())}
     try:
         values = [float(part) / 100 for part in text.split("/")]
@@ -37,7 +37,7 @@ def read_shares(text: str, docs: Sequence[Doc], per: Per) -> Shares:
         values = []
     if len(values) < 2 or min(values) <= 0 or not np.isclose(sum(values), 1):
         raise CorpusError(
-            f"{text!r} are no shares: give two or more per cents whose sum is 100, as in "
+            f"{text!r} are no shares: give two or more percentages with a sum of 100, as in "
             f"70/20/10, or {CORPUS!r}."
         )
     outside = [OUTSIDE] if per == "token" else []
@@ -55,8 +55,8 @@ def _labels(doc: Doc, per: Per) -> list[str]:
 def with_random_labels(doc: Doc, shares: Shares, per: Per, rng: np.random.Generator) -> Doc:
     """A copy of a doc with random entities.
 
-    per (str): "token": every token that is not white space draws its class. "mention": every
-        mention stays in its place and draws its type, and missing annotation is missing.
+    per (str): "token": every token that is not white space gets a random class. "mention": every
+        mention stays in place and gets a random type, and missing annotation stays missing.
     """
     missing: list[int] = []
     if per == "token":

@@ -1,8 +1,8 @@
-"""The bias test of arXiv 2409.03238: does training on random labels keep their shares?
+"""The bias test of arXiv 2409.03238: whether training on random labels preserves their shares.
 
-Labels are drawn at random, so the text says nothing about them. The best that a network can then do
-is to give every token the classes' shares as probabilities. Arg-max of those is the commonest class
-everywhere; where the mean probabilities are not the shares, the training put the bias there.
+Random labels do not depend on the text. The best that a network can do is to predict the classes'
+shares as probabilities for every token. Their arg-max is the most frequent class everywhere. Mean
+probabilities that differ from the shares show a bias of the training.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,21 +60,21 @@ LOSSES: dict[str, dict[str, Any]] = {
     "dice": {"@losses": "spacy_btl.DiceLoss.v1"},
     "logit-adjusted": {"@losses": "spacy_btl.LogitAdjustedLoss.v1"},
 }
-# How shares are read from a network: those of the classes that it decides for, or the mean of the
-# probabilities; from the softmax of a token, or from the votes of the nearest training tokens.
+# How shares are read from a network: as the shares of the predicted classes or as the mean of the
+# probabilities, of the softmax or of the nearest training tokens.
 READINGS = ("arg-max", "softmax", "kNN arg-max", "kNN")
 
 
 @dataclass(frozen=True)
 class BiasTest:
-    """What all runs of a test have in common.
+    """The settings that all runs of a test share.
 
-    corpus (Path): The `.spacy` file; its texts count, and of its annotation what `per` leaves.
-    per (str): "token": every token that is not white space draws its class, and nothing can be
-        learned from a text. "mention": every mention stays in its place and draws its type; where
-        the mentions are can be learned, and their types cannot.
-    config (Optional[Path]): A training config with a `btl_ner` pipe. Without one, `btl_ner` as
-        `nlp.add_pipe` makes it, over spaCy's HashEmbedCNN.
+    corpus (Path): The `.spacy` file.
+    per (str): "token": every token that is not white space gets a random class, so that nothing
+        can be learned from the text. "mention": every mention stays in place and gets a random
+        type, so that places can be learned, but not types.
+    config (Optional[Path]): A training config with a `btl_ner` pipe. The default is `btl_ner` with
+        its default settings over spaCy's HashEmbedCNN.
     steps (int): Optimizer steps of each training.
     """
 
@@ -85,15 +85,15 @@ class BiasTest:
 
 
 def run_bias_test(test: BiasTest, *, shares: str, loss: str, seed: int) -> dict[str, Any]:
-    """Train on random labels, and compare what is predicted on other documents with their shares.
+    """Train on random labels, and compare predictions on held-out documents with their shares.
 
     shares (str): As for `read_shares`.
     loss (str): One of LOSSES.
-    seed (int): Decides the split, the labels and the training.
+    seed (int): The random seed of the split, the labels and the training.
     RETURNS (Dict[str, Any]): `empirical`, the share of each class among the training tokens;
-        `majority`, the class of which most was to be drawn; `chance`, how far the held-out tokens'
-        labels are from `empirical`; and for each of READINGS the `shares` that it gives, with
-        their `distances` from `empirical`.
+        `majority`, the most frequent class; `chance`, the distance of the held-out tokens' labels
+        from `empirical`; and for each of READINGS its `shares` and their `distances` from
+        `empirical`.
     RAISES: BtlError, for a corpus, shares or config that cannot be used.
     """
     nlp = make_pipeline(test, LOSSES[loss])
@@ -122,12 +122,12 @@ def run_bias_test(test: BiasTest, *, shares: str, loss: str, seed: int) -> dict[
 
 
 def distances(found: NDArray[np.floating], empirical: NDArray[np.floating]) -> dict[str, float]:
-    """How far shares are from others.
+    """The distances between two distributions of classes.
 
     found, empirical (float [C]): Shares; their sums are 1.
     RETURNS (Dict[str, float]): `tv`, the total variation distance, from 0 to 1; `kl`, the
-        Kullback-Leibler divergence of `found` from `empirical` in nats, which is finite when
-        `found` leaves a class out.
+        Kullback-Leibler divergence of `found` from `empirical` in nats, which is finite if
+        `found` lacks a class.
     """
     return {
         "tv": float(np.abs(found - empirical).sum() / 2),
@@ -171,10 +171,10 @@ def _find_ner(config: Config) -> str:
 def random_examples(
     nlp: Language, test: BiasTest, shares: str, seed: int
 ) -> tuple[Shares, list[Example], list[Example]]:
-    """Draw labels for a corpus.
+    """Give a corpus random labels.
 
-    RETURNS (Tuple[Shares, List[Example], List[Example]]): What they were drawn from; the examples
-        of the training and of the held-out documents.
+    RETURNS (Tuple[Shares, List[Example], List[Example]]): The shares that were sampled from; the
+        examples of the training and of the held-out documents.
     RAISES: CorpusError, for a corpus or shares that cannot be used.
     """
     docs = read_docs(test.corpus, nlp.vocab)
@@ -190,7 +190,8 @@ def random_examples(
 
 
 def train_briefly(nlp: Language, examples: list[Example], *, steps: int, seed: int) -> None:
-    """Initialize a pipeline and train it for some steps with its config's batches and optimizer."""
+    """Initialize a pipeline and train it for some steps, with the batcher and optimizer of its
+    config."""
     util.fix_random_seed(seed)
     training = registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
     updates = train_while_improving(

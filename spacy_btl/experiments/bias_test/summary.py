@@ -1,4 +1,4 @@
-"""What the runs of a bias test come to: figures over the seeds, and one plot of them."""
+"""The results of a bias test: figures over the seeds, and a plot."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +13,13 @@ PANEL = (250, 300)  # pixels
 
 
 def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Figures of each way to draw, loss and reading, over the seeds.
+    """Summarize the runs over the seeds, by shares, loss and reading.
 
     runs (Iterable[Mapping[str, Any]]): From `run_bias_test`.
     RETURNS (List[Dict[str, Any]]): `drawn`, `loss`, `reading` and `majority`; `empirical`, the
         majority's share in training; `chance`, the total variation distance of the held-out
-        tokens' labels; and `{"mean", "low", "high"}`, the ends being those of the seeds, of `share`
-        (what the reading gives the majority), `tv` and `kl`.
+        tokens' labels; and `{"mean", "low", "high"}` over the seeds of `share` (what the reading
+        gives the majority), `tv` and `kl`.
     """
     groups: defaultdict[tuple[str, str, str, str], list[dict[str, float]]] = defaultdict(list)
     for run in runs:
@@ -52,9 +52,10 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
-    """The share that every reading gives the majority class, beside its share in training.
+    """Plot the share that each reading gives the majority class, and its share in training.
 
-    A panel for each way to draw, a row for each loss. The same figures give the same bytes.
+    There is a panel for each distribution of labels and a row for each loss. The output is
+    deterministic.
 
     RETURNS (bytes): An SVG file.
     """
