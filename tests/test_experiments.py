@@ -10,13 +10,13 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Corpus
 from thinc.api import Model
 
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.experiments.archive import SUFFIX, read_cells
 from spacy_btl.experiments.config import read_experiment
 from spacy_btl.experiments.finished import FinishedCells
 from spacy_btl.experiments.plan import plan
 from spacy_btl.experiments.result_files import read_results
 from spacy_btl.experiments.results import summarize
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 pytestmark = pytest.mark.slow  # every experiment and its archive
 
@@ -47,7 +47,7 @@ def test_every_arm_can_be_made(file, corpus_path, tmp_path, monkeypatch):
             training = registry.resolve(config["training"], schema=ConfigSchemaTraining)
             assert callable(training["batcher"])
     for decoding in experiment.decodings.values():
-        KnnCalibrator(None, search=None, **decoding.calibrator)
+        Settings(**decoding.calibrator)
 
 
 @pytest.mark.parametrize("file", FOLDS, ids=lambda file: file.stem)
