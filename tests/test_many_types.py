@@ -9,9 +9,9 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy_btl.calibration.votes import smooth, vote_shares
 
 from spacy_btl.calibration.decisions import Transitions, count_pairs
-from spacy_btl.calibration.votes import smooth, vote_shares
 from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode

@@ -13,8 +13,8 @@ from safetensors.numpy import load, save
 from spacy_btl.arrays import CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.datastore import (
     FORMAT,
-    LabelledRows,
     Datastore,
+    LabelledRows,
     concatenate_rows,
     empty_rows,
 )

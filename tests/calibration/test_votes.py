@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
-
-from spacy_btl.calibration.search import sklearn_search
-from spacy_btl.calibration.decisions import decide
 from spacy_btl.calibration.votes import smooth, vote_shares
+
+from spacy_btl.calibration.decisions import decide
+from spacy_btl.calibration.search import sklearn_search
 
 N_TAGS = 6
 
