@@ -1,7 +1,7 @@
-"""`python -m spacy btl ...`: thin commands over the packages.
+"""The commands `python -m spacy btl ...`.
 
-spaCy loads this module at every `python -m spacy` call, so a command imports what it needs only
-when it runs: nothing here may import torch.
+spaCy imports this module in every `python -m spacy` call, so each command imports what it needs
+when it runs. Nothing here may import torch.
 """
 
 import typer
@@ -15,7 +15,7 @@ btl = typer.Typer(
 app.add_typer(btl)
 app.pretty_exceptions_show_locals = False  # a local variable may hold a note
 
-from spacy_btl.cli import (  # noqa: E402,F401  (they add their commands)
+from spacy_btl.cli import (  # noqa: E402,F401  (each module adds its commands)
     ablate,
     annotate,
     average,
