@@ -96,7 +96,7 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     docs: list[Doc] = []
     try:
         docs = list(nlp.pipe([note.text for note in notes]))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a pipe can fail in any way
         # Messages of other errors may quote the note.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, BtlError) else "")
     if len(docs) == len(notes):

@@ -37,15 +37,15 @@ class Stamp(NamedTuple):
 
 
 class Render(Protocol):
-    """Yield the files of a part as names and bytes.
-
-    `first_row` is the number of entities in the parts before it.
-    """
+    """What writes an output format."""
 
     def __call__(
         self, name: str, part: Annotated, stamp: Stamp, first_row: int
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of a part."""
+        """Yield the files of a part as names and bytes.
+
+        first_row (int): The number of entities in the parts before it.
+        """
         ...
 
 

@@ -208,13 +208,8 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _join(files: Sequence[Path], path: Path) -> None:
-    """Concatenate files under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as sink:
-            for file in files:
-                with file.open("rb") as source:
-                    shutil.copyfileobj(source, sink)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Concatenate files."""
+    with whole_file(path) as sink:
+        for file in files:
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, sink)

@@ -21,7 +21,7 @@ from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
 
 
-def convert(  # noqa: PLR0913 - an argument for each option of the command
+def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     src: Path,
     out: Path,
     *,

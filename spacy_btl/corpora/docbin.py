@@ -33,7 +33,7 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
         docs = list(DocBin().from_disk(path).get_docs(vocab))
         for doc in docs:
             _check(doc)
-    except Exception:  # a damaged file can fail in any of zlib, msgpack, numpy and spaCy
+    except Exception:  # noqa: BLE001 - zlib, msgpack, numpy and spaCy raise their own
         gc.enable()  # srsly leaves it disabled if msgpack fails
         raise CorpusError(
             f"{path}: not a .spacy file, or a damaged one. Write it again, for example "

@@ -73,7 +73,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _record_problem(record: dict[str, Any]) -> str | None:
+def _record_problem(record: dict[str, Any]) -> str | None:  # noqa: PLR0911 - a list of checks
     if problem := format_problem(record):
         return problem
     if not _is_text(record.get("text")):

@@ -78,7 +78,8 @@ def show(model: str, metrics: str = "", corpus: str = "") -> None:
                 )
     except BtlError as error:
         st.error(str(error))
-    except Exception as error:  # Streamlit would log the message, which may quote the note
+    # Streamlit would log the message, which may quote the note.
+    except Exception as error:  # noqa: BLE001
         st.error(f"The page failed: {type(error).__name__}.")
     st.caption(PRIVACY)
 
