@@ -95,7 +95,7 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
     reason = "dropped by the pipeline"  # by its error handler
     docs: list[Doc] = []
     try:
-        docs = list(nlp.pipe([note.text for note in notes]))
+        docs = list(nlp.pipe([str(note.text) for note in notes]))
     except Exception as error:  # noqa: BLE001 - a pipe can fail in any way
         # Messages of other errors may quote the note.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, BtlError) else "")

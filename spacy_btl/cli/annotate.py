@@ -64,8 +64,8 @@ def annotate_cli(
     """Write the entities of many notes to a file.
 
     Rerun the same command to resume after an interruption. Failed notes are listed by id in
-    OUTPUT.errors.jsonl and do not stop the run. A folder is read with its sub-folders. It is refused
-    if it holds a file of another kind that may be a note. Nothing is overwritten.
+    OUTPUT.errors.jsonl and do not stop the run. A folder is read with its sub-folders. It is
+    refused if it holds a file of another kind that may be a note. Nothing is overwritten.
     """
     from spacy_btl.annotate.annotate import Options
 

@@ -23,9 +23,10 @@ from spacy_btl.web.session import OpenNote, OpenPipeline
 
 N_NEIGHBORS = 8  # to show for an entity
 # Dark letters on a pastel, on a light page and on a dark one. The title is the tooltip.
+# The label stays on the line of the last word.
 MARK = """<mark class="entity" title="{about}" style="background: {bg}; color: #1a1a1a; \
 padding: 0.15em 0.4em; margin: 0 0.1em; border-radius: 0.35em; \
--webkit-box-decoration-break: clone; box-decoration-break: clone;">{text} \
+-webkit-box-decoration-break: clone; box-decoration-break: clone;">{text}&nbsp;\
 <span style="font-size: 0.72em; font-weight: 600; white-space: nowrap;">{label}\
 <span style="font-weight: 400;">{figure}</span></span></mark>"""
 CHIP = """<span style="background: {color}; color: #1a1a1a; padding: 0.1em 0.5em; \

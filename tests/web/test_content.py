@@ -46,6 +46,7 @@ def test_marks_hold_type_colour_and_confidence_and_escape(ents):
     for ent in ents:
         assert f"{ent._.confidence:.2f}" in markup
         assert color_of(ent.label_) in markup
+        assert f">{ent.text}&nbsp;<span" in markup  # no line begins with the label
     doc = spacy.blank("en")("<b>fever</b>")
     doc.set_ents([doc.char_span(3, 8, "<i>", alignment_mode="expand")])
     assert "<b>" not in content.marked(doc.text, doc.ents)
