@@ -134,20 +134,20 @@ def test_an_id_that_is_not_utf_8_is_refused(tmp_path):
 def test_columns_of_a_wrong_type_are_refused(tmp_path):
     path = tmp_path / "n.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": [1], "text": [2.5]}), path)
-    fails(path, "column 'text' holds double, not text")
+    fails(path, "column 'text' is of type double, not text")
     pyarrow.parquet.write_table(pyarrow.table({"id": [True], "text": ["x"]}), path)
-    fails(path, "column 'id' holds bool")
+    fails(path, "column 'id' is of type bool")
 
 
 def test_ids_that_are_no_numbers_are_refused_where_numbers_are_needed(tmp_path):
     for number in ("a7", "2021_0001"):
         path = write_notes(tmp_path / "n.csv", [("1", "x"), (number, "y")])
-        with pytest.raises(AnnotateError, match=r"line 3: .*no whole number"):
+        with pytest.raises(AnnotateError, match=r"line 3: .*not a whole number"):
             list(read_notes(path, integer_ids=True))
 
 
 def test_an_id_of_more_than_64_bits_is_refused(tmp_path):
-    fails(write_notes(tmp_path / "n.jsonl", [(2**63, "x")]), "does not fit into 64 bits")
+    fails(write_notes(tmp_path / "n.jsonl", [(2**63, "x")]), "does not fit into a signed 64-bit")
     path = write_notes(tmp_path / "n.jsonl", [(2**63 - 1, "x")])
     assert [note.id for note in read_notes(path)] == [2**63 - 1]
 

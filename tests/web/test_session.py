@@ -35,7 +35,7 @@ def test_another_tau_runs_no_pipe_and_changes_no_setting(pipeline, monkeypatch):
     for _, pipe in pipeline.nlp.pipeline:
         monkeypatch.setattr(type(pipe), "predict", None)
     chosen_entities(pipeline, note, tau=5.0)
-    assert pipeline.calibrator.tau == 0
+    assert pipeline.pipe.tau == 0
 
 
 def test_the_minimum_confidence_and_the_types_hide_entities(pipeline):
@@ -65,7 +65,7 @@ def test_without_a_fitted_calibrator_it_says_what_is_missing(trained_path, fitte
         nlp.add_pipe("knn_calibrator")
     pipeline = opened(nlp)
     assert "calibrate" in pipeline.missing
-    assert pipeline.calibrator is None
+    assert pipeline.pipe is None
     ents = chosen_entities(pipeline, read_note(pipeline, NOTE), min_confidence=0.9)
     assert ents
     assert {ent._.confidence for ent in ents} == {None}
@@ -91,7 +91,7 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
     def fail(stream, **_):
         raise ValueError(MARKER)
 
-    pipeline.calibrator.pipe = fail
+    pipeline.pipe.pipe = fail
     with pytest.raises(PageError, match="ValueError") as error:
         read_note(pipeline, MARKER)
     assert MARKER not in str(error.value)
@@ -100,4 +100,4 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
 
 
 def test_it_says_when_confidence_is_a_rough_guide(pipeline):
-    assert "not fitted on held-out" in caveat(pipeline.calibrator, 0.0)
+    assert "not fitted on held-out" in caveat(pipeline.pipe, 0.0)
