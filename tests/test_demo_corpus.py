@@ -9,7 +9,8 @@ import pytest
 
 from spacy_btl.corpora.brat import read_brat
 from spacy_btl.corpora.convert import convert
-from spacy_btl.corpora.note import Account, Note
+from spacy_btl.corpora.note import Note
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.corpora.split import missing_types, split_corpus
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
@@ -18,7 +19,7 @@ PASSES = DEMO.with_name("demo_passes.jsonl")
 
 @pytest.fixture(scope="module")
 def notes() -> list[Note]:
-    return list(read_brat(DEMO, account=Account()))
+    return list(read_brat(DEMO, report=ConversionReport()))
 
 
 def test_it_has_the_size_it_claims(notes):

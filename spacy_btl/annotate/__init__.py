@@ -1,1 +1,1 @@
-"""Many notes in, entities out: files of any size, in parts that survive a kill."""
+"""Annotate files of notes of any size, in parts that survive a kill."""

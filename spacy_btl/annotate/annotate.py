@@ -1,4 +1,4 @@
-"""Annotate a file of notes of any size: read it, run the pipeline, write its entities."""
+"""Annotate a file of notes of any size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import annotate_notes, stop_at_failure
 from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
-from spacy_btl.annotate.notes import Summary, read_notes, survey
+from spacy_btl.annotate.notes import Summary, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
@@ -23,12 +23,12 @@ PART_SIZE = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """How notes are annotated.
+    """How to annotate notes.
 
-    text_column, id_column (str): Where a table has them.
-    with_text (bool): Whether rows of entities hold their text. brat files and NOTE_NLP always do.
-    batch_size (Optional[int]): Notes at a time; None is the pipeline's own.
-    part_size (int): Notes that are written at a time, and lost to a kill at most.
+    text_column, id_column (str): The columns of a table.
+    with_text (bool): Write the text of entities. brat files and NOTE_NLP always have it.
+    batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
+    part_size (int): Notes per part. A kill loses the work on one part at most.
     strict (bool): Stop at the first note that fails, instead of listing it.
     """
 
@@ -49,17 +49,17 @@ def annotate_file(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
-    """Annotate all notes of an input. A job that was cut short goes on where it was.
+    """Annotate all notes of an input, or resume a job that was interrupted.
 
     model (str): A package name or a folder.
     notes (Path): See `read_notes`.
-    output (Path): Its ending tells what is written: see `format_of`. `OUTPUT.errors.jsonl` lists
-        the notes that failed, `OUTPUT.manifest.json` says what was done.
-    on_progress (Callable[[int, int], None]): Called with the notes that are done, and all notes.
+    output (Path): Its suffix selects the format: see `format_of`. `OUTPUT.errors.jsonl` lists the
+        notes that failed, and `OUTPUT.manifest.json` records the job.
+    on_progress (Callable[[int, int], None]): Called with the number of notes done, and of all.
     on_loaded (Callable[[Language], None]): Called with the pipeline.
-    RETURNS (Counts): Of the whole output, whether it was there already or not.
-    RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
-        note that fails.
+    RETURNS (Counts): Of the whole output, also if it was complete before.
+    RAISES: BtlError, for an input or output that cannot be used, if all notes fail, or, if strict,
+        for a note that fails.
 
     >>> from spacy_btl import annotate_file
     >>> counts = annotate_file("calibrated", Path("notes"), Path("entities.jsonl"))
@@ -68,7 +68,7 @@ def annotate_file(
     """
     kind = format_of(output)
     if output.resolve().is_relative_to(notes.resolve()):
-        raise AnnotateError(f"{output} is inside of the input: write it elsewhere.")
+        raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     nlp = load_pipeline(model)
     on_loaded(nlp)
     read = partial(
@@ -78,9 +78,9 @@ def annotate_file(
         id_column=options.id_column,
         integer_ids=kind.integer_ids,
     )
-    summary = survey(read())
+    summary = scan_notes(read())
     batch_size = options.batch_size or nlp.batch_size
-    job = Job(output, kind, _what(nlp, summary, options, batch_size))
+    job = Job(output, kind, _identity(nlp, summary, options, batch_size))
     if job.finished:
         return _checked(job.total(), job, options)
     with job:
@@ -96,31 +96,36 @@ def annotate_file(
             total.add(_checked(counts, job, options))
             on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
-            raise AnnotateError(f"{notes} changed while it was read. Give the command again.")
-        if total.failed == total.notes:
-            first = job.discard()
-            raise AnnotateError(
-                f"None of the {total.notes} notes could be annotated, the first for this reason: "
-                f"{first}. Nothing is written."
-            )
-        job.finish(total)
+            raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
+        _finish(job, total)
     return job.total()
 
 
+def _finish(job: Job, total: Counts) -> None:
+    """Put the output in place, unless all notes failed."""
+    if total.failed == total.notes:
+        first = job.discard()
+        raise AnnotateError(
+            f"None of the {total.notes} notes could be annotated. The first failure: {first}. "
+            "Nothing is written."
+        )
+    job.finish(total)
+
+
 def _checked(counts: Counts, job: Job, options: Options) -> Counts:
-    """Counts, if they may be: what an earlier run did was perhaps not strict."""
+    """Return counts; with `strict`, raise if an earlier run left failed notes."""
     if options.strict and counts.failed:
         raise AnnotateError(
             f"{counts.failed} notes failed in an earlier run, which was not strict. Delete "
-            f"{job.output if job.output.exists() else job.parts}, and give the command again."
+            f"{job.output if job.output.exists() else job.parts} and run the command again."
         )
     return counts
 
 
-def _what(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:
-    """All that the entities depend on."""
+def _identity(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:
+    """What the output depends on."""
     if nlp.path is None:
-        raise AnnotateError("This pipeline is in no folder: save it, and give the folder.")
+        raise AnnotateError("This pipeline is not saved. Save it, and give its folder.")
     model, version = model_name(nlp)
     return {
         "input": summary.fingerprint,

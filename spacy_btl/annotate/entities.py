@@ -1,4 +1,4 @@
-"""From notes to the entities that a pipeline finds in them, and to the notes that fail."""
+"""Run a pipeline over notes: their entities, and the notes that fail."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
 
-MANY = 20  # notes that do not all fail by chance
-DIGITS = 6  # of a confidence: what is beyond them depends on the batch
+MANY = 20  # notes: if so many fail and none succeeds, the cause is elsewhere
+DIGITS = 6  # of a confidence: further ones depend on the batch
 
 
 class Entity(NamedTuple):
     """An entity of a note.
 
     start, end (int): Characters of the note's text, end exclusive.
-    confidence (Optional[float]): `ent._.confidence`; None where the pipeline gives none.
+    confidence (Optional[float]): `ent._.confidence`; None if the pipeline gives none.
     """
 
     note_id: str | int
@@ -39,7 +39,7 @@ class Failure(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """Some notes, the entities of those that were annotated, and those that were not."""
+    """Notes, the entities of those that were annotated, and the failures."""
 
     notes: list[Note]
     entities: list[Entity]
@@ -47,13 +47,12 @@ class Annotated(NamedTuple):
 
 
 def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> Annotated:
-    """Annotate notes in batches of a fixed composition, so that the same notes give the same
-    figures to the last digit.
+    """Annotate notes in batches of fixed composition, so that results are reproducible exactly.
 
-    A batch that fails, in whatever pipe, is halved until the notes that fail are alone.
+    A batch that fails in any pipe is halved until the failing notes are isolated.
 
-    RAISES: AnnotateError, if all of many notes fail: a broken machine is not the notes' fault, and
-        to list them as failed would be to lose them.
+    RAISES: AnnotateError, if all of many notes fail. Then the machine or the pipeline is the likely
+        cause, and the notes are not listed as failed.
     """
     reasons = [unreadable(note, nlp.max_length) for note in notes]
     good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
@@ -62,42 +61,43 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     entities: list[Entity] = []
     failures: list[Failure] = []
     for note, reason in zip(notes, reasons, strict=True):
-        found = reason or next(docs)
-        if isinstance(found, Doc):
-            entities += entities_of(note.id, found.ents)
+        result = reason or next(docs)
+        if isinstance(result, Doc):
+            entities += entities_of(note.id, result.ents)
         else:
-            failures.append(Failure(note.id, note.where, found))
+            failures.append(Failure(note.id, note.where, result))
     if len(good) >= MANY and len(failures) == len(notes):
         raise AnnotateError(
-            f"All of {len(good)} notes failed, the last with {failures[-1].reason}: that is hardly "
-            "the notes' fault. Mend the cause and give the command again; what is done stays done."
+            f"All {len(good)} notes failed, the last with {failures[-1].reason}. The notes are "
+            "unlikely to be the cause. Remove the cause and run the command again: finished parts "
+            "are kept."
         )
     return Annotated(list(notes), entities, failures)
 
 
 def stop_at_failure(annotated: Annotated) -> None:
-    """RAISES: AnnotateError, if a note failed."""
+    """Raise an AnnotateError if a note failed."""
     for failure in annotated.failures:
         raise AnnotateError(f"{failure.where}: this note cannot be annotated: {failure.reason}.")
 
 
 def unreadable(note: Note, max_length: int) -> str:
-    """Why a note cannot be given to a pipeline; empty if it can."""
+    """Return why a pipeline cannot read a note; empty if it can."""
     if note.text is None:
         return note.missing
     if len(note.text) > max_length:
-        return f"{len(note.text)} characters, and the pipeline reads {max_length} at most"
+        return f"{len(note.text)} characters, and the pipeline reads at most {max_length}"
     return ""
 
 
 def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
-    """The doc of each note, or the reason why there is none."""
-    reason = "dropped by the pipeline"  # whose error handler passes over what fails
+    """Return the doc of each note, or why there is none."""
+    reason = "dropped by the pipeline"  # by its error handler
     docs: list[Doc] = []
     try:
-        docs = list(nlp.pipe([note.text or "" for note in notes]))
-    except Exception as error:  # noqa: BLE001 - a pipe may raise any
-        # Only our own messages are known to quote no text.
+        docs = list(nlp.pipe([str(note.text) for note in notes]))
+    except Exception as error:  # noqa: BLE001 - a pipe can fail in any way
+        # Messages of other errors may quote the note.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, BtlError) else "")
     if len(docs) == len(notes):
         return [*docs]
@@ -108,7 +108,7 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
 
 
 def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
-    """The entities of a note, from spans of its doc."""
+    """Turn spans of a doc into entities of its note."""
     for ent in spans:
         value = confidence(ent)
         rounded = None if value is None else round(float(value), DIGITS)

@@ -1,4 +1,4 @@
-"""What an output file holds: one row per entity, brat standoff, or the OMOP CDM table."""
+"""Output formats: one row per entity, brat standoff, or the OMOP CDM table."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.corpora.brat_types import brat_type
 from spacy_btl.errors import AnnotateError
 
-# Where brat ends a line: it reads .ann files by Python's `splitlines`.
+# Text without a line end of brat, which reads .ann files with Python's `splitlines`.
 PIECE = re.compile(r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 LOOK_ALIKES = str.maketrans("|<>!", "¦«»¡")
-LONGEST_NAME = 200  # of a file, in bytes: most file systems end at 255
+MAX_NAME = 200  # bytes of a file name: most file systems allow 255
 
 
 class Stamp(NamedTuple):
-    """What is the same in every row of a job.
+    """The values and settings that all rows of a job share.
 
-    model, version (str): The pipeline's name, with its language, and version.
-    date (str): When the job was first started, as YYYY-MM-DDTHH:MM:SS, in UTC.
+    model, version (str): The pipeline's name, with its language, and its version.
+    date (str): When the job first started, as YYYY-MM-DDTHH:MM:SS in UTC.
     integer_ids (bool): Whether note ids are whole numbers.
     with_text (bool): Whether rows hold the text of the entity.
     """
@@ -37,21 +37,23 @@ class Stamp(NamedTuple):
 
 
 class Render(Protocol):
-    """The files of a part, as names and bytes. `first_row` counts the entities of the parts before
-    it, from 0."""
+    """What writes an output format."""
 
     def __call__(
         self, name: str, part: Annotated, stamp: Stamp, first_row: int
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of a part."""
+        """Yield the files of a part as names and bytes.
+
+        first_row (int): The number of entities in the parts before it.
+        """
         ...
 
 
 class Format(NamedTuple):
-    """A kind of output.
+    """An output format.
 
-    joined (bool): Whether its parts are joined to one file; they stay files of a folder otherwise.
-    integer_ids (bool): Whether note ids have to be whole numbers.
+    joined (bool): Whether the parts become one file. Otherwise they are the files of a folder.
+    integer_ids (bool): Whether note ids must be whole numbers.
     """
 
     name: str
@@ -61,9 +63,9 @@ class Format(NamedTuple):
 
 
 def format_of(output: Path) -> Format:
-    """The format that an output's ending asks for.
+    """Return the format that an output's suffix asks for.
 
-    RAISES: AnnotateError, for an ending that is not known.
+    RAISES: AnnotateError, for an unknown suffix.
     """
     name = output.name.lower()
     for ending, kind in FORMATS.items():
@@ -72,13 +74,13 @@ def format_of(output: Path) -> Format:
     if not output.suffix:
         return BRAT
     raise AnnotateError(
-        f"{output}: end the output in .parquet or .jsonl for rows of entities, in note_nlp.parquet "
-        "or note_nlp.csv for the OMOP table, and in no suffix for a folder of brat files."
+        f"{output}: unknown format. Use .parquet or .jsonl for rows of entities, note_nlp.parquet "
+        "or note_nlp.csv for the OMOP table, or no suffix for a folder of brat files."
     )
 
 
 def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
-    """A row for each entity of a part, as `row_fields` has it."""
+    """Yield a row for each entity of a part, with the columns of `row_fields`."""
     for entity in part.entities:
         row: dict[str, Any] = {
             "note_id": entity.note_id,
@@ -96,7 +98,7 @@ def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
 
 
 def row_fields(stamp: Stamp) -> list[tuple[str, str]]:
-    """Names and Arrow types of the columns of an entity's row."""
+    """The names and Arrow types of the columns of a row."""
     note_id = "int64" if stamp.integer_ids else "string"
     text = [("text", "string")] if stamp.with_text else []
     return [
@@ -160,7 +162,7 @@ def _file_name(note: Note) -> str:
     name = str(note.id)
     path = PurePosixPath(name)
     elsewhere = PureWindowsPath(name).parts != path.parts  # a backslash or a drive
-    long = any(len(piece.encode("utf-8")) > LONGEST_NAME for piece in path.parts)
+    long = any(len(piece.encode("utf-8")) > MAX_NAME for piece in path.parts)
     if (
         long
         or elsewhere
@@ -170,7 +172,7 @@ def _file_name(note: Note) -> str:
         or "\0" in name
     ):
         raise AnnotateError(
-            f"{note.where}: the id of this note cannot name a brat file. Write .jsonl or .parquet."
+            f"{note.where}: the id of this note cannot be a file name. Write .jsonl or .parquet."
         )
     return name
 
@@ -181,33 +183,35 @@ def _ann_lines(note: Note, entities: list[Entity]) -> Iterator[str]:
         pieces = _pieces(text, entity.start, entity.end)
         if not pieces:
             raise AnnotateError(
-                f"{note.where}: the pipeline finds an entity of white space here, which brat "
-                "cannot hold. Write .jsonl or .parquet."
+                f"{note.where}: the pipeline predicts an entity of white space, which brat cannot "
+                "represent. Write .jsonl or .parquet."
             )
         offsets = ";".join(f"{start} {end}" for start, end in pieces)
-        found = " ".join(text[start:end] for start, end in pieces)
-        yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{found}\n"
+        covered = " ".join(text[start:end] for start, end in pieces)
+        yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{covered}\n"
         if entity.confidence is not None:
             yield f"#{number}\tAnnotatorNotes T{number}\tconfidence {entity.confidence:.4f}\n"
 
 
 def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The pieces of a span on each line of a text: brat knows no span over a line's end."""
+    """Divide a span at line ends, which a span in brat cannot contain."""
     matches = PIECE.finditer(text, start, end)
     return [match.span() for match in matches if not match[0].isspace()]
 
 
 def brat_config(labels: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """The annotation.conf without which brat does not know the types, and, where one has another
-    name in brat, a visual.conf that shows the label."""
+    """Yield the annotation.conf that brat needs to know the types.
+
+    If a label is escaped in brat, a visual.conf shows the original.
+    """
     names = {label: brat_type(label) for label in sorted(labels)}
     types = "\n".join(names.values())
     conf = f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n"
     yield "annotation.conf", conf.encode("ascii")
-    shown = {name: _in_visual_conf(label) for label, name in names.items() if name != label}
-    if shown:
-        lines = "\n".join(f"{name} | {label}" for name, label in shown.items())
-        # brat's own defaults, which its settings of a folder replace as a whole.
+    escaped = {name: _in_visual_conf(label) for label, name in names.items() if name != label}
+    if escaped:
+        lines = "\n".join(f"{name} | {label}" for name, label in escaped.items())
+        # The defaults of brat, which a visual.conf replaces as a whole.
         drawing = (
             "SPAN_DEFAULT\tfgColor:black, bgColor:lightgreen, borderColor:darken\n"
             "ARC_DEFAULT\tcolor:black, arrowHead:triangle-5\n"
@@ -216,7 +220,7 @@ def brat_config(labels: Collection[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _in_visual_conf(label: str) -> str:
-    """A label without what has a meaning in brat's settings: look-alikes stand for it."""
+    """Replace characters that have a meaning in brat's settings by look-alikes."""
     return " ".join(label.translate(LOOK_ALIKES).split()) or "_"
 
 

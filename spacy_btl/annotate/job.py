@@ -1,14 +1,13 @@
-"""A job: an input, a pipeline and an output, in parts that are done or not done.
+"""The files of a job, which is done in parts so that it can be resumed.
 
-    OUTPUT.parts/manifest.json      what the job is; a job of another input, model or option is
-                                    refused
+    OUTPUT.parts/manifest.json       the identity of the job: input, model and options
     OUTPUT.parts/rows/000000.jsonl   the rows of a part, or its brat files
-    OUTPUT.parts/errors/000000.jsonl its notes that failed
-    OUTPUT.parts/done/000000.json    its counts, written last: where this is, the part is done
+    OUTPUT.parts/errors/000000.jsonl the notes of the part that failed
+    OUTPUT.parts/done/000000.json    the counts of the part, written last: the part is done
 
-Every file is renamed into place when it is whole, so a kill costs the part that was at work. When
-all parts are done, OUTPUT.errors.jsonl and OUTPUT.manifest.json are written, then OUTPUT is put
-into place in one step, and OUTPUT.parts is removed.
+Every file is written under a temporary name and renamed, so a kill loses the current part only.
+When all parts are done, OUTPUT.errors.jsonl and OUTPUT.manifest.json are written. Then OUTPUT is
+put into place in one step, and OUTPUT.parts is removed.
 """
 
 import json
@@ -33,31 +32,32 @@ NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 @dataclass
 class Counts:
-    """Of a part, or of all of them: notes, those that failed, and entities of each type."""
+    """The notes, failed notes and entities of each type, of a part or of all parts."""
 
     notes: int = 0
     failed: int = 0
     entities: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Counts") -> None:
-        """Add those of another part."""
+        """Add the counts of another part."""
         self.notes += other.notes
         self.failed += other.failed
         self.entities.update(other.entities)
 
 
 class Job:
-    """The files of a job. Use it as a context: two processes must not work on one job.
+    """The files of a job. Use it as a context manager, which locks it for other processes.
 
-    output (Path): Where the entities go.
-    kind (Format): How.
-    what (Dict[str, Any]): What makes the job: input, model, options. JSON values.
+    output (Path): The output.
+    kind (Format): Its format.
+    identity (Dict[str, Any]): The input, model and options, as JSON values. A job with another
+        identity is not resumed.
     """
 
-    def __init__(self, output: Path, kind: Format, what: dict[str, Any]) -> None:
+    def __init__(self, output: Path, kind: Format, identity: dict[str, Any]) -> None:
         self.output = output
         self.kind = kind
-        self.what = {"format": kind.name, "format_version": FORMAT_VERSION, **what}
+        self.identity = {"format": kind.name, "format_version": FORMAT_VERSION, **identity}
         self.parts = _beside(output, ".parts")
         self.manifest = _beside(output, ".manifest.json")
         self.errors = _beside(output, ".errors.jsonl")
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the output is there, and is this job's."""
+        """Whether the output of this job exists."""
         if not self.output.exists():
             return False
         if not self.manifest.is_file():
@@ -80,7 +80,7 @@ class Job:
             self.parts.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise AnnotateError(f"{self.output}: another process is at work on it.") from None
+            raise AnnotateError(f"{self.output}: another process is working on it.") from None
         except OSError as error:
             raise AnnotateError(f"{self.parts}: cannot be written ({error.strerror}).") from error
         manifest = self.parts / "manifest.json"
@@ -90,24 +90,24 @@ class Job:
             self.started = self._check(manifest)["started"]
         else:
             self.started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            _write_json(manifest, {"started": self.started, **self.what})
+            _write_json(manifest, {"started": self.started, **self.identity})
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def counts(self, part: int) -> Counts | None:
-        """The counts of a part; None if it is not done."""
+        """Return the counts of a part; None if it is not done."""
         path = self.parts / "done" / f"{part:06}.json"
         return _counts(_read_json(path)) if path.is_file() else None
 
     def total(self) -> Counts:
-        """The counts of a finished job, whose parts are removed if a kill left them."""
+        """Return the counts of a finished job, and remove parts that a kill left behind."""
         self._remove_parts()
         return _counts(_read_json(self.manifest))
 
     def discard(self) -> str:
-        """Remove the parts. RETURNS: Where the first note that failed stands, and why it did."""
+        """Remove the parts. RETURNS (str): The place of the first failed note, and the reason."""
         first = min((self.parts / "errors").glob("*.jsonl"))
         failure = json.loads(first.read_text(encoding="ascii").splitlines()[0])
         self._remove_parts()
@@ -130,11 +130,11 @@ class Job:
         return counts
 
     def finish(self, total: Counts) -> None:
-        """Put the output into place, and its errors and manifest beside it."""
+        """Put the output in place, with its errors and manifest beside it."""
         rows = self.parts / "rows"
         try:
             _join(sorted((self.parts / "errors").glob("*.jsonl")), self.errors)
-            _write_json(self.manifest, {"started": self.started, **self.what, **vars(total)})
+            _write_json(self.manifest, {"started": self.started, **self.identity, **vars(total)})
             if self.kind.joined:
                 _join(sorted(rows.iterdir()), self.output)
             else:
@@ -144,8 +144,8 @@ class Job:
                 rows.rename(self.output)
         except OSError as error:
             raise AnnotateError(
-                f"{self.output}: cannot be written ({error.strerror}). What is done is kept: give "
-                "the command again."
+                f"{self.output}: cannot be written ({error.strerror}). Run the command again: "
+                "finished parts are kept."
             ) from error
 
     def _remove_parts(self) -> None:
@@ -156,10 +156,10 @@ class Job:
         return {path.name for path in self.parts.iterdir()} <= NAMES_IN_PARTS
 
     def _refuse_files_of_others(self) -> None:
-        """RAISES: AnnotateError, for what no job wrote and this one would overwrite."""
+        """Raise an AnnotateError for files of other programs that the job would overwrite."""
         if self.parts.exists() and not (self.parts.is_dir() and self._are_of_a_job()):
             taken = [self.parts]
-        elif self.parts.exists() or _is_manifest(self.manifest):  # the output alone was deleted
+        elif self.parts.exists() or _is_manifest(self.manifest):  # only the output was deleted
             taken = []
         else:
             taken = [path for path in (self.errors, self.manifest) if path.exists()]
@@ -169,14 +169,14 @@ class Job:
             )
 
     def _check(self, manifest: Path) -> dict[str, Any]:
-        """Read a manifest. RAISES: AnnotateError, if it is of another job."""
+        """Read a manifest. RAISES: AnnotateError, if it has another identity."""
         before = _read_json(manifest)
-        changed = [name for name, value in self.what.items() if before.get(name) != value]
+        changed = [name for name, value in self.identity.items() if before.get(name) != value]
         if changed:
             old = self.parts if manifest.parent == self.parts else self.output
             raise AnnotateError(
-                f"{self.output} was begun with another {', '.join(changed).replace('_', ' ')}. "
-                f"Give another output, or delete {old} to begin anew."
+                f"{self.output} was started with another {', '.join(changed).replace('_', ' ')}. "
+                f"Give another output, or delete {old} to start again."
             )
         return before
 
@@ -193,7 +193,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
-        raise AnnotateError(f"{path}: damaged. Delete it to begin anew.") from None
+        raise AnnotateError(f"{path}: damaged. Delete it to start again.") from None
 
 
 def _is_manifest(path: Path) -> bool:
@@ -208,7 +208,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _join(files: Sequence[Path], path: Path) -> None:
-    """Make one file of several, whole or not at all."""
+    """Concatenate files."""
     with whole_file(path) as sink:
         for file in files:
             with file.open("rb") as source:

@@ -1,4 +1,4 @@
-"""Notes from Parquet, CSV, JSON lines or text files, or a folder of them, one at a time."""
+"""Read notes from Parquet, CSV, JSON lines or text files, or a folder of them."""
 
 import re
 import sqlite3
@@ -14,9 +14,9 @@ from spacy_btl.errors import AnnotateError
 from spacy_btl.folders import File, files_below, refuse_part_of_lake, suffix_of
 
 BYTE_ORDER_MARK = "\ufeff"
-NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not UTF-8
+NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how bytes that are not UTF-8 are decoded
 WHOLE_NUMBER = re.compile("[+-]?[0-9]+")
-LARGEST_FLOAT = 2**53  # from here on, two whole numbers may be one float
+MAX_EXACT = 2**53  # larger whole numbers may share a float
 TABLES = {"Parquet": read_parquet, "CSV": read_csv, "JSON lines": read_jsonl}
 FORMS = ".parquet, .csv, .tsv, .jsonl, .ndjson or .json, the last five also with .gz"
 KINDS = {
@@ -32,10 +32,10 @@ KINDS = {
 class Note(NamedTuple):
     """A note of the input.
 
-    id (Union[str, int]): As the input has it: a number in Parquet or JSON lines stays a number.
-    text (Optional[str]): None where the input has none, or not in UTF-8: `missing` says why.
+    id (Union[str, int]): A number in Parquet or JSON lines stays a number.
+    text (Optional[str]): None if the input has no text, or none in UTF-8.
     where (str): Its line or file, for messages.
-    missing (str): Why there is no text.
+    missing (str): Why the text is None.
     """
 
     id: str | int
@@ -46,8 +46,12 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a first reading finds: how many notes, whether ids are numbers, and a fingerprint of
-    all ids and texts in their order."""
+    """The result of a first pass over the input.
+
+    notes (int): How many notes there are.
+    integer_ids (bool): Whether their ids are whole numbers.
+    fingerprint (str): A digest of all ids and texts in their order.
+    """
 
     notes: int
     integer_ids: bool
@@ -55,22 +59,22 @@ class Summary:
 
 
 def note_files(path: Path) -> list[File]:
-    """The files of an input, in the order that they are read in.
+    """List the files of an input, in the order in which they are read.
 
     path (Path): A file of Parquet, CSV or JSON lines, by its suffix, or a folder of such files or
-        of .txt files. `files_below` has the rule for folders.
-    RAISES: BtlError, for an input that is missing, without notes, or not to be read whole.
+        of .txt files. For folders see `files_below`.
+    RAISES: BtlError, for an input that is missing, has no notes, or cannot be read completely.
     """
     if not path.exists():
         raise AnnotateError(f"{path}: no such file or folder.")
     if path.is_dir():
         files = files_below(path, KINDS, beside=(".ann",))
         if not files:
-            raise AnnotateError(f"{path}: no note here: no .txt file, and none of {FORMS}.")
+            raise AnnotateError(f"{path}: no notes. Give a folder of .txt files, or of {FORMS}.")
         return files
     suffix = suffix_of(path.name, KINDS)
     if suffix is None or suffix == ".txt":
-        raise AnnotateError(f"{path}: give {FORMS}, or a folder of those or of .txt files.")
+        raise AnnotateError(f"{path}: give {FORMS}, or a folder of such files or of .txt files.")
     refuse_part_of_lake(path)
     return [File(path.name[: -len(suffix)], suffix, path)]
 
@@ -78,15 +82,14 @@ def note_files(path: Path) -> list[File]:
 def read_notes(
     path: Path, *, text_column: str = "text", id_column: str = "id", integer_ids: bool = False
 ) -> Iterator[Note]:
-    """Read notes in the order of the input; memory does not grow with it.
+    """Read notes one at a time, in the order of the input.
 
-    path (Path): See `note_files`. Text files are named by their path in the folder, without the
+    path (Path): See `note_files`. The id of a text file is its path in the folder, without the
         suffix.
     text_column, id_column (str): Columns of a table, or keys of JSON lines.
-    integer_ids (bool): Make ids whole numbers.
-    RAISES: BtlError, for an input that is missing, broken, or has no such column, and for an id
-        that is missing, of another type than the ones before it, or no whole number if that is
-        asked for.
+    integer_ids (bool): Convert ids to whole numbers.
+    RAISES: BtlError, for an input that is missing, broken, or lacks a column, and for an id that is
+        missing, of another type than the ids before it, or not a whole number as asked for.
     """
     kind: type | None = None
     for file in note_files(path):
@@ -94,8 +97,8 @@ def read_notes(
             kind = kind or type(note.id)
             if type(note.id) is not kind:
                 raise AnnotateError(
-                    f"{note.where}: '{id_column}' is {_kind(note.id)}, unlike those before it. "
-                    "Make them all strings or all whole numbers."
+                    f"{note.where}: '{id_column}' is {_kind(note.id)}, unlike the ids before "
+                    "it. Make them all strings or all whole numbers."
                 )
             yield note
 
@@ -103,14 +106,14 @@ def read_notes(
 def notes_of(
     file: File, text_column: str, id_column: str, *, integer_ids: bool = False
 ) -> Iterator[Note]:
-    """The notes of one file, as `read_notes` has them; types of ids are not compared."""
+    """Read the notes of one file like `read_notes`, without comparing the types of ids."""
     for note_id, text, where in _rows(file, text_column, id_column):
         note = make_note(_whole(note_id), text, where)
         yield _with_checked_id(note, id_column, integer_ids)
 
 
 def _rows(file: File, text_column: str, id_column: str) -> Iterator[Row]:
-    """The ids and texts of a file, and where they stand."""
+    """Yield the ids and texts of a file, and their places."""
     try:
         if KINDS[file.suffix] in TABLES:
             yield from TABLES[KINDS[file.suffix]](file.path, text_column, id_column)
@@ -134,25 +137,25 @@ def _with_checked_id(note: Note, id_column: str, integer_ids: bool) -> Note:
         note = note._replace(id=_integer(note))
     if isinstance(note.id, int) and not -(2**63) <= note.id < 2**63:
         raise AnnotateError(
-            f"{note.where}: the id of this note does not fit into 64 bits with a sign. Make the "
-            "ids strings, or smaller numbers."
+            f"{note.where}: the id of this note does not fit into a signed 64-bit integer. Make "
+            "the ids strings, or smaller numbers."
         )
     return note
 
 
 def _whole(note_id: Any) -> Any:
-    """The whole number that a float or decimal is, if no other number can have become it."""
+    """Turn a float or decimal into a whole number if that is exact."""
     if isinstance(note_id, Decimal) and note_id.is_finite() and note_id == int(note_id):
         return int(note_id)
-    if isinstance(note_id, float) and note_id.is_integer() and abs(note_id) < LARGEST_FLOAT:
+    if isinstance(note_id, float) and note_id.is_integer() and abs(note_id) < MAX_EXACT:
         return int(note_id)
     return note_id
 
 
-def survey(notes: Iterator[Note]) -> Summary:
+def scan_notes(notes: Iterator[Note]) -> Summary:
     """Read all notes once. RAISES: AnnotateError, for an input without notes, or an id used twice.
 
-    The ids are kept in a temporary database, which goes to disk when it grows.
+    The ids are kept in a temporary database, which spills to disk when it grows.
     """
     seen = sqlite3.connect("")
     seen.execute("CREATE TABLE seen (id PRIMARY KEY) WITHOUT ROWID")
@@ -163,27 +166,27 @@ def survey(notes: Iterator[Note]) -> Summary:
         key = str(note.id).encode("utf-8", "surrogatepass")
         if not seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount:
             raise AnnotateError(
-                f"{note.where}: the id of this note was used before. Make the ids unique."
+                f"{note.where}: the id of this note is used before. Make the ids unique."
             )
         text = b"" if note.text is None else note.text.encode("utf-8")
         digest.update(b"%d %d %d " % (len(key), len(text), note.text is None) + key + text)
         count += 1
     seen.close()
     if not count:
-        raise AnnotateError("The input holds no note.")
+        raise AnnotateError("The input has no notes.")
     return Summary(count, integers, digest.hexdigest())
 
 
 def _integer(note: Note) -> int:
     if not WHOLE_NUMBER.fullmatch(str(note.id)):
         raise AnnotateError(
-            f"{note.where}: the id of this note is no whole number, and the note_id of NOTE_NLP is."
+            f"{note.where}: the id of this note is not a whole number, as NOTE_NLP requires."
         )
     return int(note.id)
 
 
 def make_note(note_id: Any, text: Any, where: str) -> Note:
-    """A note of values that may be anything."""
+    """Make a note of values of any type."""
     if text is None:
         return Note(note_id, None, where, "no text")
     if not isinstance(text, str):
@@ -194,6 +197,6 @@ def make_note(note_id: Any, text: Any, where: str) -> Note:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, without quoting it."""
+    """Describe a value without quoting it."""
     kinds = {type(None): "missing", str: "a string", int: "a whole number"}
     return "empty" if value == "" else kinds.get(type(value), f"a {type(value).__name__}")

@@ -1,5 +1,7 @@
-"""Entities as rows of NOTE_NLP, the table of the OMOP Common Data Model v5.4 for what language
-processing finds in notes (https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp)."""
+"""Write entities as NOTE_NLP, the table of the OMOP Common Data Model v5.4 for entities in notes.
+
+https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -12,8 +14,11 @@ from spacy_btl.annotate.tables import import_pyarrow
 
 
 class Field(NamedTuple):
-    """A column of NOTE_NLP: its name, type in Arrow, whether it is required, and, of a string,
-    the most characters it holds."""
+    """A column of NOTE_NLP.
+
+    type (str): The Arrow type.
+    length (Optional[int]): The maximum number of characters of a string.
+    """
 
     name: str
     type: str
@@ -43,21 +48,21 @@ LENGTHS = {field.name: field.length for field in NOTE_NLP}
 def note_nlp_rows(
     entities: Sequence[Entity], system: str, date: str, first_id: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for each entity; what is not known is None.
+    """Yield a row for each entity; unknown values are None.
 
-    The table has no columns for an entity's end, type and confidence, which stand in
-    `term_modifiers` as "label=Test;end=12;confidence=0.9312". A mention of more than 250
-    characters is cut, and its end tells so.
+    The table has no columns for an entity's end, type and confidence. They are in `term_modifiers`,
+    as "label=Test;end=12;confidence=0.9312". `lexical_variant` is truncated to 250 characters; the
+    end is not.
 
     system (str): The name and version of the pipeline.
     date (str): YYYY-MM-DDTHH:MM:SS.
-    first_id (int): The `note_nlp_id` of the first row; the others follow it.
+    first_id (int): The `note_nlp_id` of the first row. The others count up from it.
     """
     for number, entity in enumerate(entities, start=first_id):
         modifiers = [f"label={entity.label}", f"end={entity.end}"]
         if entity.confidence is not None:
             modifiers.append(f"confidence={entity.confidence:.4f}")
-        known = {
+        values = {
             "note_nlp_id": number,
             "note_id": entity.note_id,
             "offset": str(entity.start),
@@ -67,13 +72,13 @@ def note_nlp_rows(
             "nlp_datetime": date,
             "term_modifiers": ";".join(modifiers)[: LENGTHS["term_modifiers"]],
         }
-        yield {field.name: known.get(field.name) for field in NOTE_NLP}
+        yield {field.name: values.get(field.name) for field in NOTE_NLP}
 
 
 def note_nlp_csv(
     entities: Sequence[Entity], system: str, date: str, first_id: int, *, header: bool
 ) -> bytes:
-    """The rows as CSV, what is not known left empty."""
+    """Return the rows as CSV; unknown values are empty."""
     sink = StringIO(newline="")
     writer = csv.DictWriter(sink, [field.name for field in NOTE_NLP], lineterminator="\n")
     if header:
@@ -83,7 +88,7 @@ def note_nlp_csv(
 
 
 def note_nlp_parquet(entities: Sequence[Entity], system: str, date: str, first_id: int) -> bytes:
-    """The rows as a Parquet file."""
+    """Return the rows as a Parquet file."""
     pyarrow = import_pyarrow()
     fields = [
         pyarrow.field(field.name, pyarrow.type_for_alias(field.type), nullable=not field.required)
@@ -92,7 +97,7 @@ def note_nlp_parquet(entities: Sequence[Entity], system: str, date: str, first_i
     rows = list(note_nlp_rows(entities, system, date, first_id))
     columns = []
     for field in fields:
-        values = pyarrow.array([row[field.name] for row in rows], _written_as(pyarrow, field.type))
+        values = pyarrow.array([row[field.name] for row in rows], _value_type(pyarrow, field.type))
         columns.append(values.cast(field.type))
     sink = BytesIO()
     pyarrow.parquet.write_table(
@@ -101,6 +106,6 @@ def note_nlp_parquet(entities: Sequence[Entity], system: str, date: str, first_i
     return sink.getvalue()
 
 
-def _written_as(pyarrow: Any, kind: Any) -> Any:
-    """Dates are strings up to here."""
+def _value_type(pyarrow: Any, kind: Any) -> Any:
+    """The type of the values in the rows, where dates are strings."""
     return pyarrow.string() if pyarrow.types.is_temporal(kind) else kind

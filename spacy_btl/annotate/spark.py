@@ -1,7 +1,7 @@
-"""The same on a cluster: a DataFrame of notes in, a DataFrame of entities out (Apache Spark).
+"""Annotate notes on a cluster, with Apache Spark: a DataFrame of notes to one of entities.
 
-Spark's Python workers need spacy-btl and the pipeline: a package that is installed there, or a
-folder at the same path.
+Spark's Python workers need spacy-btl and the pipeline, as an installed package or as a folder at
+the same path.
 """
 
 import shutil
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
-PARTITIONS_PER_CORE = 4  # so that a slow partition does not hold up the end
+PARTITIONS_PER_CORE = 4  # so that the end does not wait for one slow partition
 
 
 def annotate_dataframe(
@@ -44,13 +44,13 @@ def annotate_dataframe(
 
     Each Python worker loads the pipeline once, and uses as many threads as its task has CPUs.
 
-    df (DataFrame): Its ids are strings or whole numbers.
+    df (DataFrame): Its ids must be strings or whole numbers.
     model (str): A package name, or a folder that is at this path on every executor.
-    with_text (bool): Whether rows hold the text of the entity.
-    batch_size (Optional[int]): Notes at a time; None is the pipeline's own.
-    RETURNS (DataFrame): A row per entity: `note_id`, `start`, `end`, `text` if it is asked for,
-        `label`, `confidence`, `model`, `model_version`, `error`. A note that failed has one row,
-        with nothing but its id and the reason in `error`: pass over it with `error IS NULL`.
+    with_text (bool): Whether rows have the text of the entity.
+    batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
+    RETURNS (DataFrame): A row per entity: `note_id`, `start`, `end`, `text` if asked for, `label`,
+        `confidence`, `model`, `model_version`, `error`. A note that failed has one row, with its id
+        and the reason in `error` only. Select the entities with `error IS NULL`.
     RAISES: AnnotateError, for a column that is missing or of another type.
 
     >>> from spacy_btl import annotate_dataframe
@@ -63,7 +63,7 @@ def annotate_dataframe(
 
 
 def _annotate(notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | None) -> "DataFrame":
-    """`annotate` of the columns id, text and missing (why there is no text, where it is known)."""
+    """Annotate the columns id, text and missing (why there is no text)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
     return notes.mapInArrow(
@@ -80,28 +80,26 @@ def annotate_file(
     *,
     on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
-    """Annotate the notes of a file or folder by Spark.
+    """Annotate the notes of a file or folder with Spark.
 
-    Spark repeats a task that fails, and puts the output of each into place once. A command that is
-    cut short begins anew.
+    Spark repeats failed tasks and writes the output of each once. An interrupted command starts
+    again from the beginning.
 
-    notes (Path): See `note_files`. A file is read by one task, and its notes are shared out.
-    output (Path): .parquet or .jsonl, which will be a folder of parts. The notes that failed are
-        listed in the folder `OUTPUT.errors.jsonl`.
-    options (Options): `part_size` has no meaning here.
+    notes (Path): See `note_files`. One task reads a file; all tasks annotate its notes.
+    output (Path): .parquet or .jsonl, as a folder of parts. The folder `OUTPUT.errors.jsonl` lists
+        the notes that failed.
+    options (Options): `part_size` is not used.
     on_loaded (Callable[[Language], None]): Called with the pipeline.
-    RAISES: BtlError, for an input or output that does not do, if all notes fail, or, if strict, a
-        note that fails.
+    RAISES: BtlError, for an input or output that cannot be used, if all notes fail, or, if strict,
+        for a note that fails.
     """
     errors = output.with_name(f"{output.name}.errors.jsonl")
     for path in (output, errors):
         if path.exists():
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
     if format_of(output).name not in ("parquet", "jsonl"):
-        raise AnnotateError(
-            f"{output}: the Spark engine writes rows of entities, in .parquet or .jsonl."
-        )
-    on_loaded(load_pipeline(model))  # to say so here, if that cannot be done
+        raise AnnotateError(f"{output}: the Spark engine writes .parquet or .jsonl only.")
+    on_loaded(load_pipeline(model))  # here, so that errors come before any task
     df, n_notes, integer_ids = _read(spark, notes, options)
     if df.groupBy("id").count().filter("count > 1").limit(1).count():
         raise AnnotateError(f"An '{options.id_column}' is used twice. Make the ids unique.")
@@ -109,20 +107,22 @@ def annotate_file(
     if df.rdd.getNumPartitions() < enough:
         df = df.repartition(enough)
     stamp = Stamp("", "", "", integer_ids, options.with_text)
-    found = _annotate(df, model, stamp, options.batch_size)
-    both = output.with_name(f"{output.name}.spark")
+    annotated = _annotate(df, model, stamp, options.batch_size)
+    combined = output.with_name(f"{output.name}.spark")
     try:
-        # The network runs once: entities and errors are both read from what it found.
-        found.write.mode("overwrite").parquet(str(both))
-        return _divide(spark.read.parquet(str(both)), n_notes, output, errors, options.strict)
+        # Entities and errors are both read from this file, so that the network runs once.
+        annotated.write.mode("overwrite").parquet(str(combined))
+        return _divide(spark.read.parquet(str(combined)), n_notes, output, errors, options.strict)
     finally:
-        shutil.rmtree(both, ignore_errors=True)
+        shutil.rmtree(combined, ignore_errors=True)
 
 
-def _divide(found: "DataFrame", n_notes: int, output: Path, errors: Path, strict: bool) -> Counts:
-    """Write entities and errors to files of their own, and count both."""
-    failed = found.filter("error IS NOT NULL").selectExpr("note_id", "error AS reason")
-    entities = found.filter("error IS NULL").drop("error")
+def _divide(
+    annotated: "DataFrame", n_notes: int, output: Path, errors: Path, strict: bool
+) -> Counts:
+    """Write entities and errors to separate files, and count both."""
+    failed = annotated.filter("error IS NOT NULL").selectExpr("note_id", "error AS reason")
+    entities = annotated.filter("error IS NULL").drop("error")
     labels = {row["label"]: row["count"] for row in entities.groupBy("label").count().collect()}
     counts = Counts(n_notes, failed.count(), Counter(labels))
     if counts.failed == n_notes or (strict and counts.failed):
@@ -140,7 +140,7 @@ def _divide(found: "DataFrame", n_notes: int, output: Path, errors: Path, strict
 def _annotate_batches(
     batches: Iterator[Any], *, model: str, stamp: Stamp, batch_size: int | None
 ) -> Iterator[Any]:
-    """What a task does with its notes: Arrow batches in, Arrow batches out."""
+    """Annotate Arrow batches of notes, in a task."""
     nlp = _load(model)
     name, version = model_name(nlp)
     stamp = stamp._replace(model=name, version=version)
@@ -151,13 +151,13 @@ def _annotate_batches(
             else make_note(row["id"], row["text"], "")
             for row in batch.to_pylist()
         ]
-        found = annotate_notes(nlp, notes, batch_size=batch_size or nlp.batch_size)
-        yield _to_arrow(found, stamp)
+        annotated = annotate_notes(nlp, notes, batch_size=batch_size or nlp.batch_size)
+        yield _to_arrow(annotated, stamp)
 
 
 @lru_cache(maxsize=1)
 def _load(model: str) -> Language:
-    """The pipeline, once in each Python worker, with the threads that Spark gives a task."""
+    """Load the pipeline once in each Python worker, and use the threads of a Spark task."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
@@ -165,21 +165,23 @@ def _load(model: str) -> Language:
     return load_pipeline(model)
 
 
-def _to_arrow(found: Annotated, stamp: Stamp) -> Any:
+def _to_arrow(annotated: Annotated, stamp: Stamp) -> Any:
     pyarrow = import_pyarrow()
     fields = [*row_fields(stamp), ("error", "string")]
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in fields])
-    failures = [{"note_id": failure.note_id, "error": failure.reason} for failure in found.failures]
-    return pyarrow.RecordBatch.from_pylist([*rows(found, stamp), *failures], schema=schema)
+    failures = [
+        {"note_id": failure.note_id, "error": failure.reason} for failure in annotated.failures
+    ]
+    return pyarrow.RecordBatch.from_pylist([*rows(annotated, stamp), *failures], schema=schema)
 
 
 def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:
     kinds = dict(df.dtypes)
     for name in (text_col, id_col):
         if name not in kinds:
-            raise AnnotateError(  # not what they have: of a CSV without a header it is a note
-                f"The notes have no column '{name}' among their {len(kinds)}. Name it by text_col "
-                "and id_col, or --text-column and --id-column; a CSV needs a header."
+            raise AnnotateError(  # without the names: in a CSV without a header they are a note
+                f"No column '{name}' among the {len(kinds)} of the notes. Name it with text_col or "
+                "id_col. A CSV file needs a header."
             )
     integers = kinds[id_col] in ("tinyint", "smallint", "int", "bigint")
     if kinds[text_col] != "string" or not (integers or kinds[id_col] == "string"):
@@ -191,36 +193,38 @@ def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:
 
 
 def _read(spark: "SparkSession", path: Path, options: Options) -> tuple["DataFrame", int, bool]:
-    """The notes of a file or folder, read by the local engine's own readers, so that both engines
-    read and refuse the same.
+    """Read the notes of a file or folder with the readers of the local engine.
 
-    RETURNS: Columns id, text, missing; how many notes; whether ids are whole numbers.
+    RETURNS (Tuple[DataFrame, int, bool]): The columns id, text and missing; the number of notes;
+        whether ids are whole numbers.
     """
     files = note_files(path.resolve())
     columns = (options.text_column, options.id_column)
     slices = min(len(files), PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism)
     shared = spark.sparkContext.parallelize(files, slices)
     kinds: Counter[type] = Counter()
-    for problem, counts in shared.map(partial(_survey, columns)).collect():
+    for problem, counts in shared.map(partial(_count_ids, columns)).collect():
         if problem:
             raise AnnotateError(problem)
         kinds.update(counts)
     if len(kinds) > 1:
         raise AnnotateError(
-            f"{path}: some values of '{options.id_column}' are strings and some whole numbers. "
-            "Make them all of one kind."
+            f"{path}: some values of '{options.id_column}' are strings and others whole numbers. "
+            "Make them all of one type."
         )
     if not kinds:
-        raise AnnotateError("The input holds no note.")
+        raise AnnotateError("The input has no notes.")
     integer_ids = int in kinds
     schema = f"id {'bigint' if integer_ids else 'string'}, text string, missing string"
     rows = shared.flatMap(partial(_rows, columns))
     return spark.createDataFrame(rows, schema, verifySchema=False), kinds.total(), integer_ids
 
 
-def _survey(columns: tuple[str, str], file: File) -> tuple[str, Counter[type]]:
-    """What is wrong with a file, in our words: Spark would wrap them in a trace. How many notes
-    have ids of which type."""
+def _count_ids(columns: tuple[str, str], file: File) -> tuple[str, Counter[type]]:
+    """Return the error of a file, and how many of its ids are of which type.
+
+    The error is returned because Spark would wrap it in a traceback.
+    """
     try:
         return "", Counter(type(note.id) for note in notes_of(file, *columns))
     except BtlError as error:

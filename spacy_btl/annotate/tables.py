@@ -1,7 +1,7 @@
-"""The rows of one file: Parquet, CSV or JSON lines, the latter two gzipped or not.
+"""Read the rows of one file: Parquet, or CSV or JSON lines, gzipped or not.
 
-Each reader yields an id, a text and where they stand, whatever the values are. None quotes a value
-in an error: of a file without a header, or a broken one, it may be a note.
+Each reader yields ids and texts of any type, with their places. Errors never quote a value, which
+may be a note.
 """
 
 import csv
@@ -16,25 +16,28 @@ from typing import IO, Any
 from spacy_btl.about import how_to_install
 from spacy_btl.errors import AnnotateError
 
-ROWS_AT_A_TIME = 256  # of Parquet
-LONGEST_FIELD = 2**31 - 1  # of CSV: the limit of its reader
-DELIMITERS = ",;\t"  # the first that finds both columns in the header
-TWICE = object()  # the value of a key that a JSON object has twice: a dict would drop the first
+BATCH_ROWS = 256  # of Parquet
+MAX_FIELD = 2**31 - 1  # characters of a CSV field: the limit of the csv module
+DELIMITERS = ",;\t"
+TWICE = object()  # the value of a key that a JSON object has twice
 
 Row = tuple[Any, Any, str]
 
 
 def read_parquet(file: Path, text_column: str, id_column: str) -> Iterator[Row]:
-    """RAISES: AnnotateError, for a damaged file, a column that is missing, there twice, or of a
-    type that does not do."""
+    """Yield the rows of a Parquet file.
+
+    RAISES: AnnotateError, for a damaged file, and a column that is missing, there twice, or of
+        another type.
+    """
     pyarrow = import_pyarrow()
     try:
-        # Without these two, a row group is read whole.
+        # Without these two settings, whole row groups are read.
         table = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         _check_columns(file, table.schema_arrow.names, text_column, id_column, listed=True)
         _check_types(file, table.schema_arrow, text_column, id_column)
         row = 0
-        for batch in table.iter_batches(ROWS_AT_A_TIME, columns=[id_column, text_column]):
+        for batch in table.iter_batches(BATCH_ROWS, columns=[id_column, text_column]):
             ids, texts = (batch.column(name).to_pylist() for name in (id_column, text_column))
             for note_id, text in zip(ids, texts, strict=True):
                 row += 1
@@ -44,7 +47,7 @@ def read_parquet(file: Path, text_column: str, id_column: str) -> Iterator[Row]:
 
 
 def _decoded(value: Any) -> Any:
-    """Bytes as the text that they are; what is not UTF-8 makes its own note fail."""
+    """Decode bytes. Bytes that are not UTF-8 make their own note fail, not the file."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
@@ -60,22 +63,24 @@ def _check_types(file: Path, schema: Any, text_column: str, id_column: str) -> N
         types.is_fixed_size_binary,
     )
     numbers = (types.is_integer, types.is_floating, types.is_decimal)
-    for name, known, wanted in (
+    for name, accepted, expected in (
         (text_column, strings, "text"),
         (id_column, (*strings, *numbers), "strings or whole numbers"),
     ):
         kind = schema.field(name).type
-        held = kind.value_type if types.is_dictionary(kind) else kind
-        if not any(is_kind(held) for is_kind in known):
-            raise AnnotateError(f"{file}: column '{name}' holds {kind}, not {wanted}.")
+        value_type = kind.value_type if types.is_dictionary(kind) else kind
+        if not any(is_type(value_type) for is_type in accepted):
+            raise AnnotateError(f"{file}: column '{name}' is of type {kind}, not {expected}.")
 
 
 def read_csv(file: Path, text_column: str, id_column: str) -> Iterator[Row]:
-    """The delimiter is the comma, semicolon or tab that finds both columns in the header.
+    """Yield the rows of a CSV file.
+
+    The delimiter is the first of comma, semicolon and tab that gives both columns in the header.
 
     RAISES: AnnotateError, for a column that is missing or there twice, and a broken record.
     """
-    csv.field_size_limit(LONGEST_FIELD)
+    csv.field_size_limit(MAX_FIELD)
     delimiter = _delimiter(file, (text_column, id_column))
     with _opened(file, newline="") as lines:
         rows = csv.reader(lines, strict=True, delimiter=delimiter)
@@ -94,11 +99,11 @@ def read_csv(file: Path, text_column: str, id_column: str) -> Iterator[Row]:
                     yield row[note_id], row[text], where
         except csv.Error:
             where = f"{file}, line {rows.line_num}"
-            raise AnnotateError(f"{where}: broken CSV, most likely an open quote.") from None
+            raise AnnotateError(f"{where}: broken CSV, most likely an unclosed quote.") from None
 
 
 def _delimiter(file: Path, columns: Iterable[str]) -> str:
-    """Reads the header alone: notes are full of commas and semicolons."""
+    """Find the delimiter by the header only: notes contain commas and semicolons."""
     with _opened(file, newline="") as lines:
         first = next(lines, "")
     for delimiter in DELIMITERS:
@@ -108,17 +113,22 @@ def _delimiter(file: Path, columns: Iterable[str]) -> str:
 
 
 def read_jsonl(file: Path, text_column: str, id_column: str) -> Iterator[Row]:
-    """RAISES: AnnotateError, for a line that is no JSON object, or has not each key once."""
+    """Yield the rows of JSON lines.
+
+    RAISES: AnnotateError, for a line that is not a JSON object, or lacks a key or has it twice.
+    """
     with _opened(file, newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{file}, line {number}"
             if not line.strip():
                 continue
             try:
-                # A half character stays one, and makes its own note fail.
+                # A lone surrogate is kept, and makes its own note fail.
                 record = json.loads(line.removeprefix("\ufeff"), object_pairs_hook=_object)
             except (ValueError, RecursionError):
-                raise AnnotateError(f"{where}: broken JSON. A line holds one object.") from None
+                raise AnnotateError(
+                    f"{where}: broken JSON. Each line must be one JSON object."
+                ) from None
             if not isinstance(record, dict):
                 raise AnnotateError(f"{where}: not a JSON object.")
             keys = [*record, *(key for key, value in record.items() if value is TWICE)]
@@ -135,7 +145,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def _opened(file: Path, *, newline: str) -> Iterator[IO[str]]:
-    """Lines of text, in which bytes that are not UTF-8 do not cost the notes around them."""
+    """Open a text file. Bytes that are not UTF-8 become surrogates and fail no other note."""
     opened = gzip.open if file.suffix.lower() == ".gz" else open
     try:
         with opened(
@@ -149,28 +159,32 @@ def _opened(file: Path, *, newline: str) -> Iterator[IO[str]]:
 def _check_columns(
     where: object, columns: list[str], text_column: str, id_column: str, *, listed: bool
 ) -> None:
-    """`listed`: whether the names may be told. Of a CSV without a header they are a note."""
+    """Check that both columns are there once.
+
+    listed (bool): Whether the error may list the columns. In a CSV without a header they are a
+        note.
+    """
     for name, option in ((text_column, "--text-column"), (id_column, "--id-column")):
         if columns.count(name) > 1:
             raise AnnotateError(
-                f"{where}: two columns are called '{name}'. Name another by {option}."
+                f"{where}: two columns are called '{name}'. Name another with {option}."
             )
         if name not in columns:
             others = (
-                f", but {', '.join(columns) or 'nothing'}"
+                f". The columns are: {', '.join(columns) or 'none'}"
                 if listed
                 else f" among the {len(columns)} of the first line, which must be a header"
             )
-            raise AnnotateError(f"{where}: no column '{name}'{others}. Name it by {option}.")
+            raise AnnotateError(f"{where}: no column '{name}'{others}. Name it with {option}.")
 
 
 def import_pyarrow() -> Any:
-    """pyarrow with its Parquet files. RAISES: AnnotateError, where it is not installed."""
+    """Import pyarrow with its Parquet module. RAISES: AnnotateError, if it is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise AnnotateError(
-            f"Parquet needs pyarrow: get it {how_to_install('annotate')}."
+            f"Parquet needs pyarrow: install it {how_to_install('annotate')}."
         ) from None
     return pyarrow

@@ -1,7 +1,7 @@
-"""`python -m spacy btl ...`: thin commands over the packages.
+"""The commands `python -m spacy btl ...`.
 
-spaCy loads this module at every `python -m spacy` call, so a command imports what it needs only
-when it runs: nothing here may import torch.
+spaCy imports this module in every `python -m spacy` call, so each command imports what it needs
+when it runs. Nothing here may import torch.
 """
 
 from spacy.cli._util import app

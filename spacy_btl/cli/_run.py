@@ -1,5 +1,4 @@
-"""What every command shares: errors and warnings of ours are one line each on stderr, and nothing
-is replaced unless --force asks for it."""
+"""What all commands share: one-line errors and warnings, and the option --force."""
 
 import functools
 import warnings
@@ -22,13 +21,15 @@ FORCE = typer.Option(False, "--force", "-F", help="Replace the output of an earl
 
 
 def exits_on_error(command: Command) -> Command:
-    """Print a BtlError as one line and exit with status 1; anything else stays a traceback. Print a
-    BtlWarning as one line, without the line of source that Python names."""
+    """Print a BtlError as one line and exit with status 1; other errors keep their traceback.
+
+    A BtlWarning is printed as one line, without the line of source code that Python adds.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         with warnings.catch_warnings():
-            warnings.showwarning = _shown_by(warnings.showwarning)
+            warnings.showwarning = _show_with(warnings.showwarning)
             try:
                 return command(*args, **kwargs)
             except BtlError as err:
@@ -39,37 +40,38 @@ def exits_on_error(command: Command) -> Command:
 
 
 def warn(text: str) -> None:
-    """Print a warning."""
+    """Print a warning on stderr."""
     typer.secho(f"⚠ {text}", fg="yellow", err=True)
 
 
-def warn_of_idle(models: Iterable[str]) -> None:
-    """Warn of networks that learned nothing and are put together with others."""
+def warn_of_untrained(models: Iterable[str]) -> None:
+    """Warn of pipelines that learned nothing and are combined with others."""
     for model in models:
         warn(
-            f"{model} found no right entity when its training evaluated it: it has learned nothing "
-            "and spoils the result. Train it for longer, or take its model-last."
+            f"{model} predicted no correct entity when its training evaluated it. It has learned "
+            "nothing and makes the result worse. Train it longer, or use its model-last."
         )
 
 
 def refuse_to_replace(*outputs: Path, force: bool) -> None:
-    """Keep files and pipelines that are there. Other folders are kept anyway: see
-    `refuse_foreign_folder`.
+    """Refuse to replace a file or pipeline without --force.
 
-    RAISES: FileError, for the first that exists, unless forced.
+    Other folders are never replaced: see `refuse_foreign_folder`.
+
+    RAISES: FileError, for the first output that exists, unless forced.
     """
     for output in outputs:
         if not force and (output.is_file() or (output / "meta.json").is_file()):
             raise FileError(f"{output} exists: give another name, or --force to replace it.")
 
 
-def _shown_by(others: Callable[..., None]) -> Callable[..., None]:
-    """What shows a warning: ours as a line, others as before."""
+def _show_with(default: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a BtlWarning as one line, and other warnings by `default`."""
 
     def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if issubclass(category, BtlWarning):
             warn(str(message))
         else:
-            others(message, category, *args, **kwargs)
+            default(message, category, *args, **kwargs)
 
     return show

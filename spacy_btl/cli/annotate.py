@@ -1,4 +1,4 @@
-"""`python -m spacy btl annotate`: the entities of many notes, into a file."""
+"""`python -m spacy btl annotate`: write the entities of many notes to a file."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Engine(StrEnum):
-    """What --engine takes."""
+    """The values of --engine."""
 
     local = "local"
     spark = "spark"
@@ -51,19 +51,20 @@ def annotate_cli(
     ),
     text_column: str = typer.Option("text", help="The column, or key, of the text"),
     id_column: str = typer.Option("id", help="The column, or key, of the note's id"),
-    with_text: bool = typer.Option(False, help="Write the text of the entities as well"),
-    batch_size: int | None = typer.Option(None, min=1, help="Notes at a time, if not the model's"),
-    part_size: int = typer.Option(1000, min=1, help="Notes that a kill can cost at most"),
+    with_text: bool = typer.Option(False, help="Also write the text of the entities"),
+    batch_size: int | None = typer.Option(None, min=1, help="Notes per batch, if not the model's"),
+    part_size: int = typer.Option(
+        1000, min=1, help="Notes per part: a kill loses one part at most"
+    ),
     strict: bool = typer.Option(False, help="Stop at the first note that fails"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     engine: Engine = typer.Option("local", help="This process, or Apache Spark"),
 ) -> None:
     """Write the entities of many notes to a file.
 
-    A command that was cut short, by a kill too, goes on where it was when it is given again. Notes
-    that fail are listed in OUTPUT.errors.jsonl by their id, without their text. A folder is read
-    with its sub-folders, and is refused if it holds a file that may be a note and is not read.
-    Nothing is overwritten.
+    Rerun the same command to resume after an interruption. Failed notes are listed by id in
+    OUTPUT.errors.jsonl and do not stop the run. A folder is read with its sub-folders. It is
+    refused if it holds a file of another kind that may be a note. Nothing is overwritten.
     """
     from spacy_btl.annotate.annotate import Options
 
@@ -72,7 +73,7 @@ def annotate_cli(
     counts = annotate(model, notes, output, options, gpu_id)
     _print(counts)
     if counts.failed:
-        msg.warn(f"What failed, and why: {output}.errors.jsonl")
+        msg.warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
 
 
@@ -114,13 +115,13 @@ def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: in
         from pyspark.sql import SparkSession
     except ImportError:
         raise AnnotateError(
-            f"Spark is not installed: get it {how_to_install('spark')}, and Java 17 or later."
+            f"Spark is not installed: install it {how_to_install('spark')}, and Java 17 or later."
         ) from None
     from spacy_btl.annotate.spark import annotate_file
 
     if gpu >= 0:
-        raise AnnotateError("The Spark engine works on CPUs: leave --gpu-id out.")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark's default is another Python
+        raise AnnotateError("The Spark engine runs on CPUs only. Leave --gpu-id out.")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark would use another Python
     spark = SparkSession.builder.appName("spacy-btl").getOrCreate()
     try:
         return annotate_file(model, notes, output, options, spark, on_loaded=_warn_of_confidence)
@@ -133,13 +134,13 @@ def _warn_of_confidence(nlp: "Language") -> None:
 
     if reason := uncalibrated(nlp):
         warn(
-            f"Confidence is not calibrated: {reason}. `python -m spacy btl calibrate --held-out` "
-            "does that."
+            f"Confidence is not calibrated: {reason}. Use `python -m spacy btl calibrate "
+            "--held-out`."
         )
 
 
 class _Speed(ProgressColumn):
-    """Notes per second, those of an earlier run not counted."""
+    """Notes per second in this run."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

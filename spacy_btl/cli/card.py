@@ -1,4 +1,4 @@
-"""`python -m spacy btl card`: complete `meta.json`, and write the model card."""
+"""`python -m spacy btl card`: write the model card and complete `meta.json`."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ def card_cli(
     metrics: Path = typer.Argument(..., help="The metrics.json of its evaluation"),
     card: Path = typer.Argument(..., help="A YAML file of what cannot be computed"),
     output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
-    name: str | None = typer.Option(None, help="What the package is to be called"),
+    name: str | None = typer.Option(None, help="The name of the package"),
     version: str | None = typer.Option(None, help="The version of the package"),
     force: bool = FORCE,
 ) -> None:
     """Write a pipeline's model card, for spacy package.
 
-    The pipeline is saved with a complete meta.json and a README.md, whose figures are those of the
-    evaluation. docs/models.md says what the YAML file holds.
+    The pipeline is saved with a complete meta.json and a README.md that has the figures of the
+    evaluation. docs/models.md describes the YAML file.
     """
     from spacy_btl.exchange.card import README, write_card
     from spacy_btl.pipelines import model_name

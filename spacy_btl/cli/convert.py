@@ -1,4 +1,4 @@
-"""`python -m spacy btl convert`: a brat folder or JSON lines into a `.spacy` file."""
+"""`python -m spacy btl convert`: a brat folder or JSON lines to a `.spacy` file."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -13,13 +13,13 @@ from wasabi import msg
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 
 if TYPE_CHECKING:
-    from spacy_btl.corpora.note import Account
+    from spacy_btl.corpora.report import ConversionReport
 
-MUCH = 0.2  # of a type's mentions: more than that lost is worth a warning
+MAX_LOSS = 0.2  # of the mentions of a type, before a warning
 
 
 class OverlapsOption(StrEnum):
-    """Which of two overlapping mentions stays."""
+    """Which of two overlapping mentions to keep."""
 
     outer = "outer"
     inner = "inner"
@@ -30,36 +30,38 @@ class OverlapsOption(StrEnum):
 def convert_cli(
     src: Path = typer.Argument(..., help="A brat folder, or a .jsonl file"),
     out: Path = typer.Argument(..., help="The .spacy file to write"),
-    lang: str = typer.Option("en", help="The language whose spaCy tokeniser to use"),
+    lang: str = typer.Option("en", help="The language of the spaCy tokeniser"),
     min_mentions: int = typer.Option(1, min=1, help="Drop entity types with fewer mentions"),
-    types: str | None = typer.Option(None, help="Keep these entity types only: A,B"),
+    types: str | None = typer.Option(None, help="Keep only these entity types: A,B"),
     drop_types: str | None = typer.Option(None, help="Drop these entity types: A,B"),
     overlaps: OverlapsOption = typer.Option(
-        OverlapsOption.outer, help="Which of two overlapping mentions stays"
+        OverlapsOption.outer, help="Which of two overlapping mentions to keep"
     ),
     skip_invalid: bool = typer.Option(
-        False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping there"
+        False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping at it"
     ),
     trust_offsets: bool = typer.Option(
         False,
         "--trust-offsets",
-        help="Take a mention whose text is as long as the note's there, with other characters",
+        help="Accept a mention whose text differs in some characters from that at its offsets",
     ),
     patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: keeps the notes of a patient together"
+        None, help="A CSV file of note_id and patient_id: a split keeps a patient's notes together"
     ),
     force: bool = FORCE,
 ) -> None:
     """Convert a brat folder or JSON lines to .spacy.
 
-    Accounts for every mention. A JSON line is {"text", "ents": [[start, end, type], ...]}, with an
-    "id" if it has one, or Prodigy's {"text", "spans", "answer"}. The tokens of what is skipped are
-    missing annotation; those of a type that is dropped are outside of all entities.
+    A JSON line is {"text", "ents": [[start, end, type], ...]} with an optional "id", or Prodigy's
+    {"text", "spans", "answer"}. The tokens of skipped mentions have no annotation; the tokens of
+    dropped types are O. The conversion report counts every mention. It is printed, and written
+    beside the output: OUT.report.json.
     """
     from spacy_btl.corpora.convert import convert
+    from spacy_btl.corpora.report import report_file
 
-    refuse_to_replace(out, force=force)
-    account = convert(
+    refuse_to_replace(out, report_file(out), force=force)
+    report = convert(
         src,
         out,
         lang=lang,
@@ -71,77 +73,81 @@ def convert_cli(
         trust_offsets=trust_offsets,
         patients=patients,
     )
-    console = Console(markup=False)  # a type in brackets is no markup of rich
-    table = Table("", "", show_header=False, box=None)
-    table.columns[1].justify = "right"
-    for label, count in _rows(account):
-        table.add_row(label, f"{count:,}")
-    console.print(table)
-    console.print(_types_table(account))
-    for warning in _warnings(account, min_mentions):
+    _print(report)
+    for warning in _warnings(report, min_mentions):
         msg.warn(warning)
-    msg.good(f"Wrote {out}")
+    msg.good(f"Wrote {out} and {report_file(out).name}")
 
 
 def _names(types: str) -> list[str]:
     return [label.strip() for label in types.split(",") if label.strip()]
 
 
-def _rows(account: "Account") -> Iterator[tuple[str, int]]:
-    yield "notes read", account.notes_read
-    for reason, count in account.notes_skipped.items():
+def _print(report: "ConversionReport") -> None:
+    console = Console(markup=False)  # rich would take a type in brackets for markup
+    table = Table("", "", show_header=False, box=None)
+    table.columns[1].justify = "right"
+    for label, count in _rows(report):
+        table.add_row(label, f"{count:,}")
+    console.print(table)
+    console.print(_types_table(report))
+
+
+def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
+    yield "notes read", report.notes_read
+    for reason, count in report.notes_skipped.items():
         yield f"  - skipped: {reason}", count
-    yield "= notes written", account.notes_read - account.notes_skipped.total()
-    for reason, count in account.lines_skipped.items():
+    yield "= notes written", report.notes_written
+    for reason, count in report.lines_skipped.items():
         yield f"lines skipped: {reason}", count
-    yield "mentions read", account.total("read")
-    yield "  - dropped: type too rare", account.total("rare")
-    if account.total("unwanted"):
-        yield "  - dropped: type not wanted", account.total("unwanted")
-    yield "  - lost to an overlapping mention", account.total("overlapped")
-    for reason, count in [*account.mentions_refused.items(), *account.mentions_invalid.items()]:
+    yield "mentions read", report.total("read")
+    yield "  - dropped: type too rare", report.total("too_rare")
+    if report.total("excluded"):
+        yield "  - dropped: type excluded", report.total("excluded")
+    yield "  - left out: overlap with another mention", report.total("overlapped")
+    for reason, count in [*report.mentions_rejected.items(), *report.mentions_invalid.items()]:
         yield f"  - skipped: {reason}", count
-    yield "= mentions kept", account.total("kept")
-    yield "    of these moved to token boundaries", account.moved
-    yield "    of these discontinuous, kept as their enclosing span", account.discontinuous
-    if account.enclosing or account.swallowing:
-        yield "enclosing spans that hold other words, kept", account.enclosing
-        yield "enclosing spans that hold other words, lost", account.swallowing
-    yield "types kept", len(account.types_kept)
+    yield "= mentions kept", report.total("kept")
+    yield "    of these moved to token boundaries", report.moved
+    yield "    of these discontinuous, kept as their enclosing span", report.discontinuous
+    if report.gapped_kept or report.gapped_lost:
+        yield "enclosing spans that hold other words, kept", report.gapped_kept
+        yield "enclosing spans that hold other words, left out", report.gapped_lost
+    yield "types kept", len(report.types_kept)
     yield (
         "types dropped",
-        sum(bool(type_.rare or type_.unwanted) for type_ in account.types.values()),
+        sum(bool(type_.too_rare or type_.excluded) for type_ in report.types.values()),
     )
-    yield "tokens", account.tokens
-    yield "    of these missing, neither trained on nor scored", account.tokens_missing
-    yield from account.remarks.items()
+    yield "tokens", report.tokens
+    yield "    of these without annotation, not trained on or scored", report.tokens_missing
+    yield from report.remarks.items()
 
 
-def _types_table(account: "Account") -> Table:
+def _types_table(report: "ConversionReport") -> Table:
     table = Table("type", "read", "kept", "dropped", "overlap", "skipped", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, type_ in sorted(account.types.items(), key=lambda item: (-item[1].read, item[0])):
-        dropped, skipped = type_.rare + type_.unwanted, type_.invalid + type_.refused
+    for label, type_ in sorted(report.types.items(), key=lambda item: (-item[1].read, item[0])):
+        dropped, skipped = type_.too_rare + type_.excluded, type_.invalid + type_.rejected
         counts = (type_.read, type_.kept, dropped, type_.overlapped, skipped)
         table.add_row(label or "(no type)", *(f"{count:,}" for count in counts))
     return table
 
 
-def _warnings(account: "Account", min_mentions: int) -> Iterator[str]:
-    read = account.types.items()
-    rare = ", ".join(f"{label} ({type_.rare})" for label, type_ in read if type_.rare)
-    if rare:
-        yield f"Types dropped for having fewer than {min_mentions} mentions: {rare}"
-    poor = [
+def _warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
+    read = report.types.items()
+    too_rare = ", ".join(f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare)
+    if too_rare:
+        yield f"Types dropped for having fewer than {min_mentions} mentions: {too_rare}"
+    losing = [
         f"{label or '(no type)'} {type_.lost / type_.read:.0%} of {type_.read:,}"
         for label, type_ in sorted(read, key=lambda item: -item[1].lost / max(item[1].read, 1))
-        if type_.lost > MUCH * type_.read
+        if type_.lost > MAX_LOSS * type_.read
     ]
-    if poor:
+    if losing:
         yield (
-            f"Types that lose more than {MUCH:.0%} of their mentions, to others that overlap or as "
-            f"invalid: {', '.join(poor)}. See --overlaps and --drop-types."
+            f"Types that lose more than {MAX_LOSS:.0%} of their mentions as overlapping or "
+            f"invalid: {', '.join(losing)}. See --overlaps and --drop-types."
         )
-    if not account.total("read"):
+    if not report.total("read"):
         yield "No note has a mention: there is nothing to train on."

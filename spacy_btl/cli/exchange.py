@@ -1,4 +1,4 @@
-"""`python -m spacy btl export-hf` and `import-hf`: Hugging Face checkpoints out and in."""
+"""`python -m spacy btl export-hf` and `import-hf`: exchange Hugging Face checkpoints."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def export_hf_cli(
 ) -> None:
     """Save a pipeline as a Hugging Face token classifier.
 
-    It has the encoder and the head, and decides by arg-max: the calibrator stays behind.
+    The checkpoint has the encoder and the head and decides by arg-max, without the calibrator.
     """
     from spacy_btl.exchange.huggingface import export_hf
 
@@ -28,17 +28,17 @@ def export_hf_cli(
 @exits_on_error
 def import_hf_cli(
     checkpoint: Path = typer.Argument(
-        ..., help="The folder of a token classifier and its tokenizer"
+        ..., help="The folder of a token classifier with its tokenizer"
     ),
     output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
-    lang: str = typer.Option("en", help="The language of the tokenizer"),
+    lang: str = typer.Option("en", help="The language of the spaCy tokeniser"),
     window: int = typer.Option(256, min=8, help="Wordpieces per window"),
-    overlap: int = typer.Option(64, min=0, help="Wordpieces that neighbouring windows share"),
+    overlap: int = typer.Option(64, min=0, help="Wordpieces that adjacent windows share"),
     force: bool = FORCE,
 ) -> None:
-    """Make a pipeline of a Hugging Face token classifier.
+    """Turn a Hugging Face token classifier into a pipeline.
 
-    Then fit a calibrator to it, by `python -m spacy btl calibrate`.
+    To add confidence, fit a calibrator with `python -m spacy btl calibrate`.
     """
     from spacy_btl.exchange.huggingface import import_hf
 

@@ -1,4 +1,4 @@
-"""`python -m spacy btl split`: a corpus into train, dev and test by document."""
+"""`python -m spacy btl split`: divide a corpus into train, dev and test."""
 
 from pathlib import Path
 
@@ -13,19 +13,19 @@ from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 @btl.command("split")
 @exits_on_error
 def split_cli(
-    corpus: Path = typer.Argument(..., help="The .spacy file to divide"),
+    corpus: Path = typer.Argument(..., help="The .spacy file to split"),
     out_dir: Path = typer.Argument(..., help="The folder to write to"),
     dev: float = typer.Option(0.15, help="Share of the documents for dev; with --folds, of train"),
-    test: float = typer.Option(0.2, help="Share of the documents for test; unused with --folds"),
-    folds: int | None = typer.Option(None, help="Make this many folds, each the test set once"),
-    seed: int = typer.Option(0, min=0, help="Decides the split"),
+    test: float = typer.Option(0.2, help="Share of the documents for test; not used with --folds"),
+    folds: int | None = typer.Option(None, help="Number of folds; each is the test set once"),
+    seed: int = typer.Option(0, min=0, help="Seed of the split"),
     force: bool = FORCE,
 ) -> None:
-    """Divide a corpus into train, dev and test.
+    """Split a corpus into train, dev and test, once or in folds.
 
-    Divides by document, or by patient where `convert --patients` was told whose the notes are, once
-    or in folds; copies of one text stay together. The parts have like shares of every entity type,
-    the rare ones too, and of notes without any, and split.json names the notes of each part.
+    All parts have similar shares of every entity type and of documents without entities. Documents
+    of one patient stay in one part if `convert --patients` was given, and so do copies of one text.
+    split.json lists the documents of each part.
     """
     from spacy_btl.corpora.split import missing_types, split_corpus
 

@@ -1,8 +1,9 @@
-"""`python -m spacy btl stats`: what a corpus holds, type by type."""
+"""`python -m spacy btl stats`: count the entities and tokens of a corpus."""
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -11,52 +12,69 @@ from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 
+if TYPE_CHECKING:
+    from spacy_btl.corpora.stats import CorpusStats
+
 
 @btl.command("stats")
 @exits_on_error
 def stats_cli(
-    corpus: Path = typer.Argument(..., help="The .spacy file to describe"),
-    output: Path | None = typer.Option(None, help="A JSON file to write the figures to"),
+    corpus: Path = typer.Argument(..., help="The .spacy file to count"),
+    output: Path | None = typer.Option(None, help="A JSON file to write the counts to"),
     force: bool = FORCE,
 ) -> None:
-    """Count what a corpus holds, type by type.
+    """Count the mentions, documents and tokens of each entity type.
 
-    Mentions, documents and tokens of every entity type, the rarest first. The weight of a
-    type is 1 - (its share of the tokens), as the Binary Token Labels loss has it.
+    The rarest type comes first. The weight of a type is 1 minus its share of the tokens: the class
+    weight of the Binary Token Labels paper.
     """
-    from spacy_btl.corpora.stats import MIN_DOCUMENTS, corpus_stats
+    from spacy_btl.corpora.stats import corpus_stats
     from spacy_btl.files import write_file
 
     if output is not None:
         refuse_to_replace(output, force=force)
     stats = corpus_stats(corpus)
+    # Without markup, which a type in brackets would be to rich.
+    Console(markup=False).print(_table(stats))
+    _print_remarks(corpus, stats)
+    if output is not None:
+        figures = json.dumps(dataclasses.asdict(stats), indent=2)
+        write_file(output, figures.encode("utf-8"))
+        msg.good(f"Wrote {output}")
+
+
+def _table(stats: "CorpusStats") -> Table:
     table = Table("type", "mentions", "documents", "tokens", "share", "weight", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in [*stats.types, stats.outside]:
         counts = (f"{count:,}" for count in (row.mentions, row.documents, row.tokens))
         table.add_row(row.type, *counts, f"{row.share:.3%}", f"{row.weight:.4f}")
-    # A type in brackets is no markup of rich.
-    Console(markup=False).print(table)
+    return table
+
+
+def _print_remarks(corpus: Path, stats: "CorpusStats") -> None:
+    from spacy_btl.corpora.report import report_file
+    from spacy_btl.corpora.stats import MIN_DOCUMENTS
+
     msg.info(
         f"{stats.documents:,} documents, {stats.tokens:,} tokens, {stats.mentions:,} mentions, "
         f"{len(stats.types)} types"
     )
-    if stats.missing:
-        msg.info(f"{stats.missing:,} more tokens have no annotation and are not counted")
+    if stats.tokens_missing:
+        msg.info(f"{stats.tokens_missing:,} more tokens have no annotation and are not counted")
     if stats.over_line_ends:
         msg.info(
-            f"{stats.over_line_ends:,} mentions run over a line end, {stats.cut:,} of them where "
-            "the tag scheme IO ends an entity: over an empty line, or behind one that is not full"
+            f"{stats.over_line_ends:,} mentions continue on the next line, {stats.cut_by_io:,} of "
+            "them where the tag scheme IO ends an entity: at an empty line, or behind a line that "
+            "is not full"
         )
     if stats.left_out:
         msg.info(f"{stats.left_out:,} more mentions overlap these and are left out of doc.ents")
+    if report_file(corpus).is_file():
+        msg.info(f"What its conversion kept, moved and left out: {report_file(corpus)}")
     if stats.too_rare:
         msg.warn(
-            f"In fewer than {MIN_DOCUMENTS} documents, too few for train, dev and test to have one "
-            f"each, if you divide this: {', '.join(stats.too_rare)}"
+            f"In fewer than {MIN_DOCUMENTS} documents, so not in each of train, dev and test after "
+            f"a split: {', '.join(stats.too_rare)}"
         )
-    if output is not None:
-        figures = json.dumps(dataclasses.asdict(stats), indent=2)
-        write_file(output, figures.encode("utf-8"))
-        msg.good(f"Wrote {output}")

@@ -5,50 +5,51 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_btl.corpora.brat_types import label_of
-from spacy_btl.corpora.claims import Claim, claimed_note
-from spacy_btl.corpora.note import Account, Mention, Note, text_problem
+from spacy_btl.corpora.claims import Claim, note_from_claims
+from spacy_btl.corpora.note import Mention, Note, text_problem
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
 from spacy_btl.folders import files_below
 
 # Events, relations, attributes (M in old files), normalisations, equivalences, comments.
 OTHER_KINDS = tuple("ERAMN*#")
-# The type, which brat writes without blanks and others with them, and the offsets.
+# The type, which may hold spaces though brat itself writes none, and the offsets.
 TYPE_AND_OFFSETS = re.compile(
     r"(.*[^ ]) +([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)", re.DOTALL
 )
 BOM = "\ufeff"
 
 
-def read_brat(folder: Path, *, account: Account) -> Iterator[Note]:
+def read_brat(folder: Path, *, report: ConversionReport) -> Iterator[Note]:
     """Read the notes of a brat folder and its sub-folders, in the order of their names.
 
-    Texts and annotations may lie in two sub-folders: where no name has both, their first folder is
-    no part of their names.
+    Texts and annotations may be in two separate sub-folders. If no path has both a `.txt` and an
+    `.ann` file, files are paired by their path below the first sub-folder.
 
     folder (Path): The folder.
-    account (Account): Counts what is read and, if it is told to skip, what is invalid.
+    report (ConversionReport): Counts what is read, and what is invalid if it skips that.
     YIELDS (Note): Its id is the path of its file in the folder, without the suffix.
     RAISES: CorpusError, for a folder without notes, and for an invalid file or line that the
-        account does not skip; FileError, for a folder with files of another kind.
+        report does not skip; FileError, for a folder with files of another kind.
     """
     files = {
         (file.id, file.suffix): file.path
         for file in files_below(folder, {".txt": "brat standoff", ".ann": "brat standoff"})
     }
     if not files:
-        raise CorpusError(f"{folder}: no note here. A brat folder holds NAME.txt and NAME.ann.")
+        raise CorpusError(f"{folder}: no notes. A brat folder holds NAME.txt and NAME.ann.")
     if not any((name, ".ann") in files and suffix == ".txt" for name, suffix in files):
         files = _without_first_folder(files)
     for name in sorted({name for name, _ in files}):
-        account.notes_read += 1
+        report.notes_read += 1
         txt, ann = (files.get((name, suffix)) for suffix in (".txt", ".ann"))
-        note = _read_note(name, folder, txt, ann, account)
+        note = _read_note(name, folder, txt, ann, report)
         if note is not None:
             yield note
 
 
 def _without_first_folder(files: dict[tuple[str, str], Path]) -> dict[tuple[str, str], Path]:
-    """The files by the rest of their names; as they were, if two would have one name."""
+    """Shorten the names by their first folder, unless two files would then share a name."""
     shorter = {
         (name.partition("/")[2] or name, suffix): path for (name, suffix), path in files.items()
     }
@@ -56,48 +57,48 @@ def _without_first_folder(files: dict[tuple[str, str], Path]) -> dict[tuple[str,
 
 
 def _read_note(
-    name: str, folder: Path, txt: Path | None, ann: Path | None, account: Account
+    name: str, folder: Path, txt: Path | None, ann: Path | None, report: ConversionReport
 ) -> Note | None:
     shown = folder / name.encode("utf-8", "backslashreplace").decode("utf-8")
     if shown != folder / name:
-        account.skip(account.notes_skipped, "file name not UTF-8", shown)
+        report.skip(report.notes_skipped, "file name not UTF-8", shown)
         return None
     if txt is None or ann is None:
         reason = ".ann without .txt" if txt is None else ".txt without .ann"
-        account.skip(account.notes_skipped, reason, txt or ann)
+        report.skip(report.notes_skipped, reason, txt or ann)
         return None
-    raw = _read_file(txt, account)
-    annotation = None if raw is None else _read_file(ann, account)
+    raw = _read_file(txt, report)
+    annotation = None if raw is None else _read_file(ann, report)
     if raw is None or annotation is None:
         return None
     text = raw.removeprefix(BOM)
     problem = text_problem(text)
     if problem:
-        account.skip(account.notes_skipped, problem, txt)
+        report.skip(report.notes_skipped, problem, txt)
         return None
-    claims = list(_claims(annotation.removeprefix(BOM), ann, account))
+    claims = list(_claims(annotation.removeprefix(BOM), ann, report))
     note = Note(name, text, (), where=txt.relative_to(folder).as_posix())
-    return claimed_note(note, claims, account, before=raw[: len(raw) - len(text)])
+    return note_from_claims(note, claims, report, before=raw[: len(raw) - len(text)])
 
 
-def _read_file(path: Path, account: Account) -> str | None:
-    """The file as it is, line ends and byte order mark included; None if it had to be skipped."""
+def _read_file(path: Path, report: ConversionReport) -> str | None:
+    """The text with its line ends and byte order mark unchanged; None if it was skipped."""
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
-        account.skip(account.notes_skipped, "not UTF-8", path)
+        report.skip(report.notes_skipped, "not UTF-8", path)
         return None
 
 
-def _claims(annotation: str, path: Path, account: Account) -> Iterator[Claim]:
+def _claims(annotation: str, path: Path, report: ConversionReport) -> Iterator[Claim]:
     ids = set()
-    # Not splitlines: a mention may hold one of the exotic line ends.
+    # Not splitlines: a mention may hold a line end other than LF.
     lines = annotation.split("\n")
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if line.startswith("T"):
-            claim = _parse_t_line(line.removesuffix("\r"), where, account)
-            # A last line that ends before its text, and without a line end, may be cut off.
+            claim = _parse_t_line(line.removesuffix("\r"), where, report)
+            # A last line without a text and without a line end may be truncated.
             if claim is None or (not claim.texts and number == len(lines)):
                 claim = Claim(where, None, problem="malformed T line")
             if claim.mention:
@@ -107,18 +108,18 @@ def _claims(annotation: str, path: Path, account: Account) -> Iterator[Claim]:
             yield claim
         elif line.startswith(OTHER_KINDS) or not line.strip():
             continue
-        elif "\t" in line:  # columns: it may be a mention
+        elif "\t" in line:  # it has columns, so it may be a mention
             yield Claim(where, None, problem="unknown line")
         else:
-            account.skip(account.lines_skipped, "unknown line", where)
+            report.skip(report.lines_skipped, "unknown line", where)
 
 
-def _parse_t_line(line: str, where: str, account: Account) -> Claim | None:
-    """What `ID<tab>TYPE OFFSETS<tab>TEXT` says; None, if it is malformed."""
+def _parse_t_line(line: str, where: str, report: ConversionReport) -> Claim | None:
+    """Read `ID<tab>TYPE OFFSETS<tab>TEXT`; None if it is malformed."""
     mention_id, _, rest = line.partition("\t")
-    type_and_offsets, tab, said = rest.partition("\t")
+    type_and_offsets, tab, text = rest.partition("\t")
     match = TYPE_AND_OFFSETS.fullmatch(type_and_offsets)
-    label = account.tidy_label(match[1]) if match else ""
+    label = report.normalize_label(match[1]) if match else ""
     has_more_offsets = " " in label and label.split()[-1].isdigit()
     if match is None or not label or has_more_offsets or mention_id.split() != [mention_id]:
         return None
@@ -127,6 +128,6 @@ def _parse_t_line(line: str, where: str, account: Account) -> Claim | None:
         mention_id, label_of(label), tuple((int(start), int(end)) for start, end in pieces)
     )
     if not tab:
-        account.remarks["mentions without their text, to hold the offsets against"] += 1
+        report.remarks["mentions without a text to check their offsets"] += 1
         return Claim(where, mention)
-    return Claim(where, mention, (said, said.partition("\t")[0]))  # another column may follow
+    return Claim(where, mention, (text, text.partition("\t")[0]))  # another column may follow

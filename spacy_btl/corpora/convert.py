@@ -1,5 +1,6 @@
-"""Notes and their mentions -> one `.spacy` file."""
+"""Convert annotated notes to a `.spacy` file, with a conversion report."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -10,15 +11,17 @@ from spacy.language import Language
 
 from spacy_btl.corpora.brat import read_brat
 from spacy_btl.corpora.docbin import write_docs
+from spacy_btl.corpora.duplicates import drop_duplicates
 from spacy_btl.corpora.gold import Overlaps, to_doc
 from spacy_btl.corpora.jsonl import read_jsonl
-from spacy_btl.corpora.note import Account, Note
+from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.patients import read_patients
-from spacy_btl.corpora.repeats import without_repeats
+from spacy_btl.corpora.report import ConversionReport, report_file
 from spacy_btl.errors import CorpusError
+from spacy_btl.files import write_file
 
 
-def convert(  # noqa: PLR0913 - an argument for each option of the command
+def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     src: Path,
     out: Path,
     *,
@@ -30,29 +33,29 @@ def convert(  # noqa: PLR0913 - an argument for each option of the command
     skip_invalid: bool = False,
     trust_offsets: bool = False,
     patients: Path | None = None,
-) -> Account:
+) -> ConversionReport:
     """Convert a brat folder or a JSON-lines file to a `.spacy` file.
 
-    Mentions of a type that is not kept are no entities: their tokens are `O`. What is skipped as
-    invalid is missing annotation, which training and scoring pass over.
+    Mentions of a dropped type are no entities: their tokens are `O`. What is skipped as invalid is
+    missing annotation, which training and scoring ignore. The conversion report is written beside
+    the output, as `corpus.report.json` of `corpus.spacy`.
 
     src (Path): A folder of NAME.txt and NAME.ann, sub-folders included, or a `.jsonl` or
         `.ndjson` file.
-    out (Path): The `.spacy` file to write; its folder is made.
-    lang (str): The language whose spaCy tokeniser divides the notes.
+    out (Path): The `.spacy` file to write. Its folder is created.
+    lang (str): The language of the spaCy tokeniser to use.
     min_mentions (int): Types with fewer valid mentions in the whole source are dropped.
-    types (Optional[Collection[str]]): The types to keep; all, if None.
+    types (Optional[Collection[str]]): The types to keep; None keeps all.
     drop_types (Collection[str]): Types to drop.
-    overlaps (str): Which of two overlapping mentions is in `doc.ents`, the "outer" or the "inner".
-    skip_invalid (bool): Skip and count what is invalid.
-    trust_offsets (bool): Take a mention whose own text is as long as the text at its offsets, and
-        has some other characters: those that one of the two has lost or replaced.
+    overlaps (str): Which of two overlapping mentions to keep, the "outer" or the "inner".
+    skip_invalid (bool): Skip and count what is invalid, instead of raising an error.
+    trust_offsets (bool): Accept a mention whose own text has the length of the text at its offsets
+        but differs in some characters.
     patients (Optional[Path]): A CSV file with the columns note_id and patient_id. The patient is
-        kept in the doc's user data, and what divides or draws documents keeps those of one
-        together.
-    RETURNS (Account): What became of every note and mention.
-    RAISES: CorpusError, for a source, a language or an output that cannot be used, a note whose
-        patient is not given, a type that no mention has, or if no mention is left.
+        kept in the doc's user data. Splits and resampling keep the notes of a patient together.
+    RETURNS (ConversionReport): Counts of the notes and mentions, by what became of them.
+    RAISES: CorpusError, for a source, a language or an output that cannot be used, a note without
+        a patient, a type that no mention has, or if no mention is left.
 
     >>> from spacy_btl import convert
     >>> report = convert(Path("corpus"), Path("corpus.spacy"), min_mentions=5)
@@ -60,9 +63,32 @@ def convert(  # noqa: PLR0913 - an argument for each option of the command
     if out.suffix != ".spacy":
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")
     nlp = _blank(lang)
-    account = Account(skip_invalid=skip_invalid, trust_offsets=trust_offsets)
+    report = ConversionReport(skip_invalid=skip_invalid, trust_offsets=trust_offsets)
+    notes = _read_notes(src, patients, report)
+    kept = _kept_types(notes, min_mentions, types, drop_types, report)
+    docs = [to_doc(note, nlp, types=kept, report=report, overlaps=overlaps) for note in notes]
+    if report.total("read") and not report.total("kept"):
+        raise CorpusError(f"{src}: none of its {report.total('read'):,} mentions is left.")
+    settings = {
+        "lang": lang,
+        "min_mentions": min_mentions,
+        "types": None if types is None else sorted(types),
+        "drop_types": sorted(drop_types),
+        "overlaps": overlaps,
+        "skip_invalid": skip_invalid,
+        "trust_offsets": trust_offsets,
+    }
+    report_file(out).unlink(missing_ok=True)  # that of an earlier corpus
+    write_docs(out, docs)
+    content = {"source": src.name, "settings": settings, **report.to_json()}
+    write_file(report_file(out), (json.dumps(content, indent=2) + "\n").encode("ascii"))
+    return report
+
+
+def _read_notes(src: Path, patients: Path | None, report: ConversionReport) -> list[Note]:
+    """Read the notes of a source and count their mentions."""
     try:
-        notes = without_repeats(_read(src, account), src, account=account)
+        notes = drop_duplicates(_read(src, report), src, report=report)
     except OSError as err:
         raise CorpusError(f"{err.filename or src}: cannot be read ({err.strerror}).") from err
     if not notes:
@@ -70,13 +96,8 @@ def convert(  # noqa: PLR0913 - an argument for each option of the command
     if patients is not None:
         notes = _with_patients(notes, patients)
     for note in notes:
-        account.count(note)
-    kept = _kept_types(notes, min_mentions, types, drop_types, account)
-    docs = [to_doc(note, nlp, types=kept, account=account, overlaps=overlaps) for note in notes]
-    if account.total("read") and not account.total("kept"):
-        raise CorpusError(f"{src}: none of its {account.total('read'):,} mentions is left.")
-    write_docs(out, docs)
-    return account
+        report.count_mentions(note)
+    return notes
 
 
 def _kept_types(
@@ -84,26 +105,26 @@ def _kept_types(
     min_mentions: int,
     types: Collection[str] | None,
     drop_types: Collection[str],
-    account: Account,
+    report: ConversionReport,
 ) -> set[str]:
-    """The types to keep; the mentions of the others are counted.
+    """Return the types to keep, and count the mentions of the others.
 
     RAISES: CorpusError, for a type that no mention has.
     """
     counts = Counter(mention.type for note in notes for mention in note.mentions)
-    unknown = sorted({*(types or ()), *drop_types} - set(account.types))
+    unknown = sorted({*(types or ()), *drop_types} - set(report.types))
     if unknown:
         raise CorpusError(
-            f"No mention is of type {', '.join(unknown)}. There are: "
+            f"No mention is of type {', '.join(unknown)}. The types are: "
             f"{', '.join(sorted(counts)) or 'none'}."
         )
     wanted = set(counts if types is None else types) - set(drop_types)
     kept = set()
     for label, count in counts.items():
         if label not in wanted:
-            account.types[label].unwanted = count
+            report.types[label].excluded = count
         elif count < min_mentions:
-            account.types[label].rare = count
+            report.types[label].too_rare = count
         else:
             kept.add(label)
     return kept
@@ -114,19 +135,19 @@ def _blank(lang: str) -> Language:
         return spacy.blank(lang)
     except ImportError as err:
         raise CorpusError(
-            f"spaCy cannot tokenise the language {lang!r}: it has none of that name, or the "
-            "language needs a package that is not installed."
+            f"spaCy cannot tokenise the language {lang!r}: the code is unknown, or it needs a "
+            "package that is not installed."
         ) from err
 
 
-def _read(src: Path, account: Account) -> Iterator[Note]:
+def _read(src: Path, report: ConversionReport) -> Iterator[Note]:
     if src.is_dir():
-        return read_brat(src, account=account)
+        return read_brat(src, report=report)
     if src.is_file() and src.suffix.lower() in (".jsonl", ".ndjson"):
-        return read_jsonl(src, account=account)
+        return read_jsonl(src, report=report)
     hint = ""
     if src.is_file() and src.suffix.lower() == ".json":
-        hint = " An export of Label Studio, or any other JSON, has to become JSON lines first."
+        hint = " Convert other JSON, such as an export of Label Studio, to JSON lines first."
     raise CorpusError(f"{src}: neither a brat folder nor a .jsonl file.{hint}")
 
 
@@ -135,7 +156,7 @@ def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:
     missing = [number for number, note in enumerate(notes, start=1) if note.id not in patients]
     if missing:
         raise CorpusError(
-            f"{file}: does not say whose {len(missing)} of {len(notes)} notes are. The first is "
-            f"note {missing[0]} of those that are not skipped."
+            f"{file}: no patient for {len(missing)} of {len(notes)} notes. The first is note "
+            f"{missing[0]} of those that are not skipped."
         )
     return [replace(note, patient=patients[note.id]) for note in notes]

@@ -1,4 +1,4 @@
-"""Read and write `.spacy` files, whole or not at all."""
+"""Read and write `.spacy` files."""
 
 import gc
 import warnings
@@ -14,17 +14,17 @@ from spacy_btl.errors import BtlWarning, CorpusError
 from spacy_btl.files import write_file
 from spacy_btl.tags import trim_entities
 
-# What spaCy keeps as the number of a string, and writes as one.
+# The attributes that spaCy stores as hashes of strings.
 STRINGS = [ORTH, NORM, LEMMA, TAG, DEP, ENT_TYPE, ENT_KB_ID, ENT_ID]
 
 
 def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     """Read the docs of a `.spacy` file.
 
-    Entities lose the white space at their ends: no pipe would find them with it. Warns of those
-    that hold nothing else, which are dropped.
+    Entities are trimmed of white space, which no pipe predicts at their ends. Entities of white
+    space only are dropped, with a warning.
 
-    vocab (Vocab): The vocab they are to share: a pipeline's own, if it is to process them.
+    vocab (Vocab): The vocab to read them into. Give a pipeline's own if it is to process the docs.
     RAISES: CorpusError, for a file that is missing, truncated, corrupt or without docs.
     """
     if not path.is_file():
@@ -32,28 +32,31 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     try:
         docs = list(DocBin().from_disk(path).get_docs(vocab))
         for doc in docs:
-            _look_through(doc)
-    except Exception:  # noqa: BLE001 - a damaged file can fail in any of zlib, msgpack, numpy and spaCy
-        gc.enable()  # which srsly leaves off where msgpack fails
+            _check(doc)
+    except Exception:  # noqa: BLE001 - zlib, msgpack, numpy and spaCy raise their own
+        gc.enable()  # srsly leaves it disabled if msgpack fails
         raise CorpusError(
-            f"{path}: not a .spacy file, or a damaged one. Write it again, for one with "
-            "`python -m spacy btl convert`."
+            f"{path}: not a .spacy file, or a damaged one. Write it again, for example "
+            "with `python -m spacy btl convert`."
         ) from None
     if not docs:
-        raise CorpusError(f"{path}: holds no document.")
+        raise CorpusError(f"{path}: contains no document.")
     dropped = sum(trim_entities(doc) for doc in docs)
     if dropped:
         warnings.warn(
-            f"{path}: {dropped:,} entities hold white space alone, and are left out.",
+            f"{path}: {dropped:,} entities consist of white space only and are left out.",
             BtlWarning,
             stacklevel=2,
         )
     return docs
 
 
-def _look_through(doc: Doc) -> None:
-    """Look up what is read and written of a doc later on: spaCy takes numbers of strings that the
-    file lacks, and spans outside of the doc, without a word. RAISES: Exception, of whatever kind.
+def _check(doc: Doc) -> None:
+    """Read the spans and look up the strings of a doc.
+
+    spaCy accepts spans outside of the doc and hashes of missing strings, and fails on use.
+
+    RAISES: Exception, of any kind, for a damaged doc.
     """
     spans = [*doc.ents, *(span for group in doc.spans.values() for span in group)]
     strings = {span.label for span in spans} | {span.id for span in doc.spans.get("mentions", ())}
@@ -71,6 +74,6 @@ def write_docs(path: Path, docs: Iterable[Doc]) -> None:
         data = doc_bin.to_bytes()
     except ValueError:
         raise CorpusError(
-            f"{path}: too large for one .spacy file (4 GB of tokens). Divide the corpus."
+            f"{path}: too large for one .spacy file (4 GB of tokens). Split the corpus."
         ) from None
     write_file(path, data)

@@ -1,7 +1,7 @@
-"""Which notes are of one patient.
+"""The patients of notes, kept in `doc.user_data["patient_id"]`.
 
-They resemble one another, so they belong in one part of a split, and are drawn together where
-chance is asked. A doc says whose it is in `doc.user_data["patient_id"]`.
+Notes of one patient resemble one another. A split keeps them in one part, and resampling draws them
+together.
 """
 
 import csv
@@ -19,33 +19,34 @@ COLUMNS = ("note_id", PATIENT)
 
 
 def patient_numbers(docs: Sequence[Doc]) -> NDArray[np.int64]:
-    """A number for each doc [D], from 0 in their order: the same for the docs of one patient. A doc
-    that does not say whose it is has one of its own.
+    """Number the patients of docs from 0, in their order: int64 [D].
+
+    A doc without a patient has a number of its own.
 
     RAISES: CorpusError, for a patient that is neither a string nor a whole number.
     """
-    owners = [_owner(doc, number) for number, doc in enumerate(docs, start=1)]
-    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
-    return np.array([numbers[owner] for owner in owners], dtype="int64")
+    keys = [_patient_key(doc, number) for number, doc in enumerate(docs, start=1)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype="int64")
 
 
-def _owner(doc: Doc, number: int) -> tuple[str, str | int]:
+def _patient_key(doc: Doc, number: int) -> tuple[str, str | int]:
     patient = doc.user_data.get(PATIENT)
     if patient is None or patient == "":
-        return "nobody known", number
+        return "unknown", number
     if not isinstance(patient, str | int):
         raise CorpusError(
             f"The {PATIENT} of document {number} is neither a string nor a whole number. Leave it "
-            "out where it is not known."
+            "out if it is unknown."
         )
     return "patient", patient
 
 
 def read_patients(path: Path) -> dict[str, str]:
-    """Read a CSV file with the columns note_id and patient_id, among others or not.
+    """Read a CSV file that has the columns note_id and patient_id.
 
     RETURNS (Dict[str, str]): The patient of each note.
-    RAISES: CorpusError, for a file that is none of that, or a note of two patients.
+    RAISES: CorpusError, for another file, a row without one of the two, or a note of two patients.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -65,9 +66,9 @@ def _read(rows: csv.DictReader, path: Path) -> dict[str, str]:
             where = f"{path}, line {rows.line_num}"
             note, patient = (row[column] for column in COLUMNS)
             if not note or not patient:
-                raise CorpusError(f"{where}: a note_id or a patient_id is missing.")
+                raise CorpusError(f"{where}: note_id or patient_id is missing.")
             if patients.setdefault(note, patient) != patient:
-                raise CorpusError(f"{where}: a note of another patient already.")
+                raise CorpusError(f"{where}: an earlier line gives this note another patient.")
     except csv.Error:
         raise CorpusError(f"{path}, line {rows.line_num}: broken CSV.") from None
     return patients

@@ -1,7 +1,6 @@
-"""Divide a `.spacy` corpus into train, dev and test, once or in folds.
+"""Split a `.spacy` corpus into train, dev and test, once or in folds.
 
-By document; those of one patient, where they say whose they are, and copies of one text stay in
-one part.
+Documents of one patient stay in one part, and so do copies of one text.
 """
 
 import json
@@ -35,18 +34,17 @@ def split_corpus(
 ) -> list[Parts]:
     """Write OUT_DIR/{train,dev,test}.spacy, or one such folder per fold, and OUT_DIR/split.json.
 
-    Copies of one text stay in one part, with a warning. The parts that an earlier split wrote there
-    are removed. A doc without a `note_id` in its user data gets one, "doc-000001" and so on.
+    Copies of one text stay in one part, with a warning. The parts of an earlier split in this
+    folder are removed. A doc without a `note_id` in its user data gets one: "doc-000001" and so on.
 
     dev (float): The share of the documents that goes to dev; in folds, of the training documents.
-        Where docs are of patients, or copies, shares are of the groups that they make: see
-        `groups.group_numbers`.
-    test (float): The share that goes to test. Without a meaning in folds.
-    folds (Optional[int]): If given, every document is in the test part of one of so many folds.
+        With patients or copies it is a share of the groups (see `groups.group_numbers`).
+    test (float): The share that goes to test. Not used in folds.
+    folds (Optional[int]): The number of folds. Every document is in the test part of one fold.
     seed (int): Not negative. The same seed gives the same split.
-    RETURNS (List[Parts]): The docs of "train", "dev" and "test", one dict per fold or one in all.
-    RAISES: CorpusError, for a corpus that cannot be read or divided so, or that a part would
-        replace, or two docs of one id.
+    RETURNS (List[Parts]): The docs of "train", "dev" and "test": one dict per fold, or one dict.
+    RAISES: CorpusError, for a corpus that cannot be read or split as asked, a part that would
+        replace the corpus, or two docs of one id.
 
     >>> from spacy_btl import split_corpus
     >>> (parts,) = split_corpus(Path("train.spacy"), Path("split"), test=0.25)
@@ -65,7 +63,7 @@ def split_corpus(
         folders = [out_dir / f"fold-{i}" for i in range(folds)]
     files = {folder / f"{name}.spacy" for folder in folders for name in PARTS}
     if any(file.exists() and file.samefile(corpus) for file in files):
-        raise CorpusError(f"{corpus} itself would be replaced: give another folder.")
+        raise CorpusError(f"{corpus} would be replaced by a part of itself. Give another folder.")
     earlier = _written(out_dir)
     for folder, parts in zip(folders, splits, strict=True):
         for name, part in parts.items():
@@ -81,7 +79,7 @@ def split_corpus(
 
 
 def written_parts(out_dir: Path) -> list[Path]:
-    """The parts that an earlier split wrote into a folder, or that of their fold."""
+    """The parts that an earlier split wrote into a folder. It may be the folder of one fold."""
     return _written(out_dir) + [part for part in _written(out_dir.parent) if part.parent == out_dir]
 
 
@@ -89,7 +87,7 @@ def _written(out_dir: Path) -> list[Path]:
     """The parts that an earlier split wrote into a folder."""
     try:
         record = json.loads((out_dir / "split.json").read_text("utf-8"))
-    except (OSError, ValueError):  # none, or none of ours
+    except (OSError, ValueError):  # no split, or a file of another program
         return []
     folders = []
     match record:
@@ -101,7 +99,7 @@ def _written(out_dir: Path) -> list[Path]:
 
 
 def _remove(files: Iterable[Path], corpus: Path) -> None:
-    """Remove files, the corpus excepted, and folders of folds that are empty then."""
+    """Remove files other than the corpus, and folders of folds that become empty."""
     for file in files:
         if file.is_file() and not file.samefile(corpus):
             file.unlink()
@@ -111,12 +109,12 @@ def _remove(files: Iterable[Path], corpus: Path) -> None:
 
 def _check_shares(dev: float, test: float, folds: int | None) -> None:
     if folds is not None and folds < 2:
-        raise CorpusError(f"{folds} folds: there must be at least 2.")
+        raise CorpusError(f"{folds} folds: give at least 2.")
     shares = (dev, test) if folds is None else (dev,)
     if min(shares) <= 0 or sum(shares) >= 1:
         raise CorpusError(
-            "The shares of dev and test must be above 0, and leave something to train on: "
-            f"{', '.join(f'{share:g}' for share in shares)} will not do."
+            "The shares of dev and test must be above 0 and add up to less than 1, not "
+            f"{', '.join(f'{share:g}' for share in shares)}."
         )
 
 
@@ -130,20 +128,22 @@ def _name_docs(docs: Sequence[Doc], corpus: Path) -> None:
             )
         if note_id in seen:
             raise CorpusError(
-                f"{corpus}: documents {seen[note_id]} and {number} have the same note_id, so a "
-                "note could end up in two parts. Leave one out, or name them apart."
+                f"{corpus}: documents {seen[note_id]} and {number} have the same note_id, so "
+                "one note could be in two parts. Remove one, or give it another id."
             )
         seen[note_id] = number
 
 
 def divide(docs: Sequence[Doc], shares: Sequence[float], *, seed: int) -> NDArray[np.int64]:
-    """The part of each doc [D]: the types, and documents without an entity, in like shares; docs of
-    one patient and copies of one text together (see `groups.group_numbers`).
+    """Assign docs to parts, stratified by entity type: int64 [D], the part of each doc.
 
-    shares (Sequence[float]): The parts' shares of the documents, where these are of no patient and
-        no copies; otherwise of the groups that they make. Their sum is 1.
+    Docs without an entity are divided in the same shares. Docs of one patient and copies of one
+    text stay together.
+
+    shares (Sequence[float]): The parts' shares of the documents, or, with patients or copies, of
+        the groups (see `groups.group_numbers`). Their sum is 1.
     seed (int): Not negative. The same seed gives the same parts.
-    RAISES: CorpusError, for fewer documents, or groups, than parts.
+    RAISES: CorpusError, for fewer documents or groups than parts.
     """
     table, groups = _type_table(docs), group_numbers(docs)
     n_groups = int(groups.max(initial=-1)) + 1
@@ -175,7 +175,7 @@ def _split_folds(docs: Sequence[Doc], folds: int, dev: float, seed: int) -> list
 
 
 def _type_table(docs: Sequence[Doc]) -> NDArray[np.bool_]:
-    """bool [D, C]: which of the types that occur each doc has."""
+    """The types of each doc, of all that occur: bool [D, C]."""
     present = [{ent.label_ for ent in doc.ents} for doc in docs]
     types = sorted(set().union(*present))
     table = [[label in doc_types for label in types] for doc_types in present]
@@ -187,7 +187,7 @@ def _pick(docs: Sequence[Doc], mask: NDArray[np.bool_]) -> list[Doc]:
 
 
 def missing_types(parts: Parts) -> dict[str, list[str]]:
-    """The entity types that each part lacks, for the parts that lack some that another has."""
+    """The entity types that each part lacks although another part has them."""
     present = {
         name: {ent.label_ for doc in docs for ent in doc.ents} for name, docs in parts.items()
     }

@@ -1,4 +1,4 @@
-"""What a corpus holds, type by type, from the rarest."""
+"""Counts of a corpus, type by type."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,13 +19,12 @@ MIN_DOCUMENTS = 3  # one for each of train, dev and test
 
 @dataclass(frozen=True)
 class TypeStats:
-    """One entity type, or `O`.
+    """The counts of one entity type, or of `O`.
 
     mentions (int): In `doc.ents`; 0 for `O`.
-    documents (int): That have a token of it.
-    tokens (int): N_c.
-    share (float): N_c / N, where N counts all tokens whose annotation is not missing. White space
-        belongs to no class, here as in training.
+    documents (int): Those with a token of the type.
+    tokens (int): N_c, not counting white space.
+    share (float): N_c / N, where N counts all tokens with annotation.
     weight (float): The paper's class weight, 1 - N_c / N.
     """
 
@@ -39,26 +38,26 @@ class TypeStats:
 
 @dataclass(frozen=True)
 class CorpusStats:
-    """A whole corpus.
+    """The counts of a corpus. White space is never counted.
 
-    tokens (int): N, the tokens whose annotation is not missing.
-    missing (int): The other tokens, white space left out too.
-    over_line_ends (int): Mentions that run over the end of a line.
-    cut (int): Those of them that no IO pipeline can find, since it ends an entity there: over an
-        empty line, or behind a line that is not full (see `lines.read_lines`).
-    left_out (Optional[int]): Mentions of `doc.spans["mentions"]` that `doc.ents`, which cannot
-        overlap, has no place for. None where no doc has such spans.
+    tokens (int): N, the tokens with annotation.
+    tokens_missing (int): The tokens without annotation.
+    over_line_ends (int): Mentions that continue on the next line.
+    cut_by_io (int): Those that the tag scheme IO cannot represent, since it ends an entity there:
+        at an empty line, and behind a line that is not full (see `lines.read_lines`).
+    left_out (Optional[int]): Mentions in `doc.spans["mentions"]` that are not in `doc.ents`, which
+        cannot overlap. None if no doc has such spans.
     is_part (bool): Whether a split wrote the file.
-    types (List[TypeStats]): From the type of fewest mentions to that of most.
-    outside (TypeStats): `O`.
+    types (List[TypeStats]): By their number of mentions, the rarest first.
+    outside (TypeStats): The counts of `O`.
     """
 
     documents: int
     tokens: int
-    missing: int
+    tokens_missing: int
     mentions: int
     over_line_ends: int
-    cut: int
+    cut_by_io: int
     left_out: int | None
     is_part: bool
     types: list[TypeStats]
@@ -66,13 +65,13 @@ class CorpusStats:
 
     @property
     def too_rare(self) -> list[str]:
-        """The types in too few documents for one each in train, dev and test, rarest first; none
-        in a part, which is divided already."""
-        return (
-            []
-            if self.is_part
-            else [stats.type for stats in self.types if stats.documents < MIN_DOCUMENTS]
-        )
+        """The types that are in too few documents to be in each of train, dev and test.
+
+        Empty for a part of a split.
+        """
+        if self.is_part:
+            return []
+        return [stats.type for stats in self.types if stats.documents < MIN_DOCUMENTS]
 
 
 def corpus_stats(corpus: Path) -> CorpusStats:
@@ -80,15 +79,13 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
     RAISES: CorpusError, for a file that cannot be read, or without an annotated token.
     """
-    docs = read_docs(corpus, spacy.blank("xx").vocab)  # one that knows white space
+    docs = read_docs(corpus, spacy.blank("xx").vocab)  # whose attributes tell white space
     tokens = Counter(label for doc in docs for label in _token_types(doc))
     documents = Counter(label for doc in docs for label in set(_token_types(doc)))
     mentions = Counter(ent.label_ for doc in docs for ent in doc.ents)
     total = tokens.total()
     if not total:
-        raise CorpusError(
-            f"{corpus}: no token has entity annotation, so there is nothing to count."
-        )
+        raise CorpusError(f"{corpus}: no token has entity annotation: there is nothing to count.")
 
     def stats(label: str) -> TypeStats:
         share = tokens[label] / total
@@ -97,12 +94,12 @@ def corpus_stats(corpus: Path) -> CorpusStats:
     return CorpusStats(
         documents=len(docs),
         tokens=total,
-        missing=sum(not token.is_space for doc in docs for token in doc) - total,
+        tokens_missing=sum(not token.is_space for doc in docs for token in doc) - total,
         mentions=mentions.total(),
         over_line_ends=sum(
             LINE_END.search(ent.text) is not None for doc in docs for ent in doc.ents
         ),
-        cut=sum(map(_count_cut, docs)),
+        cut_by_io=sum(map(_count_cut, docs)),
         left_out=_left_out(docs),
         is_part=corpus.resolve() in written_parts(corpus.resolve().parent),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
@@ -111,7 +108,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
 
 
 def _token_types(doc: Doc) -> list[str]:
-    """The types of the tokens whose annotation is not missing, white space left out."""
+    """The types of the tokens with annotation, without white space."""
     words = (token for token in doc if token.ent_iob and not token.is_space)
     return [token.ent_type_ or OUTSIDE for token in words]
 
@@ -123,12 +120,12 @@ def _count_cut(doc: Doc) -> int:
 
 
 def _left_out(docs: Iterable[Doc]) -> int | None:
-    marked = [doc for doc in docs if "mentions" in doc.spans]
-    if not marked:
+    docs = [doc for doc in docs if "mentions" in doc.spans]
+    if not docs:
         return None
-    return sum(max(0, _count_mentions(doc) - len(doc.ents)) for doc in marked)
+    return sum(max(0, _count_mentions(doc) - len(doc.ents)) for doc in docs)
 
 
 def _count_mentions(doc: Doc) -> int:
-    """Fragments of one mention share their id; spans of another tool's making may have none."""
+    """Count the mentions, whose fragments share an id. Spans of other tools may have no id."""
     return len({span.id_ or i for i, span in enumerate(doc.spans["mentions"])})

@@ -1,1 +1,1 @@
-"""The page to look at: a note in, its entities and why they were found."""
+"""The page of `btl visualize`: the entities of a note, and their neighbours."""

@@ -1,4 +1,4 @@
-"""What the page holds, from entities: marked text, tables, downloads. Knows no Streamlit."""
+"""The content of the page: marked text, tables and downloads. Does not depend on Streamlit."""
 
 import html
 import json
@@ -21,11 +21,12 @@ from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_nei
 from spacy_btl.pipelines import fingerprint, model_name
 from spacy_btl.web.session import OpenNote, OpenPipeline
 
-SHOWN = 8  # neighbours of an entity
-# Dark letters on a pastel, whatever the page around them is. The title is what a pointer sees.
+N_NEIGHBORS = 8  # to show for an entity
+# Dark letters on a pastel, on a light page and on a dark one. The title is the tooltip.
+# The label stays on the line of the last word.
 MARK = """<mark class="entity" title="{about}" style="background: {bg}; color: #1a1a1a; \
 padding: 0.15em 0.4em; margin: 0 0.1em; border-radius: 0.35em; \
--webkit-box-decoration-break: clone; box-decoration-break: clone;">{text} \
+-webkit-box-decoration-break: clone; box-decoration-break: clone;">{text}&nbsp;\
 <span style="font-size: 0.72em; font-weight: 600; white-space: nowrap;">{label}\
 <span style="font-weight: 400;">{figure}</span></span></mark>"""
 CHIP = """<span style="background: {color}; color: #1a1a1a; padding: 0.1em 0.5em; \
@@ -34,23 +35,22 @@ font-size: 0.8em;">{label} <b>{count}</b></span>"""
 
 
 def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
-    """The text as HTML, by displaCy: entities in the colour of their type, with confidence.
+    """Render a text as HTML with displaCy: entities in the colour of their type, with confidence.
 
-    labels (Sequence[str]): All types of the pipeline: so each keeps its colour from note to note.
+    labels (Sequence[str]): All types of the pipeline, so that each keeps its colour in every note.
     """
-    found: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
     colors = colors_of([*labels, *(ent.label_ for ent in ents)])
     for ent in ents:
         value = confidence(ent)
         figure = "" if value is None else f" {value:.2f}"
-        label = html.escape(ent.label_)  # displaCy escapes the text and not the labels
+        label = html.escape(ent.label_)  # displaCy escapes the text only
         about = f"{label}, characters {ent.start_char} to {ent.end_char}"
-        # A type that displaCy does not know gets a colour of its own, by `bg`.
         params = {"figure": figure, "about": about, "bg": colors[ent.label_]}
         place = {"start": ent.start_char, "end": ent.end_char}
-        found.append({**place, "label": label, "params": params})
+        marks.append({**place, "label": label, "params": params})
     return displacy.render(
-        {"text": text, "ents": found},
+        {"text": text, "ents": marks},
         style="ent",
         manual=True,
         page=False,
@@ -60,8 +60,10 @@ def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
 
 
 def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
-    """A chip of HTML for each type, the most frequent first, with the number of its entities.
-    labels (Sequence[str]): As for `marked`."""
+    """Render the types with the number of their entities as HTML, the most frequent first.
+
+    labels (Sequence[str]): See `marked`.
+    """
     counts = Counter(ent.label_ for ent in ents)
     colors = colors_of([*labels, *counts])
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -72,7 +74,7 @@ def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
 
 
 def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
-    """A row of the table for each entity."""
+    """Return a table row for each entity."""
     return [
         {
             "text": " ".join(ent.text.split()),
@@ -86,7 +88,7 @@ def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
 
 
 def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, float]]:
-    """The share of the votes on an entity's tokens that each label has, the largest first."""
+    """Return the share of each label in the neighbour weights of an entity, largest first."""
     shares: dict[str, float] = defaultdict(float)
     voted = [token for token in explanations if token.neighbors]
     for token in voted:
@@ -98,12 +100,12 @@ def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, flo
 def neighbor_rows(
     explanations: Sequence[TokenExplanation], corpus: list[Doc] | None
 ) -> list[dict[str, Any]]:
-    """A row of the table for each neighbour that counts most.
+    """Return a table row for each of the neighbours with the largest weights.
 
-    corpus (Optional[List[Doc]]): What the calibrator was fitted to, to quote the neighbours.
+    corpus (Optional[List[Doc]]): The corpus of the datastore, to quote the neighbours.
     """
     table = []
-    for neighbor in top_neighbors(explanations, SHOWN):
+    for neighbor in top_neighbors(explanations, N_NEIGHBORS):
         row: dict[str, Any] = {"label": neighbor.label}
         if corpus is not None:
             row["text"] = "{} [{}] {}".format(*in_context(corpus, neighbor)).strip()
@@ -119,14 +121,14 @@ def neighbor_rows(
 
 
 def as_json(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
-    """The entities as JSON: the rows that `btl annotate --with-text` writes."""
+    """Return the entities as JSON, in the rows of `btl annotate --with-text`."""
     stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
-    found = list(rows(_annotated(note, ents), stamp))
-    return (json.dumps(found, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+    entities = list(rows(_annotated(note, ents), stamp))
+    return (json.dumps(entities, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 
 def as_brat(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
-    """The entities as a brat .ann file, as `btl annotate` writes it."""
+    """Return the entities as a brat .ann file, as `btl annotate` writes it."""
     stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
     files = dict(BRAT.render("", _annotated(note, ents), stamp, 0))
     return files[f"{note.name}.ann"]
@@ -138,9 +140,9 @@ def _annotated(note: OpenNote, ents: Sequence[Span]) -> Annotated:
 
 
 def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
-    """A row per type of the evaluation, the rarest first, from the `metrics.json` of `evaluate`.
+    """Return a table row for each type, the rarest first, of the `metrics.json` of `evaluate`.
 
-    RAISES: PageError, for a file that is missing, or is another one, or of another pipeline.
+    RAISES: PageError, for a missing file, another kind of file, or one of another pipeline.
     """
     try:
         metrics = json.loads(path.read_text("utf-8"))
@@ -160,12 +162,12 @@ def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
         raise PageError(
             f"{path}: {reason}. Give the metrics.json that `python -m spacy btl evaluate` wrote."
         ) from None
-    if metrics.get("model_files") != _loaded(pipeline.nlp.path):
-        raise PageError(f"{path}: it measured another pipeline, or this one before it was changed.")
+    if metrics.get("model_files") != _fingerprint(pipeline.nlp.path):
+        raise PageError(f"{path}: it measured another pipeline, or an earlier version of this one.")
     return table
 
 
 @cache
-def _loaded(folder: Path) -> str:
-    """The fingerprint of a pipeline, taken once: every click draws the page anew."""
+def _fingerprint(folder: Path) -> str:
+    """The fingerprint of a pipeline, cached because every click draws the page again."""
     return fingerprint(folder)

@@ -1,4 +1,4 @@
-"""The page, for `streamlit run`: its controls, and nothing else. Started by `btl visualize`."""
+"""The script of the page, with its controls. `btl visualize` runs it with Streamlit."""
 
 import sys
 from collections.abc import Sequence
@@ -36,21 +36,25 @@ haemoglobin 11.2 g/dL.
 He was given furosemide 40 mg IV and improved within two days.
 """
 PRIVACY = (
-    "Notes stay on this machine: the page is served at 127.0.0.1 alone, writes nothing to disk, "
+    "Notes stay on this machine. The page is served on 127.0.0.1 only, writes nothing to disk, "
     "logs no text and loads nothing from the internet. Notes are in memory until it is stopped. "
-    "Not a medical device: for research, and for people who check what it says."
+    "Not a medical device: for research use, with results checked by a person."
 )
 TAU_HELP = (
-    "Shifts decisions: a token's label is argmax(log p - tau * log prior). Above 0 favours rare "
-    "types, below 0 common ones."
+    "Shifts decisions: the label of a token is argmax(log p - tau * log prior). Values above 0 "
+    "favour rare types, values below 0 common ones."
 )
-LONGEST_NAME = 50  # characters of a download's name: a file system's limit is in bytes
-LEAST_HELP = "Hides entities that are less sure. Those of other pipes have no confidence and stay."
+MAX_NAME = 50  # characters of a download's name: file systems limit the bytes
+MIN_CONFIDENCE_HELP = (
+    "Hides entities with a lower confidence. Entities of other pipes have none and are shown."
+)
 PERCENT = {
     name: st.column_config.NumberColumn(format="percent")
     for name in ("weight", "precision", "recall", "F1")
 }
-SURE = {"confidence": st.column_config.ProgressColumn(format="%.2f", min_value=0.0, max_value=1.0)}
+CONFIDENCE = {
+    "confidence": st.column_config.ProgressColumn(format="%.2f", min_value=0.0, max_value=1.0)
+}
 
 
 def show(model: str, metrics: str = "", corpus: str = "") -> None:
@@ -66,7 +70,7 @@ def show(model: str, metrics: str = "", corpus: str = "") -> None:
         pipeline = open_pipeline(model)
         _show_note(pipeline, corpus)
         if metrics:
-            with st.expander("How good it is, type by type"):
+            with st.expander("Evaluation by type"):
                 st.dataframe(
                     content.read_metrics(Path(metrics), pipeline),
                     column_config=PERCENT,
@@ -74,7 +78,8 @@ def show(model: str, metrics: str = "", corpus: str = "") -> None:
                 )
     except BtlError as error:
         st.error(str(error))
-    except Exception as error:  # noqa: BLE001 - Streamlit would log its message, which may quote the note
+    # Streamlit would log the message, which may quote the note.
+    except Exception as error:  # noqa: BLE001
         st.error(f"The page failed: {type(error).__name__}.")
     st.caption(PRIVACY)
 
@@ -84,25 +89,25 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
     if pipeline.missing:
         st.info(pipeline.missing)
     ents = _choose(pipeline, note)
-    st.html(content.legend(ents, pipeline.labels) or "No entity is found with these settings.")
+    st.html(content.legend(ents, pipeline.labels) or "No entities with these settings.")
     with st.container(border=True):
         st.html(content.marked(note.doc.text, ents, pipeline.labels))
     _downloads(pipeline, note, ents)
     if not ents:
         return
     with st.expander(f"Table of {len(ents)} entities"):
-        st.dataframe(content.entity_rows(ents), column_config=SURE, hide_index=True)
+        st.dataframe(content.entity_rows(ents), column_config=CONFIDENCE, hide_index=True)
     if pipeline.pipe is not None:
         _explain(pipeline, pipeline.pipe, ents, corpus)
 
 
 def _note(pipeline: OpenPipeline) -> OpenNote:
-    """The note that is in the text field, run through the pipeline once."""
+    """Run the pipeline over the note in the text field, once."""
     state = st.session_state
     state.setdefault("text", EXAMPLE)
     with st.expander("The note", expanded=True):
         st.text_area(
-            "Paste a note, here a made-up one, or open a file below",
+            "Paste a note, or open a file below. This one is fictional.",
             key="text",
             height=180,
             on_change=_type_note,
@@ -121,7 +126,7 @@ def _note(pipeline: OpenPipeline) -> OpenNote:
 
 
 def _type_note() -> None:
-    """A note that is typed is not the file that was opened before it."""
+    """Forget the name of the file that was opened before."""
     st.session_state["name"] = "note"
 
 
@@ -132,28 +137,34 @@ def _open_file() -> None:
         return
     try:
         state["text"] = read_file(file.getvalue())
-        state["name"] = Path(file.name).stem[:LONGEST_NAME]
+        state["name"] = Path(file.name).stem[:MAX_NAME]
     except PageError as error:
         state["problem"] = str(error)
 
 
 def _choose(pipeline: OpenPipeline, note: OpenNote) -> list[Span]:
-    """The controls, and the entities that they leave."""
+    """Draw the controls, and select entities with them."""
     calibrator = None if pipeline.pipe is None else pipeline.pipe.calibrator
     tau: Tau | None = None
-    least = 0.0
+    min_confidence = 0.0
     columns = st.columns(3 if calibrator is not None else 1)
     if calibrator is not None:
         tau = _tau(calibrator, columns[0])
-        least = columns[1].slider(
-            "Minimum confidence", 0.0, 1.0, 0.0, 0.01, help=LEAST_HELP, key="least"
+        min_confidence = columns[1].slider(
+            "Minimum confidence",
+            0.0,
+            1.0,
+            0.0,
+            0.01,
+            help=MIN_CONFIDENCE_HELP,
+            key="min_confidence",
         )
     labels = columns[-1].multiselect(
         "Types", pipeline.labels, placeholder="All types", key="labels"
     )
     if calibrator is not None and tau is not None and (warning := caveat(calibrator, tau)):
         st.caption(warning)
-    return chosen_entities(pipeline, note, tau=tau, least=least, labels=labels)
+    return chosen_entities(pipeline, note, tau=tau, min_confidence=min_confidence, labels=labels)
 
 
 def _tau(calibrator: Calibrator, column: Any) -> Tau:
@@ -161,7 +172,7 @@ def _tau(calibrator: Calibrator, column: Any) -> Tau:
     per_type = isinstance(own, dict)
     start = 0.0 if isinstance(own, dict) else float(own)
     low, high = min(-0.5, start), max(1.5, start)
-    if per_type and column.checkbox("The pipeline's own tau of each type", value=True):
+    if per_type and column.checkbox("Use the pipeline's tau of each type", value=True):
         return own
     label = "tau: towards rare types"
     return column.slider(label, low, high, start, 0.05, help=TAU_HELP, key="tau")
@@ -181,7 +192,7 @@ def _downloads(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> 
 def _explain(
     pipeline: OpenPipeline, pipe: KnnCalibrator, ents: Sequence[Span], corpus: str
 ) -> None:
-    """The neighbours behind an entity that is chosen from a list."""
+    """Show the neighbours of an entity that is selected from a list."""
     st.subheader("Why this label?", anchor=False)
     places = {(ent.start_char, ent.end_char, ent.label_): ent for ent in ents}
     options = list(places)
@@ -196,14 +207,17 @@ def _explain(
     except BtlError as error:
         st.info(str(error))
         return
-    votes = ", ".join(f"{label} {share:.0%}" for label, share in content.vote_shares(explanations))
-    st.text(f"The votes of its neighbours: {votes}")
+    weights = ", ".join(
+        f"{label} {share:.0%}" for label, share in content.vote_shares(explanations)
+    )
+    st.text(f"Neighbour weights: {weights}")
     st.dataframe(content.neighbor_rows(explanations, docs), column_config=PERCENT, hide_index=True)
     settings = pipe.calibrator.settings
     st.caption(
-        f"The labelled tokens nearest to it, {settings.n_neighbors} for each word. The document is "
-        "its number in the corpus that the calibrator was fitted to. Neighbours have a weight of "
-        f"{settings.knn_weight:.0%} in the probabilities, the network's softmax the rest."
+        f"The heaviest of the {settings.n_neighbors} neighbours of each token. `document` is the "
+        "number of the document in the corpus that the calibrator was fitted to. Probabilities are "
+        f"{settings.knn_weight:.0%} neighbour weights and {1 - settings.knn_weight:.0%} the "
+        "network's softmax."
     )
 
 
@@ -215,7 +229,7 @@ def _name(ent: Span) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _fitted_corpus(corpus: str, _vocab: Vocab, _calibrator: Calibrator) -> list[Doc]:
-    """Read once: Streamlit passes over arguments whose name begins with a _."""
+    """Read the corpus once: Streamlit ignores arguments with a leading _ in the cache key."""
     return read_fitted_corpus(Path(corpus), _vocab, _calibrator.voting_rows())
 
 

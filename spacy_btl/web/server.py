@@ -1,4 +1,4 @@
-"""Serves the page at 127.0.0.1, offline, by Streamlit."""
+"""Serve the page on 127.0.0.1 with Streamlit, without internet access."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,7 @@ from spacy_btl.web.session import open_pipeline
 PAGE = Path(__file__).with_name("page.py")
 OPTIONS = {
     "server.address": "127.0.0.1",
-    "server.headless": "true",  # neither asks for an e-mail address nor opens a browser
+    "server.headless": "true",  # no question for an e-mail address, no browser
     "server.fileWatcherType": "none",
     "server.maxUploadSize": "20",  # megabytes
     "browser.gatherUsageStats": "false",
@@ -22,7 +22,7 @@ OPTIONS = {
 def serve(
     model: str, *, port: int, metrics: Path | None = None, corpus: Path | None = None
 ) -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until the process is interrupted.
 
     model (str): A pipeline: a package name or a folder.
     metrics (Optional[Path]): The `metrics.json` of its evaluation.
@@ -30,11 +30,11 @@ def serve(
     RAISES: PageError, without Streamlit or one of the files; PipelineError, without the pipeline.
     """
     if find_spec("streamlit") is None:
-        raise PageError(f"The page wants Streamlit: get it {how_to_install('web')}.")
+        raise PageError(f"The page needs Streamlit: install it {how_to_install('web')}.")
     for file in (metrics, corpus):
         if file is not None and not file.is_file():
             raise PageError(f"{file}: no such file.")
-    open_pipeline(model)  # in this process, whose threads draw the page
+    open_pipeline(model)  # cached for the threads of this process, which draw the page
     from streamlit.web import cli
 
     flags = [f"--{name}={value}" for name, value in {**OPTIONS, "server.port": port}.items()]

@@ -1,6 +1,6 @@
-"""What the page knows: a pipeline, and a note that is read once and decoded for any tau.
+"""The state of the page: a pipeline, and a note that is decoded again for each tau.
 
-Plain Python: nothing here knows Streamlit, and nothing is written to disk.
+Nothing here depends on Streamlit, and nothing is written to disk.
 """
 
 from collections.abc import Collection
@@ -24,8 +24,8 @@ from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
 from spacy_btl.pipelines import load_pipeline
 
 NO_CALIBRATOR = (
-    "This pipeline has no fitted `knn_calibrator`: entities are those of its own pipes, without "
-    "confidence, tau or neighbours. Add one with `python -m spacy btl calibrate`."
+    "This pipeline has no fitted `knn_calibrator`, so the page shows no confidence, tau or "
+    "neighbours. Add one with `python -m spacy btl calibrate`."
 )
 
 
@@ -33,10 +33,10 @@ NO_CALIBRATOR = (
 class OpenPipeline:
     """A pipeline whose docs keep their logits.
 
-    pipe (Optional[KnnCalibrator]): None where there is none that is fitted: `missing` then
-        says what the page cannot show, and why.
-    labels (Tuple[str, ...]): The types that it may find.
-    lock (Lock): Held while it reads a note: every tab of a browser has a thread of its own.
+    pipe (Optional[KnnCalibrator]): None if the pipeline has none that is fitted.
+    missing (str): What the page cannot show without a calibrator; empty with one.
+    labels (Tuple[str, ...]): The types that it can predict.
+    lock (Lock): Held while a note is read, since each browser tab has its own thread.
     """
 
     nlp: Language
@@ -48,10 +48,10 @@ class OpenPipeline:
 
 @dataclass(frozen=True)
 class OpenNote:
-    """A note after the encoder.
+    """A note that the pipeline has read.
 
-    name (str): What to call it in a download.
-    probabilities (Optional[float64 [T, C]]): What any tau decides on; None without a calibrator.
+    name (str): The name of downloads.
+    probabilities (Optional[float64 [T, C]]): The calibrator's; None without a calibrator.
     """
 
     name: str
@@ -61,12 +61,12 @@ class OpenNote:
 
 @cache
 def open_pipeline(model: str) -> OpenPipeline:
-    """Load a pipeline, once in a process. RAISES: PipelineError, if there is none of that name."""
+    """Load a pipeline once per process. RAISES: PipelineError, if it cannot be loaded."""
     return opened(load_pipeline(model))
 
 
 def opened(nlp: Language) -> OpenPipeline:
-    """Make a pipeline ready: pipes that would take logits and tokens from its docs are disabled."""
+    """Prepare a pipeline: disable the pipes that would remove logits or merge tokens."""
     for name in hiding_pipes(nlp):
         nlp.disable_pipe(name)
     pipe = find_calibrator(nlp)
@@ -77,13 +77,13 @@ def opened(nlp: Language) -> OpenPipeline:
 
 
 def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:
-    """Run the pipeline over a note, the encoder included.
+    """Run the pipeline over a note.
 
-    RAISES: PageError, for a note that is empty, too long, or that a pipe fails on. It never quotes
-        the note.
+    RAISES: PageError, for a note that is empty, too long, or makes a pipe fail. The message never
+        quotes the note.
     """
     if not text.strip():
-        raise PageError("The note is empty: paste one, or open a file.")
+        raise PageError("The note is empty. Paste one, or open a file.")
     note = Note(name, text, where=name)
     with pipeline.lock:
         doc = unreadable(note, pipeline.nlp.max_length) or docs_of(pipeline.nlp, [note])[0]
@@ -100,11 +100,11 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
 
 
 def read_file(data: bytes) -> str:
-    """The text of a file. RAISES: PageError, if it is not UTF-8."""
+    """Decode a file. RAISES: PageError, if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise PageError("This file is not UTF-8: save the note as UTF-8 text.") from None
+        raise PageError("This file is not UTF-8. Save the note as UTF-8 text.") from None
 
 
 def chosen_entities(
@@ -112,36 +112,36 @@ def chosen_entities(
     note: OpenNote,
     *,
     tau: Tau | None = None,
-    least: float = 0.0,
+    min_confidence: float = 0.0,
     labels: Collection[str] = (),
 ) -> list[Span]:
-    """The entities to show, by decoding again; the encoder is not run.
+    """Decode the note again, without running the pipeline, and select entities.
 
-    tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
-    least (float): The least confidence. An entity without one, of another pipe, is always shown.
-    labels (Collection[str]): The types to show; all if empty.
+    tau (Optional[float | Dict[str, float]]): Instead of the calibrator's own.
+    min_confidence (float): Entities of other pipes, which have no confidence, are always selected.
+    labels (Collection[str]): The types to select; all if empty.
     """
     if pipeline.pipe is not None and note.probabilities is not None:
         calibrator = pipeline.pipe.calibrator
         (decoded,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
         set_entities(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
     ents = [ent for ent in note.doc.ents if not labels or ent.label_ in labels]
-    return [ent for ent in ents if (sure := confidence(ent)) is None or sure >= least]
+    return [ent for ent in ents if (value := confidence(ent)) is None or value >= min_confidence]
 
 
 def caveat(calibrator: Calibrator, tau: Tau) -> str:
-    """What to know of the confidences at this tau; empty if they are what they were fitted for."""
+    """Return a warning if confidence was not fitted for this tau; empty if it was."""
     if calibrator.maps is None:
         return (
-            "Confidence was not fitted on held-out documents, and is likely to be too high: "
+            "Confidence was not fitted on held-out documents and is likely too high. Fit it with "
             "`python -m spacy btl calibrate --held-out`."
         )
     fitted = calibrator.maps.settings
     if replace(calibrator.settings, tau=fitted.tau) != fitted:
         return (
-            "Confidence was fitted for other settings of the calibrator: a rough guide. Fit it "
-            "again: `python -m spacy btl calibrate --held-out`."
+            "Confidence was fitted for other settings of the calibrator and is a rough guide. Fit "
+            "it again with `python -m spacy btl calibrate --held-out`."
         )
     if tau != fitted.tau:
-        return f"Confidence was fitted for tau = {fitted.tau}; elsewhere it is a rougher guide."
+        return f"Confidence was fitted for tau = {fitted.tau} and is a rough guide at others."
     return ""

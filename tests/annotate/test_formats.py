@@ -11,7 +11,7 @@ from spacy_btl.annotate.formats import Stamp, brat_config, format_of
 from spacy_btl.annotate.notes import Note
 from spacy_btl.corpora.brat import read_brat
 from spacy_btl.corpora.brat_types import label_of
-from spacy_btl.corpora.note import Account
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import AnnotateError
 
 TEXT = "severe fever\nand cough"
@@ -89,8 +89,8 @@ def test_brat_files_are_read_again_as_they_were(tmp_path):
     for name, data in render("brat").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    account = Account()
-    note, _ = read_brat(tmp_path, account=account)
+    report = ConversionReport()
+    note, _ = read_brat(tmp_path, report=report)
     assert note.text == TEXT
     # A span over a line's end has a piece on either line.
     assert [(mention.type, mention.fragments) for mention in note.mentions] == [
@@ -134,9 +134,9 @@ def test_an_entity_over_any_line_end_is_a_line_of_brat_and_comes_back(end, tmp_p
     _, place, found = line.split("\t")
     pieces = [tuple(map(int, piece.split())) for piece in place.removeprefix("Sign ").split(";")]
     assert found == " ".join(text[start:end] for start, end in pieces) == "fever and cough"
-    (back,) = read_brat(tmp_path, account=Account())
+    (back,) = read_brat(tmp_path, report=ConversionReport())
     assert back.text == text
-    assert [mention.hull for mention in back.mentions] == [(entity.start, entity.end)]
+    assert [mention.enclosing_span for mention in back.mentions] == [(entity.start, entity.end)]
 
 
 def test_an_entity_of_white_space_is_refused_where_it_stands():

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from spacy_btl.annotate.notes import read_notes, survey
+from spacy_btl.annotate.notes import read_notes, scan_notes
 from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 
@@ -29,8 +29,8 @@ def fails(path, match, **columns):
 def test_every_form_gives_the_same_notes(name, tmp_path):
     path = write_notes(tmp_path / name, NOTES)
     assert [(note.id, note.text) for note in read_notes(path)] == NOTES
-    other = survey(read_notes(write_notes(tmp_path / "other.jsonl", NOTES)))
-    assert survey(read_notes(path)) == other
+    other = scan_notes(read_notes(write_notes(tmp_path / "other.jsonl", NOTES)))
+    assert scan_notes(read_notes(path)) == other
 
 
 def test_a_folder_of_parquet_parts_is_read_in_the_order_of_names(tmp_path):
@@ -62,7 +62,9 @@ def test_columns_can_have_other_names(tmp_path):
 def test_a_missing_column_is_named_with_those_that_there_are(tmp_path):
     for name in ("n.parquet", "n.jsonl"):
         path = write_notes(tmp_path / name, [("a", "x")])
-        message = fails(path, "no column 'body', but id, text.*--text-column", text_column="body")
+        message = fails(
+            path, "no column 'body'. The columns are: id, text.*--text-column", text_column="body"
+        )
         assert name in message
 
 
@@ -132,36 +134,36 @@ def test_an_id_that_is_not_utf_8_is_refused(tmp_path):
 def test_columns_of_a_wrong_type_are_refused(tmp_path):
     path = tmp_path / "n.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": [1], "text": [2.5]}), path)
-    fails(path, "column 'text' holds double, not text")
+    fails(path, "column 'text' is of type double, not text")
     pyarrow.parquet.write_table(pyarrow.table({"id": [True], "text": ["x"]}), path)
-    fails(path, "column 'id' holds bool")
+    fails(path, "column 'id' is of type bool")
 
 
 def test_ids_that_are_no_numbers_are_refused_where_numbers_are_needed(tmp_path):
     for number in ("a7", "2021_0001"):
         path = write_notes(tmp_path / "n.csv", [("1", "x"), (number, "y")])
-        with pytest.raises(AnnotateError, match=r"line 3: .*no whole number"):
+        with pytest.raises(AnnotateError, match=r"line 3: .*not a whole number"):
             list(read_notes(path, integer_ids=True))
 
 
 def test_an_id_of_more_than_64_bits_is_refused(tmp_path):
-    fails(write_notes(tmp_path / "n.jsonl", [(2**63, "x")]), "does not fit into 64 bits")
+    fails(write_notes(tmp_path / "n.jsonl", [(2**63, "x")]), "does not fit into a signed 64-bit")
     path = write_notes(tmp_path / "n.jsonl", [(2**63 - 1, "x")])
     assert [note.id for note in read_notes(path)] == [2**63 - 1]
 
 
 def test_an_id_used_twice_is_refused_where_it_stands(tmp_path):
     path = write_notes(tmp_path / "n.jsonl", [("a", "x"), ("b", "y"), ("a", "z")])
-    with pytest.raises(AnnotateError, match="line 3: the id of this note was used before"):
-        survey(read_notes(path))
+    with pytest.raises(AnnotateError, match="line 3: the id of this note is used before"):
+        scan_notes(read_notes(path))
 
 
 def test_an_input_without_notes_is_refused(tmp_path):
-    fails(tmp_path, "no note here: no .txt file, and none of .parquet")
+    fails(tmp_path, "no notes. Give a folder of .txt files, or of .parquet")
     fails(tmp_path / "absent", "no such file")
     (tmp_path / "n.jsonl").touch()
     with pytest.raises(AnnotateError, match="no note"):
-        survey(read_notes(tmp_path / "n.jsonl"))
+        scan_notes(read_notes(tmp_path / "n.jsonl"))
 
 
 TEXTS = ["no fever", "cough", "well"]
@@ -324,6 +326,6 @@ def test_the_fingerprint_tells_any_change(changed, tmp_path):
     def fingerprint(notes):
         path = tmp_path / "n.jsonl"
         path.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in notes))
-        return survey(read_notes(path)).fingerprint
+        return scan_notes(read_notes(path)).fingerprint
 
     assert fingerprint(changed) != fingerprint([("a", "fever"), ("b", "")])

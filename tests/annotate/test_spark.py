@@ -177,7 +177,7 @@ def test_ids_that_are_numbers_and_notes_that_are_not_text(session, calibrated_pa
         ("n.csv", "id,text\na,fever\nsecret\n", "line 3: 1 fields"),
         ("n.csv", "id,text,text\n1,secret,secret\n", "two columns are called 'text'"),
         ("n.jsonl", '{"id": 1, "text": "x"}\n{"id": "a", "text": "secret"}', "some .* are strings"),
-        ("n.jsonl", "", "holds no note"),
+        ("n.jsonl", "", "has no notes"),
     ],
 )
 def test_what_is_broken_is_named_and_not_quoted(name, content, match, session, tmp_path, capfd):
@@ -210,7 +210,7 @@ def test_what_does_not_do_leaves_nothing(notes, match, session, calibrated_path,
 
 @pytest.mark.parametrize("name", ["note_nlp.parquet", "note_nlp.csv", "brat"])
 def test_outputs_of_the_local_engine_alone_are_refused(name, tmp_path):
-    with pytest.raises(AnnotateError, match="writes rows of entities"):
+    with pytest.raises(AnnotateError, match=r"writes \.parquet or \.jsonl only"):
         module.annotate_file("absent", tmp_path, tmp_path / name, Options(), None)
 
 

@@ -34,7 +34,7 @@ def test_an_error_is_one_line(calibrated_path, tmp_path):
     output = tmp_path / "out.jsonl"
     result = RUNNER.invoke(btl, ["annotate", str(calibrated_path), str(notes), str(output)])
     assert result.exit_code == 1
-    assert "line 2: the id of this note was used before" in result.output
+    assert "line 2: the id of this note is used before" in result.output
     assert "Traceback" not in result.output
     assert "secret" not in result.output
     assert not output.exists()

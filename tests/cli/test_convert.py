@@ -35,11 +35,13 @@ def run(*args: str | Path) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
-def test_prints_an_account(src: Path, tmp_path: Path) -> None:
+def test_prints_a_report(src: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus.spacy"
     status, output = run(src, out, "--skip-invalid")
     assert status == 0, output
     assert out.is_file()
+    assert json.loads((tmp_path / "corpus.report.json").read_text())["mentions"]["kept"] == 2
+    assert SECRET not in (tmp_path / "corpus.report.json").read_text()
     for line in (
         "notes read 5",
         "- skipped: mention offsets outside the text 1",
@@ -47,17 +49,17 @@ def test_prints_an_account(src: Path, tmp_path: Path) -> None:
         "- skipped: broken JSON 1",
         "= notes written 2",
         "mentions read 3",
-        "- lost to an overlapping mention 0",
+        "- left out: overlap with another mention 0",
         "- skipped: mention of white space only 1",
         "= mentions kept 2",
         "types kept 2",
         "types dropped 0",
         "tokens 6",
-        "of these missing, neither trained on nor scored 0",
+        "of these without annotation, not trained on or scored 0",
         "type read kept dropped overlap skipped",
         "Sign 2 1 0 0 1",
         "[Age] 1 1 0 0 0",
-        "more than 20% of their mentions, to others that overlap or as invalid: Sign 50% of 2.",
+        "more than 20% of their mentions as overlapping or invalid: Sign 50% of 2.",
     ):
         assert line in output
     assert SECRET not in output
@@ -65,7 +67,7 @@ def test_prints_an_account(src: Path, tmp_path: Path) -> None:
 
 def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
     _, output = run(src, tmp_path / "c.spacy", "--skip-invalid", "--drop-types", "Sign")
-    assert "- dropped: type not wanted 1" in output
+    assert "- dropped: type excluded 1" in output
     assert "Sign 2 0 1 0 1" in output
     lines = [{"text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10, "[Age]"]]}] * 2
     lines.append({"text": "fever, ill", "ents": [[0, 5, "Sign"]]})
@@ -73,7 +75,7 @@ def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
     _, output = run(src, tmp_path / "c.spacy", "--min-mentions", "2", "--force")
     assert "- dropped: type too rare 1" in output
     assert "dropped for having fewer than 2 mentions: [Age] (1)" in output
-    assert "- skipped: a copy of another note, annotated as it is 1" in output
+    assert "- skipped: copy of another note, with the same annotation 1" in output
 
 
 def test_chooses_types_and_which_of_two_mentions_stays(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_chooses_types_and_which_of_two_mentions_stays(tmp_path: Path) -> None:
     assert entities("--types", "Sign,Age") == ["Sign", "Age"]
     status, output = run(path, out, "--force", "--types", "None")
     assert status == 1
-    assert "No mention is of type None. There are: Age, Sign, Site." in output
+    assert "No mention is of type None. The types are: Age, Sign, Site." in output
 
 
 def test_says_in_what_units_offsets_are_and_warns_of_a_corpus_without_mentions(
@@ -119,8 +121,19 @@ def test_says_whose_notes_it_converts(src: Path, tmp_path: Path) -> None:
     file.write_text("note_id,patient_id\nline-000001,p1\n")
     status, output = run(src, tmp_path / "other.spacy", "--skip-invalid", "--patients", file)
     assert status == 1
-    assert "does not say whose 1 of 2 notes are. The first is note 2 of" in output
+    assert "no patient for 1 of 2 notes. The first is note 2 of" in output
     assert not (tmp_path / "other.spacy").exists()
+
+
+def test_the_report_of_another_conversion_is_kept_unless_forced(src: Path, tmp_path: Path) -> None:
+    report = tmp_path / "corpus.report.json"
+    report.write_text("{}")
+    status, output = run(src, tmp_path / "corpus.spacy", "--skip-invalid")
+    assert status == 1
+    assert "corpus.report.json exists: give another name, or --force" in output
+    assert report.read_text() == "{}"
+    assert run(src, tmp_path / "corpus.spacy", "--skip-invalid", "--force")[0] == 0
+    assert json.loads(report.read_text())["notes_read"] == 5
 
 
 def test_an_error_is_one_line_and_leaves_nothing(src: Path, tmp_path: Path) -> None:

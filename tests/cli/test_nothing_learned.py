@@ -45,7 +45,7 @@ def test_evaluate_says_so_and_shows_no_calibration_of_entities(idle, corpus_path
 def test_calibrate_says_so(idle, trained_path, corpus_path, tmp_path):
     status, output = run("calibrate", idle, corpus_path, tmp_path / "out")
     assert status == 0, output
-    assert "no better than chance: it has learned nothing" in output
+    assert "no better than chance: It has learned nothing" in output
     _, output = run("calibrate", trained_path, corpus_path, tmp_path / "other")
     assert "chance" not in output
 
@@ -55,9 +55,9 @@ def test_average_and_ensemble_say_so(command, idle, trained_path, tmp_path):
     status, output = run(command, trained_path, idle, tmp_path / "out")
     assert (status == 0) or "too far apart" in output
     if status == 0:
-        assert f"⚠ {idle} found no right entity" in output
+        assert f"⚠ {idle} predicted no correct entity" in output
     status, output = run(command, idle, idle, tmp_path / "twice")
     assert status == 0, output
-    assert output.count("it has learned nothing") == 2
+    assert output.count("It has learned nothing") == 2
     _, output = run(command, trained_path, trained_path, tmp_path / "fine")
     assert "⚠" not in output

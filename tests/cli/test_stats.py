@@ -29,12 +29,19 @@ def test_prints_and_writes_the_figures(tmp_path: Path) -> None:
     rows = ("[age] 1 1 1 12.500% 0.8750", "Sign 3 3 3 37.500% 0.6250", "O 0 4 4 50.000% 0.5000")
     assert " ".join(rows) in output
     assert "4 documents, 8 tokens, 4 mentions, 2 types" in output
-    assert "In fewer than 3 documents, too few for train, dev and test" in output
-    assert "one each, if you divide this: [age]" in output
+    assert "In fewer than 3 documents, so not in each of train, dev and test" in output
+    assert "after a split: [age]" in output
     figures = json.loads((tmp_path / "stats.json").read_text())
     assert [row["type"] for row in figures["types"]] == ["[age]", "Sign"]
     assert figures["outside"]["tokens"] == 4
     assert (figures["documents"], figures["mentions"], figures["left_out"]) == (4, 4, 0)
+
+
+def test_names_the_conversion_report(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "c.spacy", [{"Sign"}])
+    assert "report" not in run(corpus)[1]
+    (tmp_path / "c.report.json").write_text("{}")
+    assert f"left out: {tmp_path / 'c.report.json'}" in run(corpus)[1]
 
 
 def test_an_error_is_told(tmp_path: Path) -> None:
@@ -65,6 +72,6 @@ def test_mentions_over_line_ends_are_counted(tmp_path: Path) -> None:
         doc.ents = [Span(doc, 1, len(doc) - 1, label="Sign")]
     write_docs(tmp_path / "c.spacy", docs)
     _, output = run(tmp_path / "c.spacy")
-    assert "2 mentions run over a line end, 1 of them where the tag scheme IO" in output
+    assert "2 mentions continue on the next line, 1 of them where the tag scheme IO" in output
     stats = corpus_stats(tmp_path / "c.spacy")
-    assert (stats.over_line_ends, stats.cut, stats.is_part) == (2, 1, False)
+    assert (stats.over_line_ends, stats.cut_by_io, stats.is_part) == (2, 1, False)

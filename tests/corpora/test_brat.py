@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_btl.corpora.brat import read_brat
-from spacy_btl.corpora.note import Account, Mention, Note
+from spacy_btl.corpora.note import Mention, Note
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
+OTHER_TEXT = "mention text differs from the text at its offsets"
 TEXT = f"{SECRET} has asthma.\nNo fever."
 
 
@@ -22,12 +24,12 @@ def write_note(folder: Path, txt: str | bytes, ann: str | bytes, name: str = "no
         (folder / f"{name}{suffix}").write_bytes(data)
 
 
-def read(folder: Path, *, skip_invalid: bool = False) -> tuple[list[Note], Account]:
-    account = Account(skip_invalid=skip_invalid)
-    notes = list(read_brat(folder, account=account))
+def read(folder: Path, *, skip_invalid: bool = False) -> tuple[list[Note], ConversionReport]:
+    report = ConversionReport(skip_invalid=skip_invalid)
+    notes = list(read_brat(folder, report=report))
     for note in notes:
-        account.count(note)
-    return notes, account
+        report.count_mentions(note)
+    return notes, report
 
 
 def t_line(mention: Mention, text: str) -> str:
@@ -46,10 +48,10 @@ def test_reads_mentions_and_passes_over_other_annotation(tmp_path: Path) -> None
     write_note(tmp_path, TEXT, ann)
     (tmp_path / "annotation.conf").write_text("[entities]")
     (tmp_path / "._note.txt").write_bytes(b"\xff")  # macOS leaves such files in archives
-    notes, account = read(tmp_path)
+    notes, report = read(tmp_path)
     mentions = (Mention("T1", "Disease", ((12, 18),)), Mention("T2", "Sign", ((23, 28),)))
     assert notes == [Note("note", TEXT, mentions)]
-    assert (account.notes_read, account.total("read")) == (1, 2)
+    assert (report.notes_read, report.total("read")) == (1, 2)
 
 
 def test_notes_come_by_name_with_their_dots(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_discontinuous_nested_and_overlapping(tmp_path: Path) -> None:
         ((9, 19),),
         ((9, 24),),
     ]
-    assert note.mentions[0].hull == (0, 19)
+    assert note.mentions[0].enclosing_span == (0, 19)
 
 
 CRLF, BOM_COUNTED = "CRLF as one", "the byte order mark"
@@ -89,6 +91,8 @@ CRLF, BOM_COUNTED = "CRLF as one", "the byte order mark"
         ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "9 14", "UTF-16 code units"),
         ("\U0001f912 e\u0301 \U0001d5a0 Fever.", "14 19", "UTF-8 bytes"),
         ("\U0001f912\U0001f912\r\nFever.", "5 10", f"UTF-16 code units, {CRLF}"),
+        ("\nCough.\nFever.", "10 15", "LF as two"),
+        ("\ufeffCough.\nFever.", "9 14", "LF as two, the byte order mark"),
         ("\ufeff\u00e9\r\nFever.", "7 12", f"UTF-8 bytes, {BOM_COUNTED}"),
     ],
 )
@@ -96,20 +100,23 @@ def test_takes_the_reading_in_which_the_offsets_hold(
     tmp_path: Path, txt: str, offsets: str, counted: str
 ) -> None:
     write_note(tmp_path, txt, f"\ufeffT1\tSign {offsets}\tFever\r\n")
-    (note,), account = read(tmp_path)
+    (note,), report = read(tmp_path)
     assert note.text == txt.removeprefix("\ufeff")  # never changed
     ((start, end),) = note.mentions[0].fragments
     assert note.text[start:end] == "Fever"
-    assert account.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
+    assert report.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
 
 
 def test_of_several_readings_the_one_with_the_fewest_flaws_is_taken(tmp_path: Path) -> None:
     ann = "T1\tSign 7 12\tFever\nT2\tSign 0 5\tCramp\nT3\tSign 14 18\tPain\n"
     write_note(tmp_path, "Cough.\r\nFever. Pain.", ann)
-    with pytest.raises(CorpusError, match=r"note\.ann, line 2: mention text unlike the offsets"):
+    with pytest.raises(CorpusError, match=rf"note\.ann, line 2: {OTHER_TEXT}"):
         read(tmp_path)
     (note,), _ = read(tmp_path, skip_invalid=True)
-    assert [note.text[slice(*mention.hull)] for mention in note.mentions] == ["Fever", "Pain"]
+    assert [note.text[slice(*mention.enclosing_span)] for mention in note.mentions] == [
+        "Fever",
+        "Pain",
+    ]
 
 
 def test_white_space_of_the_text_column_is_normalised(tmp_path: Path) -> None:
@@ -126,8 +133,14 @@ BAD_LINES = {
     f"T2\tSign 9 9\t{SECRET}": ("mention with start >= end", None),
     f"T2\tSign 7 0\t{SECRET}": ("mention with start >= end", None),
     "T2\tSign 7 8\t ": ("mention of white space only", ((7, 8),)),
-    f"T2\tSign 0 8\t{SECRET}{SECRET}": ("mention text unlike the offsets", ((0, 8),)),
-    "T2\tSign 23 28\tasthma": ("mention text unlike the offsets", ((23, 28), (12, 18))),
+    f"T2\tSign 0 8\t{SECRET}{SECRET}": (
+        "mention text differs from the text at its offsets",
+        ((0, 8),),
+    ),
+    "T2\tSign 23 28\tasthma": (
+        "mention text differs from the text at its offsets",
+        ((23, 28), (12, 18)),
+    ),
     f"T2\tO 0 7\t{SECRET}": ("mention of type O, which means no entity", ((0, 7),)),
     f"T2\tSign 0-7\t{SECRET}": ("malformed T line", None),
     f"T2\tSign 0 4 5 7\t{SECRET}": ("malformed T line", None),
@@ -150,15 +163,15 @@ def test_a_bad_line_is_named_or_skipped_and_counted(tmp_path: Path, line: str) -
     assert f"{tmp_path / 'note.ann'}, line 2: {reason}. " in message
     assert SECRET not in message
 
-    notes, account = read(tmp_path, skip_invalid=True)
-    counted = account.notes_skipped + account.mentions_invalid + account.lines_skipped
+    notes, report = read(tmp_path, skip_invalid=True)
+    counted = report.notes_skipped + report.mentions_invalid + report.lines_skipped
     assert counted == {reason: 1}
     if missing is None:
         assert not notes
     else:
         assert [mention.id for mention in notes[0].mentions] == ["T1"]
         assert dict.fromkeys(notes[0].missing) == dict.fromkeys(missing)
-    assert account.total("read") == sum(len(n.mentions) + len(n.skipped) for n in notes)
+    assert report.total("read") == sum(len(n.mentions) + len(n.skipped) for n in notes)
 
 
 def test_what_other_tools_write_in_t_lines_is_read(tmp_path: Path) -> None:
@@ -172,12 +185,12 @@ def test_what_other_tools_write_in_t_lines_is_read(tmp_path: Path) -> None:
         "T6\tSite 9 19\tright\tknee\n"  # which are white space of the text
     )
     write_note(tmp_path, text, ann)
-    (note,), account = read(tmp_path)
+    (note,), report = read(tmp_path)
     types = ["Sign", "Sign", "Site", "Body site", "Stage 2 site", "Site"]
     assert [mention.type for mention in note.mentions] == types
-    assert account.remarks == {
-        "labels whose white space was put right": 1,
-        "mentions without their text, to hold the offsets against": 1,
+    assert report.remarks == {
+        "labels with normalized white space": 1,
+        "mentions without a text to check their offsets": 1,
     }
 
 
@@ -206,13 +219,13 @@ def test_offsets_are_trusted_where_only_characters_differ_if_asked(
     tmp_path: Path, text: str, said: str, is_taken: bool
 ) -> None:
     write_note(tmp_path, f"{text}, as", f"T1\tDose 0 {len(text)}\t{said}\n")
-    with pytest.raises(CorpusError, match="mention text unlike the offsets"):
+    with pytest.raises(CorpusError, match=OTHER_TEXT):
         read(tmp_path)
-    account = Account(skip_invalid=True, trust_offsets=True)
-    (note,) = read_brat(tmp_path, account=account)
+    report = ConversionReport(skip_invalid=True, trust_offsets=True)
+    (note,) = read_brat(tmp_path, report=report)
     assert len(note.mentions) == is_taken
-    remark = {"mentions with other characters than the text has there": 1}
-    assert account.remarks == (remark if is_taken else {})
+    remark = {"mentions whose text differs in some characters": 1}
+    assert report.remarks == (remark if is_taken else {})
 
 
 def test_sub_folders_are_read_and_capitals_of_the_suffix_do_not_count(tmp_path: Path) -> None:
@@ -221,10 +234,10 @@ def test_sub_folders_are_read_and_capitals_of_the_suffix_do_not_count(tmp_path: 
         write_note(tmp_path / folder, f"cough {folder}", "T1\tSign 0 5\tcough\n", "n1")
     (tmp_path / "ward-a" / "n1.txt").rename(tmp_path / "ward-a" / "n1.TXT")
     (tmp_path / "ward-a" / "n1.ann").rename(tmp_path / "ward-a" / "n1.Ann")
-    notes, account = read(tmp_path)
+    notes, report = read(tmp_path)
     assert [note.id for note in notes] == ["n1", "ward-a/n1", "ward-b/n1"]
     assert [note.where for note in notes] == ["n1.txt", "ward-a/n1.TXT", "ward-b/n1.txt"]
-    assert (account.notes_read, account.total("read")) == (3, 3)
+    assert (report.notes_read, report.total("read")) == (3, 3)
 
 
 def test_texts_and_annotations_may_lie_in_two_folders(tmp_path: Path) -> None:
@@ -260,10 +273,10 @@ def test_a_bad_file_is_named_or_skipped_and_counted(tmp_path: Path, reason: str)
     assert f"{tmp_path / 'bad'}{culprit}: {reason}. " in message
     assert SECRET not in message
 
-    notes, account = read(tmp_path, skip_invalid=True)
+    notes, report = read(tmp_path, skip_invalid=True)
     assert [note.id for note in notes] == ["good"]
-    assert account.notes_read == 2
-    assert account.notes_skipped == {reason: 1}
+    assert report.notes_read == 2
+    assert report.notes_skipped == {reason: 1}
 
 
 def test_annotation_that_is_not_utf8_is_named(tmp_path: Path) -> None:
@@ -277,13 +290,13 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     write_note(tmp_path, TEXT, "", os.fsdecode(b"b\xffd"))
     with pytest.raises(CorpusError, match=r"b\\udcffd: file name not UTF-8"):
         read(tmp_path)
-    notes, account = read(tmp_path, skip_invalid=True)
+    notes, report = read(tmp_path, skip_invalid=True)
     assert [note.id for note in notes] == ["good"]
-    assert account.notes_skipped == {"file name not UTF-8": 1}
+    assert report.notes_skipped == {"file name not UTF-8": 1}
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no note here"):
+    with pytest.raises(CorpusError, match="no notes"):
         read(tmp_path, skip_invalid=True)
 
 
@@ -315,7 +328,7 @@ def test_what_brat_writes_is_read_back(
 
 
 @settings(deadline=None)
-@given(note=notes(ANY | LINES), unit=st.sampled_from(["utf-16-le", "utf-8", "crlf"]))
+@given(note=notes(ANY | LINES), unit=st.sampled_from(["utf-16-le", "utf-8", "crlf", "lf"]))
 def test_offsets_in_other_units_give_the_same_mentions(
     tmp_path_factory: pytest.TempPathFactory, note: Note, unit: str
 ) -> None:
@@ -325,6 +338,8 @@ def test_offsets_in_other_units_give_the_same_mentions(
         before = note.text[:characters]
         if unit == "crlf":
             return len(before.replace("\r\n", "\n"))
+        if unit == "lf":
+            return len(before.replace("\r\n", "\n").replace("\n", "\r\n"))
         return len(before.encode(unit)) // (2 if unit == "utf-16-le" else 1)
 
     lines = []
@@ -334,13 +349,13 @@ def test_offsets_in_other_units_give_the_same_mentions(
         moved = t_line(Mention(mention.id, mention.type, fragments), "").split("\t", 2)[:2]
         lines.append("\t".join([*moved, said]))
     write_note(folder, note.text, "".join(lines))
-    notes, account = read(folder, skip_invalid=True)
+    notes, report = read(folder, skip_invalid=True)
     said = [line.split("\t", 2)[2].split() for line in lines]
     if notes:  # a reading that came before may hold as well, with the same words elsewhere
         found = [
             t_line(mention, note.text).split("\t", 2)[2].split() for mention in notes[0].mentions
         ]
         assert found == said
-        assert not account.mentions_invalid
+        assert not report.mentions_invalid
     else:
-        assert account.notes_skipped == {"mention with start >= end": 1}  # half of a CRLF
+        assert report.notes_skipped == {"mention with start >= end": 1}  # half of a CRLF

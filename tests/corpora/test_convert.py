@@ -1,4 +1,4 @@
-"""Notes into docs, and an account of every mention that adds up."""
+"""Notes into docs, and an report of every mention that adds up."""
 
 import json
 import os
@@ -10,18 +10,18 @@ from spacy.vocab import Vocab
 
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.note import Account
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "maccrobat2020"
 MACCROBAT = Path(os.environ.get("MACCROBAT_DIR", BESIDE))
 
 
-def adds_up(account: Account) -> bool:
-    parts = ("invalid", "refused", "rare", "unwanted", "overlapped", "kept")
+def adds_up(report: ConversionReport) -> bool:
+    parts = ("invalid", "rejected", "too_rare", "excluded", "overlapped", "kept")
     return all(
         mentions.read == sum(getattr(mentions, part) for part in parts)
-        for mentions in account.types.values()
+        for mentions in report.types.values()
     )
 
 
@@ -41,19 +41,48 @@ def test_types_below_the_minimum_are_dropped_everywhere(tmp_path: Path) -> None:
         {"id": "b", "text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10]]},
     )
     out = tmp_path / "deep" / "corpus.spacy"
-    account = convert(src, out, min_mentions=2, skip_invalid=True)
+    report = convert(src, out, min_mentions=2, skip_invalid=True)
     docs = read_docs(out, Vocab())
     assert [doc.user_data["note_id"] for doc in docs] == ["a", "b"]
     for doc in docs:
         assert spans(doc.ents) == spans(doc.spans["mentions"]) == [("fever", "Sign")]
     # What is not kept is no entity; what is invalid is missing.
     assert [[token.ent_iob_ for token in doc] for doc in docs] == [["B", "O", "O"], ["B", "O", ""]]
-    assert account.types_kept == ["Sign"]
-    color = account.types["Color"]
-    assert (color.read, color.rare, color.kept) == (1, 1, 0)
-    assert account.types[""].invalid == 1
-    assert account.types["Sign"].kept == 2
-    assert adds_up(account)
+    assert report.types_kept == ["Sign"]
+    color = report.types["Color"]
+    assert (color.read, color.too_rare, color.kept) == (1, 1, 0)
+    assert report.types[""].invalid == 1
+    assert report.types["Sign"].kept == 2
+    assert adds_up(report)
+
+
+def test_the_report_is_written_beside_the_corpus(tmp_path: Path) -> None:
+    src = write_jsonl(
+        tmp_path / "notes.jsonl",
+        {"text": "fever, old", "ents": [[0, 3, "Sign"], [7, 10, "Age"], [0, 99, "\u00c4ge"]]},
+        {"text": "fever, red", "ents": [[0, 5, "Sign"], [7, 10, "Color"], [7, 10]]},
+        {"text": "fever, ill", "spans": [], "answer": "reject"},
+    )
+    report = convert(src, tmp_path / "c.spacy", drop_types=["Color"], skip_invalid=True)
+    written = json.loads((tmp_path / "c.report.json").read_text("ascii"))
+    assert written == json.loads(json.dumps(written | report.to_json()))
+    assert written["source"] == "notes.jsonl"
+    assert written["settings"] == {
+        "lang": "en",
+        "min_mentions": 1,
+        "types": None,
+        "drop_types": ["Color"],
+        "overlaps": "outer",
+        "skip_invalid": True,
+        "trust_offsets": False,
+    }
+    assert (written["notes_read"], written["notes_written"]) == (3, 1)
+    reasons = {"mention offsets outside the text": 1, "answer: reject": 1}
+    assert written["notes_skipped"] == reasons
+    assert written["types"]["Color"]["excluded"] == written["mentions"]["excluded"] == 1
+    assert written["types"][""]["invalid"] == written["mentions"]["invalid"] == 1
+    assert (written["mentions"]["read"], written["mentions"]["kept"]) == (3, 1)
+    assert (written["moved"], written["tokens"], written["tokens_missing"]) == (0, 3, 1)
 
 
 def test_types_are_chosen_by_name(tmp_path: Path) -> None:
@@ -64,8 +93,8 @@ def test_types_are_chosen_by_name(tmp_path: Path) -> None:
     out = tmp_path / "corpus.spacy"
 
     def kept(**settings: Any) -> list[tuple[str, str]]:
-        account = convert(src, out, **settings)
-        assert adds_up(account)
+        report = convert(src, out, **settings)
+        assert adds_up(report)
         (doc,) = read_docs(out, Vocab())
         assert spans(doc.ents) == spans(doc.spans["mentions"])
         assert all(token.ent_iob for token in doc)  # a type that is not wanted is no entity
@@ -74,13 +103,13 @@ def test_types_are_chosen_by_name(tmp_path: Path) -> None:
     assert kept(types=["Sign", "Age"]) == [("old", "Age"), ("fever", "Sign")]
     assert kept(drop_types=["Sign"]) == [("old", "Age"), ("red", "Color")]
     assert kept(types=["Sign", "Age"], drop_types=["Age"]) == [("fever", "Sign")]
-    with pytest.raises(CorpusError, match=r"No mention is of type Agee, X\. There are: Age, Co"):
+    with pytest.raises(CorpusError, match=r"No mention is of type Agee, X\. The types are: Age"):
         kept(types=["Agee"], drop_types=["X"])
 
 
 def test_a_type_is_wanted_of_a_source_without_any(tmp_path: Path) -> None:
     (tmp_path / "notes.jsonl").write_text('{"text": "Well.", "ents": []}')
-    with pytest.raises(CorpusError, match=r"type Sign\. There are: none\."):
+    with pytest.raises(CorpusError, match=r"type Sign\. The types are: none\."):
         convert(tmp_path / "notes.jsonl", tmp_path / "corpus.spacy", types=["Sign"])
 
 
@@ -134,15 +163,15 @@ def test_a_source_that_cannot_be_opened_is_named(
 
 @pytest.mark.skipif(not MACCROBAT.is_dir(), reason=f"MACCROBAT is not in {MACCROBAT}")
 def test_maccrobat_converts_whole(tmp_path: Path) -> None:
-    account = convert(MACCROBAT, tmp_path / "corpus.spacy", min_mentions=40)
-    assert (account.notes_read, account.notes_skipped) == (200, {})
-    assert account.total("read") == 25_189
-    assert len(account.types_kept) == 33
-    assert sum(bool(mentions.rare) for mentions in account.types.values()) == 8
-    assert adds_up(account)
+    report = convert(MACCROBAT, tmp_path / "corpus.spacy", min_mentions=40)
+    assert (report.notes_read, report.notes_skipped) == (200, {})
+    assert report.total("read") == 25_189
+    assert len(report.types_kept) == 33
+    assert sum(bool(mentions.too_rare) for mentions in report.types.values()) == 8
+    assert adds_up(report)
     docs = read_docs(tmp_path / "corpus.spacy", Vocab())
-    assert sum(len(doc.ents) for doc in docs) == account.total("kept")
+    assert sum(len(doc.ents) for doc in docs) == report.total("kept")
     ids = sum(len({span.id_ for span in doc.spans["mentions"]}) for doc in docs)
-    assert ids == account.total("read") - account.total("rare")
+    assert ids == report.total("read") - report.total("too_rare")
     # Few tokens are known to be no entity of one mention alone.
-    assert 0 < account.tokens_missing < account.tokens / 1000
+    assert 0 < report.tokens_missing < report.tokens / 1000

@@ -52,7 +52,7 @@ def write_jsonl(folder: Path, corpus: list[Note]) -> Path:
         {
             "id": f"note-{number}",
             "text": note.text,
-            "ents": [[*mention.hull, mention.type] for mention in note.mentions],
+            "ents": [[*mention.enclosing_span, mention.type] for mention in note.mentions],
         }
         for number, note in enumerate(corpus)
     ]
@@ -64,8 +64,8 @@ def write_prodigy(folder: Path, corpus: list[Note]) -> Path:
     path = folder / "prodigy.jsonl"
     lines = []
     for number, note in enumerate(corpus):
-        hulls = [(*mention.hull, mention.type) for mention in note.mentions]
-        spans = [dict(zip(("start", "end", "label"), hull, strict=True)) for hull in hulls]
+        places = [(*mention.enclosing_span, mention.type) for mention in note.mentions]
+        spans = [dict(zip(("start", "end", "label"), place, strict=True)) for place in places]
         record = {"id": f"note-{number}", "text": note.text, "spans": spans, "answer": "accept"}
         lines.append(json.dumps(record, ensure_ascii=False))
     path.write_bytes("\n".join(lines).encode("utf-8"))
@@ -85,14 +85,14 @@ def test_the_docs_have_the_text_and_the_spans_of_the_source(
     tmp_path_factory: pytest.TempPathFactory, write, corpus
 ) -> None:
     folder = tmp_path_factory.mktemp("corpus")
-    account = convert(write(folder, corpus), folder / "out" / "corpus.spacy")
+    report = convert(write(folder, corpus), folder / "out" / "corpus.spacy")
     docs = read_docs(folder / "out" / "corpus.spacy", Vocab())
-    assert os.listdir(folder / "out") == ["corpus.spacy"]
+    assert sorted(os.listdir(folder / "out")) == ["corpus.report.json", "corpus.spacy"]
     n_mentions = sum(len(note.mentions) for note in corpus)
-    assert account.total("kept") == account.total("read") == n_mentions
-    assert account.moved == account.tokens_missing == 0
+    assert report.total("kept") == report.total("read") == n_mentions
+    assert report.moved == report.tokens_missing == 0
     for number, (doc, note) in enumerate(zip(docs, corpus, strict=True)):
-        expected = [(*mention.hull, mention.type) for mention in note.mentions]
+        expected = [(*mention.enclosing_span, mention.type) for mention in note.mentions]
         assert doc.text == note.text
         assert doc.user_data["note_id"] == f"note-{number}"
         assert found(doc) == found(doc, group="mentions") == expected

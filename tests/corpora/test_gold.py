@@ -10,7 +10,8 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
 from spacy_btl.corpora.gold import Overlaps, to_doc
-from spacy_btl.corpora.note import Account, Mention, Note
+from spacy_btl.corpora.note import Mention, Note
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.tags import MISSING, TagScheme
 from tests.corpora.test_brat import ANY, notes
@@ -23,12 +24,12 @@ def make_doc(
     *mentions: Mention,
     missing: tuple[tuple[int, int], ...] = (),
     overlaps: Overlaps = "outer",
-) -> tuple[Doc, Account]:
-    account = Account()
+) -> tuple[Doc, ConversionReport]:
+    report = ConversionReport()
     note = Note("n", text, mentions, missing)
-    account.count(note)
+    report.count_mentions(note)
     types = {mention.type for mention in mentions}
-    return to_doc(note, NLP, types=types, account=account, overlaps=overlaps), account
+    return to_doc(note, NLP, types=types, report=report, overlaps=overlaps), report
 
 
 def spans(items: Any) -> list[tuple[str, str]]:
@@ -40,7 +41,7 @@ def unknown(doc: Doc) -> list[str]:
 
 
 def test_the_longest_wins_and_every_mention_is_in_the_spans() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         "old left knee pain",
         Mention("T1", "Site", ((9, 13),)),
         Mention("T2", "Sign", ((4, 18),)),
@@ -54,24 +55,24 @@ def test_the_longest_wins_and_every_mention_is_in_the_spans() -> None:
     ]
     # A token of a mention that is not in doc.ents is not known to be outside of all.
     assert unknown(doc) == ["old"]
-    assert (account.tokens, account.tokens_missing) == (4, 1)
-    counts = {label: (m.read, m.kept, m.overlapped) for label, m in account.types.items()}
+    assert (report.tokens, report.tokens_missing) == (4, 1)
+    counts = {label: (m.read, m.kept, m.overlapped) for label, m in report.types.items()}
     assert counts == {"Site": (1, 0, 1), "Sign": (1, 1, 0), "Age": (1, 0, 1)}
 
 
 def test_the_inner_stays_if_asked() -> None:
     mentions = (Mention("T1", "Sign", ((4, 18),)), Mention("T2", "Site", ((9, 13),)))
-    doc, account = make_doc("old left knee pain", *mentions, overlaps="inner")
+    doc, report = make_doc("old left knee pain", *mentions, overlaps="inner")
     assert spans(doc.ents) == [("knee", "Site")]
     assert unknown(doc) == ["left", "pain"]
-    assert (account.total("kept"), account.total("overlapped")) == (1, 1)
+    assert (report.total("kept"), report.total("overlapped")) == (1, 1)
 
 
 TEXT = "Knee: swollen, warm, red. CRP 84 mg/L in the left knee."
 
 
 def test_an_enclosing_span_does_not_swallow_the_mentions_in_its_gap() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         TEXT,
         Mention("T1", "Sign", ((6, 13), (45, 54))),
         Mention("T2", "Sign", ((15, 19),)),
@@ -83,44 +84,44 @@ def test_an_enclosing_span_does_not_swallow_the_mentions_in_its_gap() -> None:
         ("left knee", "T1"),
     ]
     assert unknown(doc) == ["swollen", "left", "knee"]
-    assert (account.swallowing, account.enclosing, account.total("overlapped")) == (1, 0, 1)
+    assert (report.gapped_lost, report.gapped_kept, report.total("overlapped")) == (1, 0, 1)
 
 
 def test_an_enclosing_span_that_holds_no_other_mention_stays() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         TEXT,
         Mention("T1", "Sign", ((6, 13), (21, 24))),
         Mention("T2", "Value", ((30, 32), (33, 37))),
     )
     assert spans(doc.ents) == [("swollen, warm, red", "Sign"), ("84 mg/L", "Value")]
     assert unknown(doc) == []
-    assert (account.discontinuous, account.enclosing, account.swallowing) == (2, 1, 0)
+    assert (report.discontinuous, report.gapped_kept, report.gapped_lost) == (2, 1, 0)
 
 
 def test_an_enclosing_span_does_not_swallow_what_is_missing() -> None:
     mention = Mention("T1", "Sign", ((0, 4), (10, 14)))
     for missing in ((5, 9), (3, 6)):
-        doc, account = make_doc("left mild pain", mention, missing=(missing,))
+        doc, report = make_doc("left mild pain", mention, missing=(missing,))
         assert spans(doc.ents) == []
         assert unknown(doc) == ["left", "mild", "pain"]
-        assert (account.types["Sign"].overlapped, account.swallowing) == (1, 1)
+        assert (report.types["Sign"].overlapped, report.gapped_lost) == (1, 1)
     doc, _ = make_doc("left mild pain", mention, missing=((0, 4),))  # of the mention itself
     assert spans(doc.ents) == [("left mild pain", "Sign")]
 
 
 def test_of_discontinuous_mentions_that_cross_one_stays() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         "left and right knee pain",
         Mention("T1", "Site", ((0, 4), (15, 19))),
         Mention("T2", "Sign", ((9, 14), (20, 24))),
     )
     assert spans(doc.ents) == [("left and right knee", "Site")]
     assert unknown(doc) == ["pain"]
-    assert (account.enclosing, account.swallowing) == (1, 1)
+    assert (report.gapped_kept, report.gapped_lost) == (1, 1)
 
 
 def test_mentions_grow_to_tokens_and_shed_white_space() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         "Postoperative  \nfever now",
         Mention("T1", "Time", ((4, 13),)),
         Mention("T2", "Sign", ((14, 21),)),
@@ -128,47 +129,47 @@ def test_mentions_grow_to_tokens_and_shed_white_space() -> None:
     )
     assert spans(doc.ents) == [("Postoperative", "Time"), ("fever", "Sign"), ("now", "Time")]
     assert spans(doc.spans["mentions"]) == spans(doc.ents)
-    assert (account.total("kept"), account.moved) == (3, 2)
+    assert (report.total("kept"), report.moved) == (3, 2)
 
 
 def test_of_two_mentions_that_become_the_same_the_second_is_lost() -> None:
-    doc, account = make_doc(
+    doc, report = make_doc(
         "EGFR/HER2-positive",
         Mention("T1", "Gene", ((0, 4),)),
         Mention("T2", "Gene", ((0, 3),)),
     )
     assert len(doc.ents) == 1
     assert [span.id_ for span in doc.spans["mentions"]] == ["T1", "T2"]
-    assert (account.total("kept"), account.total("overlapped"), account.moved) == (1, 1, 0)
+    assert (report.total("kept"), report.total("overlapped"), report.moved) == (1, 1, 0)
     assert unknown(doc) == []
 
 
 def test_a_fragment_of_white_space_is_no_span() -> None:
     # brat cuts a mention that runs over a line end into fragments
-    doc, account = make_doc("chest \npain", Mention("T1", "Sign", ((0, 5), (5, 7), (7, 11))))
+    doc, report = make_doc("chest \npain", Mention("T1", "Sign", ((0, 5), (5, 7), (7, 11))))
     assert spans(doc.ents) == [("chest \npain", "Sign")]
     assert spans(doc.spans["mentions"]) == [("chest", "Sign"), ("pain", "Sign")]
-    assert (account.discontinuous, account.enclosing) == (1, 0)
+    assert (report.discontinuous, report.gapped_kept) == (1, 0)
 
 
 @settings(deadline=None)
 @given(note=notes(ANY))
 @pytest.mark.parametrize("overlaps", ["outer", "inner"])
-def test_any_note_becomes_a_doc_and_its_account_adds_up(overlaps: Overlaps, note: Note) -> None:
-    doc, account = make_doc(note.text, *note.mentions, overlaps=overlaps)
+def test_any_note_becomes_a_doc_and_its_report_adds_up(overlaps: Overlaps, note: Note) -> None:
+    doc, report = make_doc(note.text, *note.mentions, overlaps=overlaps)
     assert doc.text == note.text
     assert doc.user_data["note_id"] == "n"
-    assert account.total("kept") + account.total("overlapped") == account.total("read")
-    assert account.total("kept") == len(doc.ents)
-    hulls = [mention.hull for mention in note.mentions]
+    assert report.total("kept") + report.total("overlapped") == report.total("read")
+    assert report.total("kept") == len(doc.ents)
+    enclosing = [mention.enclosing_span for mention in note.mentions]
     for ent in doc.ents:
         assert ent.text == ent.text.strip()
-        assert any(start < ent.end_char and ent.start_char < end for start, end in hulls)
+        assert any(start < ent.end_char and ent.start_char < end for start, end in enclosing)
     assert {span.id_ for span in doc.spans["mentions"]} == {m.id for m in note.mentions}
     # No token of any mention is said to be outside of all.
     marked = {token.i for span in doc.spans["mentions"] for token in span if not token.is_space}
     assert all(doc[i].ent_iob_ != "O" for i in marked)
-    assert account.tokens_missing == len(unknown(doc))
+    assert report.tokens_missing == len(unknown(doc))
 
 
 def test_what_is_missing_is_neither_learned_nor_scored() -> None:
@@ -194,6 +195,6 @@ def test_what_is_missing_is_neither_learned_nor_scored() -> None:
 
 
 def test_a_note_that_is_missing_as_a_whole_has_no_annotation() -> None:
-    doc, account = make_doc("no fever", missing=((0, 8),))
+    doc, report = make_doc("no fever", missing=((0, 8),))
     assert not doc.has_annotation("ENT_IOB")
-    assert (account.tokens, account.tokens_missing) == (2, 2)
+    assert (report.tokens, report.tokens_missing) == (2, 2)

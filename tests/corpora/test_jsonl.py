@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from spacy_btl.corpora.annotation_tools import OTHER_TASK, YES_OR_NO
 from spacy_btl.corpora.jsonl import read_jsonl
-from spacy_btl.corpora.note import Account, Mention, Note
-from spacy_btl.corpora.questions import OTHER_QUESTION, YES_OR_NO
+from spacy_btl.corpora.note import Mention, Note
+from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
@@ -29,20 +30,20 @@ def _encode(line: Any) -> bytes:
     return (line if isinstance(line, str) else json.dumps(line)).encode("utf-8")
 
 
-def read(path: Path, *, skip_invalid: bool = False) -> tuple[list[Note], Account]:
-    account = Account(skip_invalid=skip_invalid)
-    notes = list(read_jsonl(path, account=account))
+def read(path: Path, *, skip_invalid: bool = False) -> tuple[list[Note], ConversionReport]:
+    report = ConversionReport(skip_invalid=skip_invalid)
+    notes = list(read_jsonl(path, report=report))
     for note in notes:
-        account.count(note)
-    return notes, account
+        report.count_mentions(note)
+    return notes, report
 
 
 def test_reads_notes_and_their_ids(tmp_path: Path) -> None:
     path = write(tmp_path, "\ufeff" + json.dumps(GOOD), "", {**GOOD, "id": "a"}, {**GOOD, "id": 7})
-    notes, account = read(path)
+    notes, report = read(path)
     mentions = (Mention("T1", "Sign", ((3, 8),)),)
     assert notes == [Note(name, GOOD["text"], mentions) for name in ("line-000001", "a", "7")]
-    assert (account.notes_read, account.total("read")) == (3, 3)
+    assert (report.notes_read, report.total("read")) == (3, 3)
 
 
 def test_offsets_are_code_points_and_exotic_line_ends_are_text(tmp_path: Path) -> None:
@@ -60,11 +61,11 @@ def test_prodigy_records_are_read_and_rejected_ones_counted(tmp_path: Path) -> N
     answers = ("accept", "reject", "ignore", "reject")
     no_spans = {"text": "(illegible)", "answer": "reject"}
     lines = [record, *({**record, "answer": answer} for answer in answers), no_spans]
-    notes, account = read(write(tmp_path, *lines))
+    notes, report = read(write(tmp_path, *lines))
     assert [note.id for note in notes] == ["line-000001", "line-000002"]
     assert [len(note.mentions) for note in notes] == [1, 1]
-    assert account.notes_skipped == {"answer: reject": 3, "answer: ignore": 1}
-    assert account.total("read") == 2
+    assert report.notes_skipped == {"answer: reject": 3, "answer: ignore": 1}
+    assert report.total("read") == 2
 
 
 def test_spans_that_were_rejected_or_ignored_are_not_gold(tmp_path: Path) -> None:
@@ -73,14 +74,14 @@ def test_spans_that_were_rejected_or_ignored_are_not_gold(tmp_path: Path) -> Non
         {"start": 3, "end": 8, "label": "B", "answer": "ignore"},
         {"start": 8, "end": 9, "label": "C", "answer": "accept"},
     ]
-    (note,), account = read(write(tmp_path, {"text": "No fever.", "spans": spans}))
+    (note,), report = read(write(tmp_path, {"text": "No fever.", "spans": spans}))
     assert [mention.type for mention in note.mentions] == ["C"]
     assert note.missing == ((3, 8),)  # and what was rejected is no entity
-    assert account.mentions_refused == {
+    assert report.mentions_rejected == {
         "answer of the span: reject": 1,
         "answer of the span: ignore": 1,
     }
-    assert {label: (m.read, m.refused) for label, m in account.types.items()} == {
+    assert {label: (m.read, m.rejected) for label, m in report.types.items()} == {
         "A": (1, 1),
         "B": (1, 1),
         "C": (1, 0),
@@ -98,6 +99,8 @@ COMPLETE = [
     {"text": "No fever.", "spans": [SPAN], "meta": {"source": "ward"}, "answer": "accept"},
     {"text": "No fever.", "spans": [SPAN, {**SPAN, "score": 0.1}], "answer": "accept"},
     {"text": "No fever.", "ents": [SPAN], "spans": {"sc": []}, "label": "ICU"},  # Doc.to_json
+    {"text": "No fever.", "ents": [SPAN], "relations": []},
+    {"text": "No fever.", "spans": [SPAN], "meta": {"label": "ICU"}},
 ]
 
 
@@ -108,8 +111,8 @@ def test_a_task_in_which_all_was_to_be_marked_is_a_note(tmp_path: Path, record: 
 
 
 def test_flagged_notes_are_counted(tmp_path: Path) -> None:
-    _, account = read(write(tmp_path, {**MANUAL, "flagged": True}, {**MANUAL, "flagged": False}))
-    assert account.remarks == {"notes that were flagged": 1}
+    _, report = read(write(tmp_path, {**MANUAL, "flagged": True}, {**MANUAL, "flagged": False}))
+    assert report.remarks == {"flagged notes": 1}
 
 
 def test_tokens_that_could_not_be_marked_are_missing(tmp_path: Path) -> None:
@@ -117,9 +120,9 @@ def test_tokens_that_could_not_be_marked_are_missing(tmp_path: Path) -> None:
         {"text": "No", "start": 0, "end": 2, "id": 0, "disabled": True},
         {"text": "fever", "start": 3, "end": 8, "id": 1, "disabled": False},
     ]
-    (note,), account = read(write(tmp_path, {**MANUAL, "tokens": tokens, "spans": [SPAN]}))
+    (note,), report = read(write(tmp_path, {**MANUAL, "tokens": tokens, "spans": [SPAN]}))
     assert (note.missing, len(note.mentions)) == (((0, 2),), 1)
-    assert account.total("read") == 1
+    assert report.total("read") == 1
     tokens[0]["end"] = 99
     with pytest.raises(CorpusError, match="outside the text"):
         read(write(tmp_path, {**MANUAL, "tokens": tokens}))
@@ -136,6 +139,9 @@ OTHER_UNITS = [
     (f"{EMOJI} No fever, mild", [("fever", 12), ("mild", 19)], "UTF-8 bytes"),
     ("Pain.\r\nNo fever.\r\nCough.", [("Pain", 0), ("fever", 9), ("Cough", 16)], "CRLF as one"),
     (f"{EMOJI}\r\nNo fever", [("fever", 8)], "UTF-16 code units, CRLF as one"),
+    ("Pain.\nNo fever.\nCough.", [("Pain", 0), ("fever", 10), ("Cough", 18)], "LF as two"),
+    ("Pain.\r\nNo fever.\nCough.", [("fever", 10), ("Cough", 18)], "LF as two"),
+    (f"{EMOJI}\nNo fever", [("fever", 9)], "UTF-16 code units, LF as two"),
 ]
 
 
@@ -146,10 +152,10 @@ def test_offsets_count_what_makes_the_mentions_their_own_texts(
     spans = [span(text, start, said) for said, start in mentions]
     # One that does not say its text follows the others.
     spans.append({key: value for key, value in spans[-1].items() if key != "text"})
-    (note,), account = read(write(tmp_path, {"text": text, "spans": spans}))
-    found = [note.text[slice(*mention.hull)] for mention in note.mentions]
+    (note,), report = read(write(tmp_path, {"text": text, "spans": spans}))
+    found = [note.text[slice(*mention.enclosing_span)] for mention in note.mentions]
     assert found == [*(said for said, _ in mentions), mentions[-1][0]]
-    assert account.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
+    assert report.remarks == ({f"notes whose offsets count {counted}": 1} if counted else {})
 
 
 def test_offsets_are_characters_where_no_mention_says_its_text(tmp_path: Path) -> None:
@@ -165,7 +171,8 @@ TASK = {
     "spans": [{"start": 0, "end": 7, "label": "A"}],
     "answer": "accept",
 }
-TWICE = "a key twice in one object"
+UNANSWERED = {key: value for key, value in TASK.items() if key != "answer"}
+TWICE = "the same key twice in one object"
 BAD_LINES = [
     ('{"text": "' + SECRET, "broken JSON"),
     (SECRET, "broken JSON"),
@@ -187,7 +194,7 @@ BAD_LINES = [
     ),
     ({"text": SECRET, "spans": [], "answer": []}, '"answer" is not accept, reject or ignore'),
     ({"text": "x" * 1_000_001, "ents": []}, "note over 1,000,000 characters"),
-    ({"text": SECRET, "ents": [], "spans": []}, 'both "ents" and "spans" are there'),
+    ({"text": SECRET, "ents": [], "spans": []}, 'both "ents" and "spans" are given'),
     ({"text": SECRET, "answer": "accept"}, 'neither "ents" nor "spans" is a list'),
     (
         {"text": SECRET, "entities": [[0, 5, "Sign"]], "answer": "accept"},
@@ -197,16 +204,21 @@ BAD_LINES = [
     ({"text": SECRET, "entities": [{"label": SECRET, "start_offset": 0}]}, DOCCANO),
     ({"text": SECRET, "label": [{"start": 0, "end": 5, "labels": [SECRET]}]}, LABEL_STUDIO),
     ({"data": {"text": SECRET}, "annotations": []}, LABEL_STUDIO),
-    ({**TASK, "_view_id": "choice", "options": [], "accept": [SECRET]}, OTHER_QUESTION),
-    ({**TASK, "_view_id": "classification", "label": SECRET}, OTHER_QUESTION),
-    ({**TASK, "_view_id": "relations", "relations": []}, OTHER_QUESTION),
-    ({**TASK, "_view_id": "blocks"}, OTHER_QUESTION),
-    ({**TASK, "_view_id": SECRET}, OTHER_QUESTION),
-    ({**TASK, "_view_id": "review", "view_id": "choice"}, OTHER_QUESTION),
-    ({**TASK, "_view_id": "review", "versions": []}, OTHER_QUESTION),
-    ({**TASK, "options": [{"id": SECRET}], "accept": []}, OTHER_QUESTION),
-    ({**TASK, "label": SECRET}, OTHER_QUESTION),
-    ({**TASK, "relations": [{"head": 0, "child": 1}]}, OTHER_QUESTION),
+    ({**TASK, "_view_id": "choice", "options": [], "accept": [SECRET]}, OTHER_TASK),
+    ({**TASK, "_view_id": "classification", "label": SECRET}, OTHER_TASK),
+    ({**TASK, "_view_id": "relations", "relations": []}, OTHER_TASK),
+    ({**TASK, "_view_id": "blocks"}, OTHER_TASK),
+    ({**TASK, "_view_id": SECRET}, OTHER_TASK),
+    ({**TASK, "_view_id": "review", "view_id": "choice"}, OTHER_TASK),
+    ({**TASK, "_view_id": "review", "versions": []}, OTHER_TASK),
+    ({**TASK, "options": [{"id": SECRET}], "accept": []}, OTHER_TASK),
+    ({**TASK, "label": SECRET}, OTHER_TASK),
+    ({**TASK, "relations": [{"head": 0, "child": 1}]}, OTHER_TASK),
+    ({**TASK, "relations": []}, OTHER_TASK),
+    ({**UNANSWERED, "label": SECRET}, OTHER_TASK),
+    ({**UNANSWERED, "relations": [{"head": 0, "child": 1}]}, OTHER_TASK),
+    ({"text": SECRET, "label": SECRET}, OTHER_TASK),
+    ({"text": SECRET, "ents": [], "label": SECRET, "answer": "accept"}, OTHER_TASK),
     ({**TASK, "_view_id": "ner"}, YES_OR_NO),
     ({**TASK, "_view_id": "ner", "answer": "reject"}, YES_OR_NO),
     ({**TASK, "_view_id": "spans"}, YES_OR_NO),
@@ -227,16 +239,16 @@ def test_a_bad_line_is_named_or_skipped_and_counted(tmp_path: Path, line: Any, r
     assert f"{path}, line 2: {reason}. " in message
     assert SECRET not in message
 
-    notes, account = read(path, skip_invalid=True)
+    notes, report = read(path, skip_invalid=True)
     assert len(notes) == 1
-    assert account.notes_read == 2
-    assert account.notes_skipped == {reason: 1}
+    assert report.notes_read == 2
+    assert report.notes_skipped == {reason: 1}
 
 
-UNTYPED = "mention without integer start and end and a type"
+NO_START_END_TYPE = "mention without integer start and end and a type"
 ANSWER = '"answer" of the mention is not accept, reject or ignore'
-UNLIKE = "mention text unlike the offsets"
-TOKENS = "mention offsets unlike its tokens"
+OTHER_TEXT = "mention text differs from the text at its offsets"
+TOKENS = "mention offsets outside its tokens"
 # A mention of "No fever.", what is wrong, and where annotation is then missing: None, if the note
 # is left out.
 BAD_MENTIONS = [
@@ -247,21 +259,21 @@ BAD_MENTIONS = [
     ([2, 3, SECRET], "mention of white space only", [(2, 3)]),
     ([0, 4, "O"], "mention of type O, which means no entity", [(0, 4)]),
     ([0, 4, " O\u00a0"], "mention of type O, which means no entity", [(0, 4)]),
-    ([0, 4], UNTYPED, [(0, 4)]),
-    ([0, 4, ""], UNTYPED, [(0, 4)]),
-    ([0, 4, " "], UNTYPED, [(0, 4)]),
-    ([0, 4, 1], UNTYPED, [(0, 4)]),
-    ([0, 4, "\ud83e"], UNTYPED, [(0, 4)]),
-    ([0.0, 4, SECRET], UNTYPED, None),
-    ([False, 4, SECRET], UNTYPED, None),
-    ({"start": 0, "end": 4}, UNTYPED, [(0, 4)]),
-    ({"label": SECRET}, UNTYPED, None),
-    ([0, 4, SECRET, SECRET], UNTYPED, None),
-    (SECRET, UNTYPED, None),
+    ([0, 4], NO_START_END_TYPE, [(0, 4)]),
+    ([0, 4, ""], NO_START_END_TYPE, [(0, 4)]),
+    ([0, 4, " "], NO_START_END_TYPE, [(0, 4)]),
+    ([0, 4, 1], NO_START_END_TYPE, [(0, 4)]),
+    ([0, 4, "\ud83e"], NO_START_END_TYPE, [(0, 4)]),
+    ([0.0, 4, SECRET], NO_START_END_TYPE, None),
+    ([False, 4, SECRET], NO_START_END_TYPE, None),
+    ({"start": 0, "end": 4}, NO_START_END_TYPE, [(0, 4)]),
+    ({"label": SECRET}, NO_START_END_TYPE, None),
+    ([0, 4, SECRET, SECRET], NO_START_END_TYPE, None),
+    (SECRET, NO_START_END_TYPE, None),
     ({"start": 0, "end": 2, "label": "A", "answer": SECRET}, ANSWER, [(0, 2)]),
-    ({"start": 0, "end": 2, "label": "A", "text": SECRET}, UNLIKE, [(0, 2)]),
-    ({"start": 0, "end": 2, "label": "A", "text": "fever"}, UNLIKE, [(0, 2), (3, 8)]),
-    ({"start": 0, "end": 2, "label": "A", "text": ["No"]}, UNLIKE, [(0, 2)]),
+    ({"start": 0, "end": 2, "label": "A", "text": SECRET}, OTHER_TEXT, [(0, 2)]),
+    ({"start": 0, "end": 2, "label": "A", "text": "fever"}, OTHER_TEXT, [(0, 2), (3, 8)]),
+    ({"start": 0, "end": 2, "label": "A", "text": ["No"]}, OTHER_TEXT, [(0, 2)]),
     ({"start": 0, "end": 2, "label": "A", "token_start": 1, "token_end": 1}, TOKENS, None),
     ({"start": 0, "end": 8, "label": "A", "token_start": 0, "token_end": 0}, TOKENS, None),
     ({"start": 0, "end": 2, "label": "A", "token_start": 0, "token_end": 9}, TOKENS, None),
@@ -282,18 +294,18 @@ def test_a_bad_mention_is_named_or_skipped_and_counted(
     assert f"{path}, line 2, mention 2: {reason}. " in message
     assert SECRET not in message
 
-    notes, account = read(path, skip_invalid=True)
-    assert account.mentions_invalid + account.notes_skipped == {reason: 1}
+    notes, report = read(path, skip_invalid=True)
+    assert report.mentions_invalid + report.notes_skipped == {reason: 1}
     if missing is None:
-        assert len(notes) == account.total("read") == 1
+        assert len(notes) == report.total("read") == 1
     else:
         assert [len(note.mentions) for note in notes] == [1, 1]
         assert list(notes[1].missing) == missing
-        assert account.total("read") == 3
+        assert report.total("read") == 3
 
 
 def test_labels_are_read_without_odd_white_space(tmp_path: Path) -> None:
     ents = [[0, 2, " A"], [0, 2, "A\u2009b"], [0, 2, "A b"], [0, 2, "A\n"]]
-    (note,), account = read(write(tmp_path, {"text": "No fever.", "ents": ents}))
+    (note,), report = read(write(tmp_path, {"text": "No fever.", "ents": ents}))
     assert [mention.type for mention in note.mentions] == ["A", "A b", "A b", "A"]
-    assert account.remarks == {"labels whose white space was put right": 3}
+    assert report.remarks == {"labels with normalized white space": 3}

@@ -36,8 +36,11 @@ def test_reads_the_patient_of_each_note_and_passes_over_other_columns(tmp_path):
     [
         ("a,p1\nb,p2\n", "first line must name note_id and patient_id"),
         ("", "first line must name"),
-        ("note_id,patient_id\na,p1\nb\n", "line 3: a note_id or a patient_id is missing"),
-        ("note_id,patient_id\na,p1\na,p2\n", "line 3: a note of another patient already"),
+        ("note_id,patient_id\na,p1\nb\n", "line 3: note_id or patient_id is missing"),
+        (
+            "note_id,patient_id\na,p1\na,p2\n",
+            "line 3: an earlier line gives this note another",
+        ),
         ('note_id,patient_id\na,"p1\n', "broken CSV"),
         (b"note_id,patient_id\na,\xe9\n", "not UTF-8"),
         (None, "cannot be read"),

@@ -38,7 +38,7 @@ def test_counts_from_the_rarest(docs: list[Doc], tmp_path: Path) -> None:
         TypeStats("Sign", mentions=4, documents=3, tokens=5, share=0.5, weight=0.5),
     ]
     assert stats.outside == TypeStats("O", 0, 3, 4, 0.4, 0.6)
-    assert (stats.documents, stats.tokens, stats.missing, stats.mentions) == (3, 10, 0, 5)
+    assert (stats.documents, stats.tokens, stats.tokens_missing, stats.mentions) == (3, 10, 0, 5)
     assert stats.left_out is None
     assert stats.too_rare == ["Color"]
 
@@ -48,7 +48,7 @@ def test_missing_annotation_is_not_counted(docs: list[Doc], tmp_path: Path) -> N
     unknown.set_ents([], missing=[unknown[:]])
     write_docs(tmp_path / "c.spacy", docs)
     stats = corpus_stats(tmp_path / "c.spacy")
-    assert (stats.tokens, stats.missing, stats.mentions) == (6, 4, 3)
+    assert (stats.tokens, stats.tokens_missing, stats.mentions) == (6, 4, 3)
     assert stats.outside.share == 0.5
     write_docs(tmp_path / "c.spacy", [unknown])
     with pytest.raises(CorpusError, match=r"c\.spacy: no token has entity annotation"):

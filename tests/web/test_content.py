@@ -46,6 +46,7 @@ def test_marks_hold_type_colour_and_confidence_and_escape(ents):
     for ent in ents:
         assert f"{ent._.confidence:.2f}" in markup
         assert color_of(ent.label_) in markup
+        assert f">{ent.text}&nbsp;<span" in markup  # no line begins with the label
     doc = spacy.blank("en")("<b>fever</b>")
     doc.set_ents([doc.char_span(3, 8, "<i>", alignment_mode="expand")])
     assert "<b>" not in content.marked(doc.text, doc.ents)
@@ -66,7 +67,7 @@ def test_downloads_are_what_annotate_writes(pipeline, note, ents):
 
 
 def test_votes_are_shares(pipeline, ents):
-    explanations = pipeline.calibrator.explain(ents[0])
+    explanations = pipeline.pipe.explain(ents[0])
     shares = content.vote_shares(explanations)
     assert sum(share for _, share in shares) == pytest.approx(1)
     rows = content.neighbor_rows(explanations, None)

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 import spacy
 
-pytest.importorskip("streamlit", reason="the page wants Streamlit: pip install '.[web]'")
+pytest.importorskip("streamlit", reason="the page needs Streamlit: pip install '.[web]'")
 
 from streamlit.testing.v1 import AppTest
 
@@ -50,7 +50,7 @@ def test_the_controls_are_there_and_act(calibrated_path):
     assert not page.exception
     assert not page.error
     assert page.selectbox
-    page.slider(key="least").set_value(1.0).run()
+    page.slider(key="min_confidence").set_value(1.0).run()
     page.multiselect(key="labels").set_value(["Test"]).run()
     assert not page.error
     assert not page.selectbox  # no entity is left to explain
@@ -164,7 +164,7 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     pipeline = opened(spacy.load(model))
     note = read_note(pipeline, NOTE)
     common, rare = (titles(pipeline, note, tau=tau) for tau in (LOW, HIGH))
-    sure = titles(pipeline, note, tau=HIGH, least=1.0)
+    sure = titles(pipeline, note, tau=HIGH, min_confidence=1.0)
     fever = NOTE.index("fever")
     assert place("Sign", fever, fever + len("fever")) in common
     assert common != rare != sure
@@ -188,10 +188,10 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
         assert [row["text"] for row in rows] == [NOTE[row["start"] : row["end"]] for row in rows]
         assert [place(row["label"], row["start"], row["end"]) for row in rows] == rare
 
-        tau, least = (page.get_by_role("slider").nth(i) for i in (0, 1))
+        tau, confidence = (page.get_by_role("slider").nth(i) for i in (0, 1))
         press_until(page, tau, ("End", "Home"), common)
         press_until(page, tau, ("Home", "End"), rare)
-        press_until(page, least, ("Home", "End"), sure)
+        press_until(page, confidence, ("Home", "End"), sure)
         browser.close()
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert requests

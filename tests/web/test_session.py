@@ -35,17 +35,17 @@ def test_another_tau_runs_no_pipe_and_changes_no_setting(pipeline, monkeypatch):
     for _, pipe in pipeline.nlp.pipeline:
         monkeypatch.setattr(type(pipe), "predict", None)
     chosen_entities(pipeline, note, tau=5.0)
-    assert pipeline.calibrator.tau == 0
+    assert pipeline.pipe.tau == 0
 
 
-def test_the_least_confidence_and_the_types_hide_entities(pipeline):
+def test_the_minimum_confidence_and_the_types_hide_entities(pipeline):
     note = read_note(pipeline, NOTE)
     ents = chosen_entities(pipeline, note, tau=5.0)
-    middle = max(ent._.confidence for ent in ents)
-    sure = chosen_entities(pipeline, note, tau=5.0, least=middle)
+    highest = max(ent._.confidence for ent in ents)
+    sure = chosen_entities(pipeline, note, tau=5.0, min_confidence=highest)
     assert sure
-    assert all(ent._.confidence >= middle for ent in sure)
-    assert not chosen_entities(pipeline, note, tau=5.0, least=1.1)
+    assert all(ent._.confidence >= highest for ent in sure)
+    assert not chosen_entities(pipeline, note, tau=5.0, min_confidence=1.1)
     signs = chosen_entities(pipeline, note, labels=["Sign"])
     assert {ent.label_ for ent in signs} == {"Sign"}
     assert pipeline.labels == ("Severity", "Sign", "Test", "Value")
@@ -65,8 +65,8 @@ def test_without_a_fitted_calibrator_it_says_what_is_missing(trained_path, fitte
         nlp.add_pipe("knn_calibrator")
     pipeline = opened(nlp)
     assert "calibrate" in pipeline.missing
-    assert pipeline.calibrator is None
-    ents = chosen_entities(pipeline, read_note(pipeline, NOTE), least=0.9)
+    assert pipeline.pipe is None
+    ents = chosen_entities(pipeline, read_note(pipeline, NOTE), min_confidence=0.9)
     assert ents
     assert {ent._.confidence for ent in ents} == {None}
 
@@ -83,7 +83,7 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
     with pytest.raises(PageError, match="empty"):
         read_note(pipeline, " \n ")
     pipeline.nlp.max_length = 10
-    with pytest.raises(PageError, match="reads 10 at most") as error:
+    with pytest.raises(PageError, match="reads at most 10") as error:
         read_note(pipeline, MARKER * 3)
     assert MARKER not in str(error.value)
     pipeline.nlp.max_length = 1000
@@ -91,7 +91,7 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
     def fail(stream, **_):
         raise ValueError(MARKER)
 
-    pipeline.calibrator.pipe = fail
+    pipeline.pipe.pipe = fail
     with pytest.raises(PageError, match="ValueError") as error:
         read_note(pipeline, MARKER)
     assert MARKER not in str(error.value)
@@ -100,4 +100,4 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
 
 
 def test_it_says_when_confidence_is_a_rough_guide(pipeline):
-    assert "not fitted on held-out" in caveat(pipeline.calibrator, 0.0)
+    assert "not fitted on held-out" in caveat(pipeline.pipe, 0.0)

@@ -1,0 +1,135 @@
+"""The conversion report: what a conversion kept, moved and left out."""
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from spacy_btl.corpora.note import Note
+from spacy_btl.errors import CorpusError
+
+
+def report_file(corpus: Path) -> Path:
+    """The path of the conversion report of a `.spacy` file: `all.report.json` of `all.spacy`."""
+    return corpus.with_suffix(".report.json")
+
+
+@dataclass
+class TypeReport:
+    """Counts of the mentions of one type. `read` is the sum of the other counts.
+
+    invalid (int): Skipped as invalid.
+    rejected (int): Rejected or ignored by the annotator.
+    too_rare (int): Dropped because the type has too few mentions.
+    excluded (int): Dropped because the type was not asked for.
+    overlapped (int): Left out of `doc.ents` because of another mention or missing annotation.
+    kept (int): In `doc.ents`.
+    """
+
+    read: int = 0
+    invalid: int = 0
+    rejected: int = 0
+    too_rare: int = 0
+    excluded: int = 0
+    overlapped: int = 0
+    kept: int = 0
+
+    @property
+    def lost(self) -> int:
+        """The mentions that are missing although no option asked to drop them."""
+        return self.invalid + self.overlapped
+
+
+@dataclass
+class ConversionReport:
+    """Counts of the notes and mentions of a source, by what became of them.
+
+    The mentions of a skipped note are not counted.
+
+    skip_invalid (bool): Count invalid notes, lines and mentions, instead of raising a CorpusError.
+    trust_offsets (bool): Accept a mention whose own text has the length of the text at its offsets
+        but differs in some characters.
+    notes_skipped, lines_skipped, mentions_invalid (Counter[str]): What was skipped, by reason.
+    mentions_rejected (Counter[str]): Mentions that the annotator rejected or ignored, by answer.
+    types (Dict[str, TypeReport]): The counts of each type. `""` is for mentions without a type.
+    remarks (Counter[str]): Notes and mentions that were read in an unusual way.
+    moved (int): Kept mentions whose borders moved to token borders.
+    discontinuous (int): Kept mentions of several fragments.
+    gapped_kept, gapped_lost (int): Mentions whose enclosing span holds words of no fragment, in
+        `doc.ents` and left out of it.
+    tokens, tokens_missing (int): All tokens, and those without annotation, not counting white
+        space.
+    """
+
+    skip_invalid: bool = False
+    trust_offsets: bool = False
+    notes_read: int = 0
+    notes_skipped: Counter[str] = field(default_factory=Counter)
+    lines_skipped: Counter[str] = field(default_factory=Counter)
+    mentions_invalid: Counter[str] = field(default_factory=Counter)
+    mentions_rejected: Counter[str] = field(default_factory=Counter)
+    types: defaultdict[str, TypeReport] = field(default_factory=lambda: defaultdict(TypeReport))
+    remarks: Counter[str] = field(default_factory=Counter)
+    moved: int = 0
+    discontinuous: int = 0
+    gapped_kept: int = 0
+    gapped_lost: int = 0
+    tokens: int = 0
+    tokens_missing: int = 0
+
+    def total(self, count: str) -> int:
+        """The sum of a count over all types. count (str): A field of TypeReport."""
+        return sum(getattr(mentions, count) for mentions in self.types.values())
+
+    @property
+    def notes_written(self) -> int:
+        """The notes that were not skipped."""
+        return self.notes_read - self.notes_skipped.total()
+
+    @property
+    def types_kept(self) -> list[str]:
+        """The types that have a mention in `doc.ents`."""
+        return sorted(label for label, mentions in self.types.items() if mentions.kept)
+
+    def require_skip(self, reason: str, where: object) -> None:
+        """RAISES: CorpusError, unless `skip_invalid`."""
+        if not self.skip_invalid:
+            raise CorpusError(
+                f"{where}: {reason}. Correct it, or leave it out with --skip-invalid."
+            )
+
+    def skip(self, reasons: Counter[str], reason: str, where: object) -> None:
+        """Count something invalid in `reasons`, which is one of the report's own counters.
+
+        RAISES: CorpusError, unless `skip_invalid`.
+        """
+        self.require_skip(reason, where)
+        reasons[reason] += 1
+
+    def normalize_label(self, label: str) -> str:
+        """Return a label with single spaces between its words. A changed label is counted."""
+        normalized = " ".join(label.split())
+        if normalized != label:
+            self.remarks["labels with normalized white space"] += 1
+        return normalized
+
+    def count_mentions(self, note: Note) -> None:
+        """Count the mentions that were read in a note."""
+        for mention in note.mentions:
+            self.types[mention.type].read += 1
+        for skipped in note.skipped:
+            mentions = self.types[skipped.type]
+            mentions.read += 1
+            if skipped.invalid:
+                mentions.invalid += 1
+                self.mentions_invalid[skipped.reason] += 1
+            else:
+                mentions.rejected += 1
+                self.mentions_rejected[skipped.reason] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts as JSON values, with the sums over all types as `mentions`."""
+        counts = {name: value for name, value in vars(self).items() if type(value) is not bool}
+        mentions = {count.name: self.total(count.name) for count in fields(TypeReport)}
+        types = {label: asdict(self.types[label]) for label in sorted(self.types)}
+        return {**counts, "notes_written": self.notes_written, "mentions": mentions, "types": types}
