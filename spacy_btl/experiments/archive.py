@@ -18,18 +18,13 @@ WINDOW = 1 << 26
 
 
 def archive_of(results: Path) -> Path:
-    """The archive of an experiment.
-
-    results (Path): Its path without a suffix.
-    """
+    """The archive of an experiment, by the path of its results without a suffix."""
     return results.with_name(results.name + SUFFIX)
 
 
 def write_archive(path: Path, summary: Mapping[str, Any], cells: Mapping[str, bytes]) -> None:
-    """Write an archive. The same content gives the same bytes.
+    """Write a summary and files by "CELL/NAME". The same content gives the same bytes.
 
-    summary (Mapping[str, Any]): What `summarize` returns. It is the first member.
-    cells (Mapping[str, bytes]): Files by "CELL/NAME".
     RAISES: FileError, if it cannot be written.
     """
     text = json.dumps(summary, separators=(",", ":")) + "\n"

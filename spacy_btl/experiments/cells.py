@@ -52,7 +52,6 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
         are large: it is trained again when a new decoding needs them. Counts of decodings of other
         experiments are left alone.
     gpu (int): As for `spacy train`; -1 is the CPU.
-    RETURNS (Path): The cell's folder.
     RAISES: PipelineError, if the training fails.
     """
     folder = cache / cell.key

@@ -22,8 +22,7 @@ class FinishedCells:
     """The finished cells of an experiment.
 
     cache (Path): The folder of the cells that were trained on this machine.
-    results (Path): The path of the results without a suffix. The archives are in its folder;
-        RESULTS.tar.xz is that of the experiment.
+    results (Path): The path of the results without a suffix, in the folder of all archives.
     """
 
     def __init__(self, cache: Path, results: Path) -> None:

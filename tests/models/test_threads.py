@@ -12,6 +12,8 @@ from spacy.tokens import Doc
 
 from tests.conftest import SENTENCES, make_examples, step
 
+pytestmark = pytest.mark.slow  # threads, each with many notes
+
 NOTES = [f"severe fever {'and cough , ' * n}crp was {n} mg / l today" for n in range(96)]
 
 

@@ -241,6 +241,7 @@ def test_processes_give_the_same_entities(trained, monkeypatch):
     assert sum(len(doc.ents) for doc in docs) == 21
 
 
+@pytest.mark.slow
 def test_a_note_of_a_million_characters(trained):
     text = ("severe fever and cough , crp was 84 mg / l today . " * 20_000)[:1_000_000]
     doc = trained(text)

@@ -12,6 +12,8 @@ from spacy_btl.pipelines import encoders
 from spacy_btl.training.average import average
 from tests.conftest import SENTENCES, bert_pipeline, make_tiny_bert, train
 
+pytestmark = pytest.mark.slow  # several trained networks
+
 RUNNER = CliRunner()
 
 

@@ -15,6 +15,8 @@ from spacy_btl.training.ensemble import ensemble
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, step, train
 from tests.models.test_encoder import long_note
 
+pytestmark = pytest.mark.slow  # several trained networks
+
 RUNNER = CliRunner()
 NOTES = [*(text for text, _ in SENTENCES), "", " ", "fever   today", long_note(200).text]
 
