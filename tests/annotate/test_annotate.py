@@ -131,7 +131,7 @@ def test_a_job_of_another_input_model_or_option_is_refused(
     else:
         other = {"batch size": {"batch_size": 3}, "with text": {"with_text": True}}[changed]
         options = Options(**{**vars(SMALL), **other})
-    with pytest.raises(BtlError, match=f"begun with another {changed}"):
+    with pytest.raises(BtlError, match=f"started with another {changed}"):
         annotate_file(str(model), notes, output, options)
     assert (output.read_bytes() if finished else None) == before
 
@@ -178,14 +178,14 @@ def test_an_output_that_was_deleted_is_made_again(calibrated_path, notes, tmp_pa
 
 
 def test_a_pipeline_that_is_in_no_folder_is_refused(notes, tmp_path):
-    with pytest.raises(BtlError, match="in no folder"):
+    with pytest.raises(BtlError, match="is not saved"):
         annotate_file("blank:en", notes, tmp_path / "out.jsonl", SMALL)
     assert {path.name for path in tmp_path.iterdir()} == {notes.name}
 
 
 def test_an_output_inside_of_the_input_is_refused(calibrated_path, tmp_path):
     folder = write_notes(tmp_path / "notes", [("a", "fever")])
-    with pytest.raises(BtlError, match="inside of the input"):
+    with pytest.raises(BtlError, match="inside the input"):
         annotate_file(str(calibrated_path), folder, folder / "brat")
 
 
@@ -281,15 +281,15 @@ def test_strict_stops_at_the_first_and_goes_on_without(poisoned_path, poisoned_n
 
 def test_a_full_disk_costs_nothing_that_is_done(calibrated_path, notes, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
-    write_bytes = Path.write_bytes
+    open_file = Path.open
 
-    def full(self, data):
-        if "000001" in self.name:
+    def full(self, mode="r", *args, **kwargs):
+        if "000001" in self.name and mode == "wb":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(self, data)
+        return open_file(self, mode, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(Path, "open", full)
         with pytest.raises(BtlError, match="No space left on device"):
             annotate_file(str(calibrated_path), notes, output, SMALL)
     assert not output.exists()

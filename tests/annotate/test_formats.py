@@ -150,5 +150,5 @@ def test_an_entity_of_white_space_is_refused_where_it_stands():
 )
 def test_an_id_that_is_no_file_name_is_refused(name):
     part = Annotated([Note(name, "x", "line 4")], [], [])
-    with pytest.raises(AnnotateError, match="line 4: the id of this note cannot name"):
+    with pytest.raises(AnnotateError, match="line 4: the id of this note cannot be a file name"):
         render("brat", part)

@@ -239,7 +239,7 @@ def test_the_delimiter_is_the_one_that_finds_both_columns_in_the_header(delimite
 def test_two_columns_of_one_name_are_refused(tmp_path):
     columns = [pyarrow.array([1]), pyarrow.array(["secret draft"]), pyarrow.array(["no fever"])]
     for names, twice in ((["id", "text", "text"], "text"), (["text", "id", "id"], "id")):
-        match = f": two columns are called '{twice}'. Name another by --{twice}-column."
+        match = f": two columns are called '{twice}'. Name another with --{twice}-column."
         table = pyarrow.Table.from_arrays(columns, names=names)
         pyarrow.parquet.write_table(table, tmp_path / "n.parquet")
         header, values = ",".join(names), ["1", "secret draft", "no fever"]
@@ -308,7 +308,7 @@ def test_a_number_that_another_id_may_have_become_is_refused(value, tmp_path):
     pyarrow.parquet.write_table(
         pyarrow.table({"id": [value], "text": ["x"]}), tmp_path / "n.parquet"
     )
-    fails(tmp_path / "n.parquet", "row 1: ('id' is a (float|Decimal)|the id .* 64 bits)")
+    fails(tmp_path / "n.parquet", "row 1: ('id' is a (float|Decimal)|the id .* 64-bit)")
 
 
 @pytest.mark.parametrize(
