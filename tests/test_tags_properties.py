@@ -9,6 +9,7 @@ from spacy.training import Example
 
 from spacy_btl.lines import PARAGRAPH, read_lines
 from spacy_btl.tags import MISSING, TagScheme
+from tests.conftest import decode_tokens
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test")
@@ -32,7 +33,7 @@ def as_tuples(spans) -> list[tuple[int, int, str]]:
 @given(tagged())
 def test_entities_are_whole_words_within_a_paragraph_and_of_the_type_of_their_tags(case):
     scheme, doc, tags = case
-    spans = scheme.decode(doc, tags)
+    spans = decode_tokens(scheme, doc, tags)
     doc.set_ents(spans)  # spaCy refuses spans that overlap
     assert not any(span[0].is_space or span[-1].is_space for span in spans)
     types = scheme.tag_types
@@ -48,12 +49,12 @@ def test_entities_are_whole_words_within_a_paragraph_and_of_the_type_of_their_ta
 @given(tagged())
 def test_what_was_decoded_is_encoded_and_decoded_to_the_same(case):
     scheme, doc, tags = case
-    spans = scheme.decode(doc, tags)
+    spans = decode_tokens(scheme, doc, tags)
     gold = doc.copy()
     gold.set_ents(spans, default="outside")
     again = scheme.encode(Example(doc, gold))
     assert ((again == MISSING) == [token.is_space for token in doc]).all()
-    decoded = as_tuples(scheme.decode(doc, np.where(again == MISSING, 0, again)))
+    decoded = as_tuples(decode_tokens(scheme, doc, np.where(again == MISSING, 0, again)))
     if scheme.scheme == "BIO":
         assert decoded == as_tuples(spans)
     else:  # what the words' own tags parted can be one entity now

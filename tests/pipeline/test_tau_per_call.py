@@ -12,7 +12,7 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_btl.errors import CalibratorError
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 NOTES = [text for text, _ in SENTENCES]
 TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
@@ -20,7 +20,8 @@ TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
 
 def make(trained_path, **settings) -> Language:
     nlp = spacy.load(trained_path)
-    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, "knn_weight": 0.5, **settings})
+    settings = {**PAPER, "n_neighbors": 5, "knn_weight": 0.5, **settings}
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
     pipe.fit(make_examples(nlp))
     return nlp
 
@@ -47,7 +48,7 @@ def test_a_tau_per_call_is_that_of_a_pipe_that_has_it(nlp, trained_path, tau):
     workers = pickle.loads(pickle.dumps(nlp)).pipe(NOTES, component_cfg=given(tau))
     assert entities(workers) == expected
     assert entities(nlp.pipe(NOTES)) == before
-    assert nlp.get_pipe("knn_calibrator").tau == 0
+    assert nlp.get_pipe("knn_calibrator").calibrator.settings.tau == 0
 
 
 def test_the_taus_of_this_test_decide_differently(nlp):

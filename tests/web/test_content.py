@@ -66,7 +66,7 @@ def test_downloads_are_what_annotate_writes(pipeline, note, ents):
 
 
 def test_votes_are_shares(pipeline, ents):
-    explanations = pipeline.calibrator.explain(ents[0])
+    explanations = pipeline.pipe.explain(ents[0])
     shares = content.vote_shares(explanations)
     assert sum(share for _, share in shares) == pytest.approx(1)
     rows = content.neighbor_rows(explanations, None)

@@ -21,7 +21,7 @@ def test_every_tau_gives_what_the_pipeline_gives_with_it(pipeline, calibrated_pa
     nlp = spacy.load(calibrated_path)
     found = set()
     for tau in (-5.0, 0.0, 5.0):
-        nlp.get_pipe("knn_calibrator").tau = tau
+        nlp.get_pipe("knn_calibrator").calibrator.set_params(tau=tau)
         expected = nlp(NOTE).ents
         ents = chosen_entities(pipeline, note, tau=tau)
         assert places(ents) == places(expected)
@@ -32,10 +32,11 @@ def test_every_tau_gives_what_the_pipeline_gives_with_it(pipeline, calibrated_pa
 
 def test_another_tau_runs_no_pipe_and_changes_no_setting(pipeline, monkeypatch):
     note = read_note(pipeline, NOTE)
+    before = pipeline.pipe.calibrator.settings.tau
     for _, pipe in pipeline.nlp.pipeline:
         monkeypatch.setattr(type(pipe), "predict", None)
     chosen_entities(pipeline, note, tau=5.0)
-    assert pipeline.calibrator.tau == 0
+    assert pipeline.pipe.calibrator.settings.tau == before
 
 
 def test_the_least_confidence_and_the_types_hide_entities(pipeline):
@@ -65,7 +66,7 @@ def test_without_a_fitted_calibrator_it_says_what_is_missing(trained_path, fitte
         nlp.add_pipe("knn_calibrator")
     pipeline = opened(nlp)
     assert "calibrate" in pipeline.missing
-    assert pipeline.calibrator is None
+    assert pipeline.pipe is None
     ents = chosen_entities(pipeline, read_note(pipeline, NOTE), least=0.9)
     assert ents
     assert {ent._.confidence for ent in ents} == {None}
@@ -91,7 +92,7 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
     def fail(stream, **_):
         raise ValueError(MARKER)
 
-    pipeline.calibrator.pipe = fail
+    pipeline.pipe.pipe = fail
     with pytest.raises(PageError, match="ValueError") as error:
         read_note(pipeline, MARKER)
     assert MARKER not in str(error.value)
@@ -100,4 +101,4 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
 
 
 def test_it_says_when_confidence_is_a_rough_guide(pipeline):
-    assert "not fitted on held-out" in caveat(pipeline.calibrator, 0.0)
+    assert "not fitted on held-out" in caveat(pipeline.pipe.calibrator, 0.0)
