@@ -67,12 +67,14 @@ def made_up_doc(tags: np.ndarray, types: tuple[str, ...]) -> Doc:
 class Found:
     """A search that has found its rows."""
 
-    def __init__(self, rows: np.ndarray):
+    def __init__(self, rows: np.ndarray) -> None:
         self.rows = rows
 
-    def fit(self, rows: np.ndarray) -> None: ...
+    def fit(self, rows: np.ndarray) -> None:
+        """Do nothing."""
 
     def query(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Search.query`."""
         return np.zeros(self.rows.shape, "float32"), self.rows
 
 

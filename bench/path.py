@@ -1,6 +1,6 @@
 """How far a reader has to go to follow one note: the moves between files of this package.
 
-    python -m bench.path MODEL
+python -m bench.path MODEL
 """
 
 import sys
