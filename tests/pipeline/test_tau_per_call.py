@@ -41,10 +41,12 @@ def given(tau) -> dict:
 
 @pytest.mark.parametrize("tau", TAUS, ids=str)
 def test_a_tau_per_call_is_that_of_a_pipe_that_has_it(nlp, trained_path, tau):
-    expected = entities(make(trained_path, tau=tau).pipe(NOTES))
+    own = make(trained_path, tau=tau)
+    expected = entities(own.pipe(NOTES))
     before = entities(nlp.pipe(NOTES))
     assert entities(nlp.pipe(NOTES, component_cfg=given(tau))) == expected
-    assert entities([nlp(note, component_cfg=given(tau)) for note in NOTES]) == expected
+    singly = [nlp(note, component_cfg=given(tau)) for note in NOTES]
+    assert entities(singly) == entities([own(note) for note in NOTES])
     workers = pickle.loads(pickle.dumps(nlp)).pipe(NOTES, component_cfg=given(tau))
     assert entities(workers) == expected
     assert entities(nlp.pipe(NOTES)) == before
