@@ -14,6 +14,7 @@ import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.training import tune as module
 from spacy_btl.training.tune import tune
+from spacy_btl.training.validation import Validation
 from tests.calibration.test_fit import HELD_OUT
 from tests.conftest import PAPER, make_examples
 
@@ -121,9 +122,18 @@ def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     assert "arg-max tuned" in output
     assert "cross-validated present tuned gain 95% interval" in output
     assert "Settings that are chosen on 4 documents hold badly for others: give 100." in output
-    assert f"No clear gain: keep the present settings of {model}" in output
     assert "token macro F1" in output
     assert f"Saved to {tmp_path / 'out'}" in output
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_advises_to_keep_the_settings_without_a_clear_gain(
+    model, dev, tmp_path, small_grid, monkeypatch, clear
+):
+    monkeypatch.setattr(Validation, "is_clear", clear)
+    status, output = run(model, dev, tmp_path / "out")
+    assert status == 0, output
+    assert (f"No clear gain: keep the present settings of {model}" in output) != clear
 
 
 def test_errors_are_told_in_a_line(model, trained_path, dev, tmp_path):
