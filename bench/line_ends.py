@@ -79,7 +79,8 @@ def perfect(gold: Doc, scheme: TagScheme) -> Doc:
     copy = gold.copy()
     tags = scheme.encode(Example(copy, gold))
     tags[tags == MISSING] = O_TAG
-    copy.set_ents(scheme.decode(copy, tags), default="outside")
+    lines = read_lines(copy)
+    copy.set_ents(scheme.decode(copy, tags[lines.words], lines), default="outside")
     return copy
 
 

@@ -24,12 +24,13 @@ import typer
 from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy_btl.calibration.votes import neighbor_probabilities
 
-from spacy_btl.calibration.decisions import Transitions, count_pairs
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
+from spacy_btl.lines import read_lines
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
@@ -63,6 +64,20 @@ def made_up_doc(tags: np.ndarray, types: tuple[str, ...]) -> Doc:
     return Doc(spacy.blank("en").vocab, words=[f"w{i}" for i in range(len(tags))], ents=ents)
 
 
+class Found:
+    """A search that has found its rows."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+
+    def fit(self, rows: np.ndarray) -> None:
+        """Do nothing."""
+
+    def query(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Search.query`."""
+        return np.zeros(self.rows.shape, "float32"), self.rows
+
+
 def cases(n_types: int, folder: Path) -> dict[str, Case]:
     """What is measured, by name. All scheme IO: one tag per type."""
     rng = np.random.default_rng(0)
@@ -79,24 +94,36 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
     corpus = folder / f"{n_types}.spacy"
     write_docs(corpus, [gold])
     p = softmax(logits.astype("float64"), axis=1)
-    prior = np.full(len(scheme), 1 / len(scheme))
+    numbers = np.arange(TOKENS, dtype="int32")
+    datastore = Datastore(
+        logits=logits,
+        tags=tags.astype("int16"),
+        documents=np.zeros(TOKENS, "int32"),
+        starts=numbers,
+        ends=numbers + 1,
+        prior=np.full(len(scheme), 1 / len(scheme)),
+        labels=scheme.types,
+        scheme="IO",
+    )
+    search = Found(rng.integers(0, TOKENS, (TOKENS, NEIGHBORS)))
     tau = dict.fromkeys(scheme.types, 0.5)
-    rows = rng.integers(0, len(scheme), (TOKENS, NEIGHBORS))
+
+    def calibrator(transition_weight: float) -> Calibrator:
+        settings = {"n_neighbors": NEIGHBORS, "transition_weight": transition_weight}
+        return Calibrator(search, tau=tau, **settings).fit(datastore)
+
+    by_token, by_note = calibrator(0.0), calibrator(0.5)
 
     found: dict[str, Case] = {}
     for name, config in loss_configs().items():
         loss = spacy.registry.resolve({"loss": config})["loss"]
         found[name] = lambda loss=loss: loss(logits, tags, **settings)  # type: ignore[misc]
-    found["arg-max and spans"] = lambda: scheme.decode(gold, logits.argmax(axis=1))
-    found["decode with tau per type and confidence"] = lambda: decode(
-        [gold], [p], scheme=scheme, prior=prior, tau=tau
+    found["arg-max and spans"] = lambda: scheme.decode(
+        gold, logits.argmax(axis=1), read_lines(gold)
     )
-    pairs = count_pairs(tags, np.zeros(TOKENS, dtype=int))
-    transitions = Transitions.from_pairs(pairs, len(scheme))
-    found["the same for the whole note, by transitions"] = lambda: decode(
-        [gold], [p], scheme=scheme, prior=prior, tau=tau, transitions=transitions, weight=0.5
-    )
-    found["probabilities by 17 neighbours"] = lambda: neighbor_probabilities(rows, prior)
+    found["decode with tau per type and confidence"] = lambda: decode([gold], [p], by_token)
+    found["the same for the whole note, by transitions"] = lambda: decode([gold], [p], by_note)
+    found["probabilities by 17 neighbours"] = lambda: by_token.neighbor_probabilities(logits)
     found["scores"] = lambda: score_ner(examples)
     found["corpus statistics"] = lambda: corpus_stats(corpus)
     return found

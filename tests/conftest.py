@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 import torch
 from hypothesis import settings
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from spacy_btl.lines import read_lines
+from spacy_btl.tags import TagScheme
 from spacy_btl.training.calibrate import calibrate
 
 # The same examples on every run, however slow the machine.
@@ -41,6 +44,9 @@ VOCABULARY = (
     "n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9"
 )
 WORDS = VOCABULARY.split()
+
+# The settings of the paper: neighbours alone, and each token by itself.
+PAPER = {"knn_weight": 1.0, "tau": 0.0, "transition_weight": 0.0}
 
 # (text, [(start, end, type)]): three types, one of them rare.
 SENTENCES = [
@@ -147,6 +153,12 @@ def make_corpus(nlp: Language, repeat: int = 1, *, ending: str = "") -> list[Doc
         for end in endings
         for text, entities in SENTENCES
     ]
+
+
+def decode_tokens(scheme: TagScheme, doc: Doc, tag_ids: np.ndarray) -> list[Span]:
+    """The entities of one tag per token; the tags of white space are not read."""
+    lines = read_lines(doc)
+    return scheme.decode(doc, tag_ids[lines.words], lines)
 
 
 def train(nlp: Language, *, steps: int = 30, seed: int = 0) -> Language:

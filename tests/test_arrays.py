@@ -33,7 +33,7 @@ LAYOUTS = {
 }
 
 
-def a_store() -> Datastore:
+def a_datastore() -> Datastore:
     rng = np.random.default_rng(0)
     return Datastore(
         logits=rng.normal(0, 3, (10, 4)).astype("float32"),
@@ -67,17 +67,17 @@ def test_broadcast_arrays_and_single_numbers_come_back():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_store_in_any_memory_order_is_saved_as_it_is(layout):
-    store = a_store()
+def test_a_datastore_in_any_memory_order_is_saved_as_it_is(layout):
+    datastore = a_datastore()
     names = ("logits", "tags", "documents", "starts", "ends", "prior")
     other = Datastore(
-        **{name: LAYOUTS[layout](getattr(store, name)) for name in names},
-        labels=store.labels,
-        scheme=store.scheme,
+        **{name: LAYOUTS[layout](getattr(datastore, name)) for name in names},
+        labels=datastore.labels,
+        scheme=datastore.scheme,
     )
-    assert other.to_bytes() == store.to_bytes()
+    assert other.to_bytes() == datastore.to_bytes()
     np.testing.assert_array_equal(
-        Datastore.from_bytes(other.to_bytes(), where="here").logits, store.logits
+        Datastore.from_bytes(other.to_bytes(), where="here").logits, datastore.logits
     )
 
 

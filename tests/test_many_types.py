@@ -9,13 +9,13 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy_btl.calibration.votes import smooth, vote_shares
 
-from spacy_btl.calibration.decisions import Transitions, count_pairs
+from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
+from tests.calibration.made_up import made_up_datastore
 
 # Few tokens, so that an array of types by types would stand out.
 TOKENS = 50
@@ -54,7 +54,7 @@ LOSSES = [
     *(spacy.registry.losses.get(f"spacy_btl.{name}.v1")() for name in NAMES),
     *(
         BinaryTokenLabels(*options, "complement")
-        for options in product(("all", "pair"), ("outside", "ignore"), ("present", "all"))
+        for options in product(("all", "pair"), ("outside", "ignore"))
     ),
 ]
 
@@ -80,24 +80,15 @@ def test_memory_of_a_loss_is_linear_in_the_types(loss):
 @pytest.mark.parametrize("weight", [0.0, 0.5])  # of the transitions between tags
 def test_memory_of_decoding_is_linear_in_the_types(weight):
     def make_call(n_types: int) -> Callable[[], object]:
-        scheme, _, tags = made_up(n_types)
+        scheme, logits, tags = made_up(n_types)
         doc = made_up_doc(scheme, tags)
-        prior = np.full(len(scheme), 1 / len(scheme))
-        tau = dict.fromkeys(scheme.types, 0.5)
-        pairs = count_pairs(tags, np.zeros(TOKENS, dtype=int))
+        settings = {"n_neighbors": 1, "tau": dict.fromkeys(scheme.types, 0.5)}
 
         def call() -> object:
-            shares = vote_shares(np.ones((TOKENS, 1)), tags[:, None], len(scheme), "uniform")
-            transitions = Transitions.from_pairs(pairs, len(scheme))
-            ((spans, confidences),) = decode(
-                [doc],
-                [smooth(shares, prior, 1)],
-                scheme=scheme,
-                prior=prior,
-                tau=tau,
-                transitions=transitions,
-                weight=weight,
-            )
+            calibrator = Calibrator(knn_weight=1.0, transition_weight=weight, **settings)
+            calibrator.fit(made_up_datastore(scheme, tags, logits=logits))
+            p = calibrator.predict_proba(logits)
+            ((spans, confidences),) = decode([doc], [p], calibrator)
             assert len(spans) == len(confidences) > 0
             return spans
 

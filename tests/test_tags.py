@@ -13,6 +13,7 @@ from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.pipeline.labels import entity_types
 from spacy_btl.tags import MISSING, TagScheme, gold_tags, strip_space, token_types, trim_gold
+from tests.conftest import decode_tokens
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test", "Value")
@@ -32,12 +33,6 @@ def doc_of(words, entities=(), missing=()):
 def encode(doc, scheme):
     predicted = Doc(doc.vocab, words=[token.text for token in doc])
     return TagScheme(TYPES, scheme).encode(Example(predicted, doc))
-
-
-def decode(scheme, doc, tag_ids):
-    """The entities of a tag per token."""
-    lines = read_lines(doc)
-    return scheme.decode(doc, tag_ids[lines.words], lines)
 
 
 def as_tuples(spans):
@@ -70,14 +65,14 @@ def merge_touching(found):
 def test_bio_gives_every_entity_back(case):
     n_tokens, found = case
     doc = doc_of(["fever"] * n_tokens, found)
-    assert as_tuples(decode(TagScheme(TYPES, "BIO"), doc, encode(doc, "BIO"))) == found
+    assert as_tuples(decode_tokens(TagScheme(TYPES, "BIO"), doc, encode(doc, "BIO"))) == found
 
 
 @given(entities())
 def test_io_gives_every_entity_back_with_touching_ones_of_a_type_as_one(case):
     n_tokens, found = case
     doc = doc_of(["fever"] * n_tokens, found)
-    decoded = decode(TagScheme(TYPES, "IO"), doc, encode(doc, "IO"))
+    decoded = decode_tokens(TagScheme(TYPES, "IO"), doc, encode(doc, "IO"))
     assert as_tuples(decoded) == merge_touching(found)
 
 
@@ -91,13 +86,13 @@ def test_an_odd_bio_sequence_loses_no_entity(tag_ids):
         (start, last + 1, label)
         for label, start, last in get_entities([scheme.tags[i] for i in tag_ids])
     ]
-    assert as_tuples(decode(scheme, doc, np.array(tag_ids, dtype=int))) == expected
+    assert as_tuples(decode_tokens(scheme, doc, np.array(tag_ids, dtype=int))) == expected
 
 
 @given(st.lists(st.integers(0, len(TYPES)), max_size=12))
 def test_an_io_entity_is_a_run_of_one_type(tag_ids):
     doc = doc_of(["fever"] * len(tag_ids))
-    decoded = decode(TagScheme(TYPES, "IO"), doc, np.array(tag_ids, dtype=int))
+    decoded = decode_tokens(TagScheme(TYPES, "IO"), doc, np.array(tag_ids, dtype=int))
     runs = [(tag, len(list(run))) for tag, run in groupby(tag_ids)]
     assert [(s.label_, len(s)) for s in decoded] == [(TYPES[t - 1], n) for t, n in runs if t]
 
@@ -143,8 +138,10 @@ def test_an_entity_goes_on_over_white_space_within_a_paragraph(scheme, words, ta
     made = TagScheme(TYPES, scheme)
     names = {"IO": {"B": "Sign", "I": "Sign"}, "BIO": {"B": "B-Sign", "I": "I-Sign"}}[scheme]
     doc = doc_of(words)
-    decoded = decode(made, doc, np.array([made.tags.index(names.get(tag, tag)) for tag in tags]))
-    assert as_tuples(decoded) == [(start, end, "Sign") for start, end in found]
+    ids = np.array([made.tags.index(names.get(tag, tag)) for tag in tags])
+    assert as_tuples(decode_tokens(made, doc, ids)) == [
+        (start, end, "Sign") for start, end in found
+    ]
 
 
 NLP = spacy.blank("en")
@@ -169,7 +166,7 @@ def test_perfect_tags_give_the_mentions_of_wrapped_notes_and_of_lists(scheme, te
     places = [(text.index(mention), mention) for mention in mentions]
     gold.ents = [gold.char_span(i, i + len(mention), label="Sign") for i, mention in places]
     made = TagScheme(TYPES, scheme)
-    decoded = decode(made, gold, made.encode(Example(NLP.make_doc(text), gold)))
+    decoded = decode_tokens(made, gold, made.encode(Example(NLP.make_doc(text), gold)))
     assert [span.text for span in decoded] == mentions
 
 
@@ -181,7 +178,7 @@ def test_bio_goes_on_where_its_tags_say_so_and_io_only_behind_a_full_line():
         made = TagScheme(TYPES, scheme)
         names = {"IO": {"B": "Sign", "I": "Sign"}, "BIO": {"B": "B-Sign", "I": "I-Sign"}}[scheme]
         ids = np.array([made.tags.index(names.get(tag, tag)) for tag in tags])
-        assert [span.text for span in decode(made, doc, ids)] == found
+        assert [span.text for span in decode_tokens(made, doc, ids)] == found
 
 
 def test_bio_begins_an_entity_behind_white_space_too():
@@ -189,13 +186,13 @@ def test_bio_begins_an_entity_behind_white_space_too():
     doc = doc_of(["fever", " ", "cough", " ", "rash"])
     tag_ids = np.array([scheme.tags.index(tag) for tag in ("B-Sign", "O", "B-Sign", "O", "I-Test")])
     expected = [(0, 1, "Sign"), (2, 3, "Sign"), (4, 5, "Test")]
-    assert as_tuples(decode(scheme, doc, tag_ids)) == expected
+    assert as_tuples(decode_tokens(scheme, doc, tag_ids)) == expected
 
 
 def test_decoding_leaves_the_tags_as_they_are():
-    tag_ids = np.array([1, 0, 1])
-    decode(TagScheme(TYPES), doc_of(["84", " ", "mg"]), tag_ids)
-    assert tag_ids.tolist() == [1, 0, 1]
+    doc, tag_ids = doc_of(["84", " ", "mg"]), np.array([1, 2])
+    TagScheme(TYPES).decode(doc, tag_ids, read_lines(doc))
+    assert tag_ids.tolist() == [1, 2]
 
 
 def test_a_span_of_white_space_alone_strips_to_nothing():

@@ -4,11 +4,12 @@ import numpy as np
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.lines import PARAGRAPH, read_lines
 from spacy_btl.tags import MISSING, TagScheme
+from tests.conftest import decode_tokens
 
 VOCAB = spacy.blank("en").vocab
 TYPES = ("Sign", "Test")
@@ -25,11 +26,6 @@ def tagged(draw: st.DrawFn) -> tuple[TagScheme, Doc, np.ndarray]:
     return scheme, Doc(VOCAB, words=words, spaces=[False] * len(words)), tags
 
 
-def decode(scheme: TagScheme, doc: Doc, tags: np.ndarray) -> list[Span]:
-    lines = read_lines(doc)
-    return scheme.decode(doc, tags[lines.words], lines)
-
-
 def as_tuples(spans) -> list[tuple[int, int, str]]:
     return [(span.start, span.end, span.label_) for span in spans]
 
@@ -37,7 +33,7 @@ def as_tuples(spans) -> list[tuple[int, int, str]]:
 @given(tagged())
 def test_entities_are_whole_words_within_a_paragraph_and_of_the_type_of_their_tags(case):
     scheme, doc, tags = case
-    spans = decode(scheme, doc, tags)
+    spans = decode_tokens(scheme, doc, tags)
     doc.set_ents(spans)  # spaCy refuses spans that overlap
     assert not any(span[0].is_space or span[-1].is_space for span in spans)
     types = scheme.tag_types
@@ -53,12 +49,12 @@ def test_entities_are_whole_words_within_a_paragraph_and_of_the_type_of_their_ta
 @given(tagged())
 def test_what_was_decoded_is_encoded_and_decoded_to_the_same(case):
     scheme, doc, tags = case
-    spans = decode(scheme, doc, tags)
+    spans = decode_tokens(scheme, doc, tags)
     gold = doc.copy()
     gold.set_ents(spans, default="outside")
     again = scheme.encode(Example(doc, gold))
     assert ((again == MISSING) == [token.is_space for token in doc]).all()
-    decoded = as_tuples(decode(scheme, doc, np.where(again == MISSING, 0, again)))
+    decoded = as_tuples(decode_tokens(scheme, doc, np.where(again == MISSING, 0, again)))
     if scheme.scheme == "BIO":
         assert decoded == as_tuples(spans)
     else:  # what the words' own tags parted can be one entity now

@@ -25,9 +25,9 @@ SOURCES = sorted(Path(spacy_btl.__file__).parent.rglob("*.py"))
 def calibrated(trained_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibrated pipeline with maps, on disk."""
     nlp = spacy.load(trained_path)
-    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5})
-    calibrator.fit(make_examples(nlp))
-    calibrator.fit_maps(make_examples(nlp))
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5})
+    pipe.fit(make_examples(nlp))
+    pipe.fit_maps(make_examples(nlp))
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     nlp.to_disk(folder)
     return folder

@@ -1,5 +1,7 @@
 """Fitting calibration maps to held-out documents, and trying settings on them."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,8 @@ def fit_maps(
             "No entity is predicted in the held-out documents, so no confidence can be fitted: "
             "give more of them, or train the network better."
         )
-    return Maps(token_map, fit_confidence_map(entities.p, entities.correct), settings)
+    confidence_map = fit_confidence_map(entities.p, entities.correct)
+    return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
 def decide_held_out(

@@ -7,6 +7,7 @@ are the docs.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -155,6 +156,7 @@ class KnnCalibrator(Pipe):
         self.name = name
         self.ner = ner
         self.scorer = scorer
+        self._tags_of: dict[str, Any] = {}  # of a datastore without rows: the cfg of its `ner`
         self._warned: set[str] = set()
         install_extensions()
 
@@ -246,16 +248,20 @@ class KnnCalibrator(Pipe):
         return self.nlp
 
     def is_ready(self) -> bool:
-        """Whether it can decide. Without neighbours and transitions it needs the tags of the `ner`
-        pipe only, and takes them at the first call."""
+        """Whether it can decide. Without neighbours and transitions it needs the present tags of
+        the `ner` pipe only, and takes them by itself."""
         calibrator = self.calibrator
-        if calibrator.datastore is None and not calibrator.settings.needs_rows and self.nlp:
-            ner = self._ner_pipe()
-            calibrator.use(make_datastore(ner, empty_rows(len(ner.tag_scheme))))
         datastore = calibrator.datastore
-        return datastore is not None and (
-            len(datastore.tags) > 0 or not calibrator.settings.needs_rows
-        )
+        if datastore is not None and len(datastore.tags):
+            return True
+        if calibrator.settings.needs_rows:
+            return False
+        if self.nlp is not None:
+            ner = self._ner_pipe()
+            if datastore is None or ner.cfg != self._tags_of:  # another pipe, or trained again
+                calibrator.use(make_datastore(ner, empty_rows(len(ner.tag_scheme))))
+                self._tags_of = deepcopy(ner.cfg)
+        return calibrator.datastore is not None
 
     # Annotating
 

@@ -27,12 +27,12 @@ def draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Over-confident logits and votes, and tags that follow their honest forms."""
+    """Overconfident logits and neighbours, and tags that follow their calibrated forms."""
     rng = np.random.default_rng(0)
-    honest = rng.normal(0, 1, (N, C)) + 1.5 * np.log(PRIOR)
-    tags = draw(softmax(honest, axis=1), rng)
-    votes = rng.multinomial(17, softmax(2 * honest, axis=1)) / 17
-    return 2.5 * honest, (17 * votes + PRIOR) / 18, tags
+    calibrated = rng.normal(0, 1, (N, C)) + 1.5 * np.log(PRIOR)
+    tags = draw(softmax(calibrated, axis=1), rng)
+    votes = rng.multinomial(17, softmax(2 * calibrated, axis=1)) / 17
+    return 2.5 * calibrated, (17 * votes + PRIOR) / 18, tags
 
 
 def plain_map(p: np.ndarray, sharpness: float, certainty: float) -> np.ndarray:
@@ -42,14 +42,14 @@ def plain_map(p: np.ndarray, sharpness: float, certainty: float) -> np.ndarray:
 
 def test_unfitted_it_changes_nothing(tokens):
     logits, p_knn, _ = tokens
-    np.testing.assert_array_equal(TokenMap().softmax(logits), softmax(logits, axis=1))
-    np.testing.assert_array_equal(TokenMap().votes(p_knn), p_knn)
+    np.testing.assert_array_equal(TokenMap()(logits, None, 0), softmax(logits, axis=1))
+    np.testing.assert_array_equal(TokenMap().neighbors(p_knn), p_knn)
 
 
-def test_the_map_of_votes_is_the_power_of_odds(tokens):
+def test_the_map_of_neighbours_is_the_power_of_odds(tokens):
     p_knn = tokens[1]
     expected = plain_map(p_knn, 0.7, 0.3)
-    np.testing.assert_allclose(TokenMap(1, 0.7, 0.3).votes(p_knn), expected, rtol=1e-10)
+    np.testing.assert_allclose(TokenMap(1, 0.7, 0.3).neighbors(p_knn), expected, rtol=1e-10)
 
 
 def test_the_temperature_is_the_most_likely_of_a_grid(tokens):
@@ -60,23 +60,23 @@ def test_the_temperature_is_the_most_likely_of_a_grid(tokens):
     losses = [log_loss(tags, softmax(logits / t, axis=1)) for t in grid]
     assert fitted.temperature == pytest.approx(grid[np.argmin(losses)], abs=0.02)
     assert fitted.temperature == pytest.approx(2.5, abs=0.15)  # what the tags were drawn with
-    assert log_loss(tags, fitted.softmax(logits)) <= min(losses) + 1e-6
+    assert log_loss(tags, fitted(logits, None, 0)) <= min(losses) + 1e-6
     assert fit_token_map(logits, p_knn, tags, PRIOR).temperature == fitted.temperature
 
 
-def test_the_curve_of_votes_is_the_most_likely_of_a_grid(tokens):
+def test_the_curve_of_neighbours_is_the_most_likely_of_a_grid(tokens):
     logits, p_knn, tags = tokens
     fitted = fit_token_map(logits, p_knn, tags, PRIOR)
     steps = np.arange(0, 1.2, 0.05)
     losses = {(a, b): log_loss(tags, plain_map(p_knn, a, b)) for a in steps[1:] for b in steps}
     best = min(losses, key=losses.__getitem__)
-    assert log_loss(tags, fitted.votes(p_knn)) <= losses[best] + 1e-6
+    assert log_loss(tags, fitted.neighbors(p_knn)) <= losses[best] + 1e-6
     assert (fitted.sharpness, fitted.certainty) == pytest.approx(best, abs=0.06)
     assert losses[best] < log_loss(tags, p_knn) - 0.05  # there was something to mend
 
 
 def test_certainty_can_be_positive():
-    """Where unanimous votes are right more often than the others make believe."""
+    """Where unanimous neighbours are right more often than the others suggest."""
     rng = np.random.default_rng(1)
     p = rng.dirichlet(np.full(C, 0.3), N)
     tags = draw(plain_map(p, 0.5, 0.4), rng)
@@ -91,7 +91,7 @@ def test_what_can_be_told_apart_without_error_stays_finite():
     fitted = fit_token_map(logits, p, tags, PRIOR)
     assert 0 < fitted.temperature < 1  # surer than it was
     assert np.isfinite([fitted.sharpness, fitted.certainty]).all()
-    assert (fitted.votes(p) > 0).all()
+    assert (fitted.neighbors(p) > 0).all()
     curve = fit_confidence_map(np.linspace(0.5, 1, 20), np.arange(20) >= 10)
     assert np.isfinite([curve.sharpness, curve.certainty, curve.bias]).all()
 
@@ -103,7 +103,7 @@ def test_what_can_be_told_apart_without_error_stays_finite():
 )
 def test_the_most_probable_tag_stays_the_most_probable(values, sharpness, certainty):
     p = np.array([values]) / sum(values)
-    mapped = TokenMap(1, sharpness, certainty).votes(p)
+    mapped = TokenMap(1, sharpness, certainty).neighbors(p)
     assert mapped.sum() == pytest.approx(1)
     assert mapped[0, p.argmax()] == mapped.max()
     assert (mapped >= 0).all()
@@ -117,10 +117,10 @@ def entities() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_confidence_curve_is_logistic_regression(entities):
-    p, right = entities
-    fitted = fit_confidence_map(p, right)
+    p, correct = entities
+    fitted = fit_confidence_map(p, correct)
     curves = np.stack([np.log(p), -np.log(1 - p)], axis=1)
-    expected = LogisticRegression(C=1e9, tol=1e-9, max_iter=1000).fit(curves, right)
+    expected = LogisticRegression(C=1e9, tol=1e-9, max_iter=1000).fit(curves, correct)
     assert (expected.coef_ > 0).all()  # else the bounds would bind
     assert [fitted.sharpness, fitted.certainty] == pytest.approx(expected.coef_[0], abs=0.01)
     assert fitted.bias == pytest.approx(expected.intercept_[0], abs=0.01)
@@ -128,32 +128,32 @@ def test_the_confidence_curve_is_logistic_regression(entities):
 
 
 def test_the_confidence_curve_follows_isotonic_regression(entities):
-    p, right = entities
-    free = IsotonicRegression(out_of_bounds="clip").fit(p, right).predict(p)
-    assert np.abs(fit_confidence_map(p, right)(p) - free).mean() < 0.03
+    p, correct = entities
+    free = IsotonicRegression(out_of_bounds="clip").fit(p, correct).predict(p)
+    assert np.abs(fit_confidence_map(p, correct)(p) - free).mean() < 0.03
     assert np.abs(p - free).mean() > 0.1
 
 
 def test_confidence_rises_and_is_never_certain(entities):
-    p, right = entities
+    p, correct = entities
     grid = np.concatenate([[0, 1e-300, 1e-12], np.linspace(0, 1, 101), [1 - 1e-16, 1]])
     for fitted in (
-        fit_confidence_map(p, right),
-        fit_confidence_map(p, ~right),  # a falling truth: the curve stays level instead
+        fit_confidence_map(p, correct),
+        fit_confidence_map(p, ~correct),  # a falling truth: the curve stays level instead
         fit_confidence_map(p[:30], np.ones(30, bool)),
         fit_confidence_map(p[:1], np.zeros(1, bool)),
         ConfidenceMap(50, 50, 0, 8),
     ):
         values = fitted(np.sort(grid))
         assert (np.diff(values) >= 0).all()
-        least = 1 / (fitted.n_entities + 2)
-        assert least <= values[0]
-        assert values[-1] <= 1 - least
-    assert fit_confidence_map(p, ~right)(grid) == pytest.approx(1 - right.mean(), abs=0.01)
+        minimum = 1 / (fitted.n_entities + 2)
+        assert minimum <= values[0]
+        assert values[-1] <= 1 - minimum
+    assert fit_confidence_map(p, ~correct)(grid) == pytest.approx(1 - correct.mean(), abs=0.01)
 
 
 def test_no_row_gives_no_row():
     p = np.zeros((0, C))
-    assert TokenMap(2, 0.5, 0.5).votes(p).shape == (0, C)
-    assert TokenMap(2, 0.5, 0.5).softmax(p.astype("float32")).shape == (0, C)
+    assert TokenMap(2, 0.5, 0.5).neighbors(p).shape == (0, C)
+    assert TokenMap(2, 0.5, 0.5)(p.astype("float32"), p, 0.5).shape == (0, C)
     assert ConfidenceMap(1, 1, 0, 5)(np.zeros(0)).shape == (0,)

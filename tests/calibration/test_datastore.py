@@ -1,4 +1,4 @@
-"""The saved store: a round trip, and every kind of damage."""
+"""The saved datastore: a round trip, and every kind of damage."""
 
 import pickle
 from dataclasses import fields, replace
@@ -25,7 +25,7 @@ ROW_FIELDS = fields(LabelledRows)
 ARRAYS = {"logits", "tags", "documents", "starts", "ends", "prior"}
 
 
-def make_store(scheme: str = "IO") -> Datastore:
+def make_datastore(scheme: str = "IO") -> Datastore:
     rng = np.random.default_rng(0)
     n_tags = 4 if scheme == "IO" else 7
     return Datastore(
@@ -42,8 +42,8 @@ def make_store(scheme: str = "IO") -> Datastore:
 
 
 def damaged(content: dict | None = None, **arrays: np.ndarray | None) -> bytes:
-    """A store's file with other arrays or content (None: left out), and a sound checksum."""
-    kept, said = load_arrays(make_store().to_bytes())
+    """A datastore's file with other arrays or content (None: left out), and a sound checksum."""
+    kept, said = load_arrays(make_datastore().to_bytes())
     kept, said = {**kept, **arrays}, {**said, **(content or {})}
     return save_arrays(
         {name: array for name, array in kept.items() if array is not None},
@@ -52,7 +52,7 @@ def damaged(content: dict | None = None, **arrays: np.ndarray | None) -> bytes:
 
 
 def array_with(name: str, value: float) -> np.ndarray:
-    array = np.array(load(make_store().to_bytes())[name])
+    array = np.array(load(make_datastore().to_bytes())[name])
     array.flat[1] = value
     return array
 
@@ -63,23 +63,25 @@ def test_the_helper_damages_nothing_by_itself():
 
 @pytest.mark.parametrize("scheme", ["IO", "BIO"])
 def test_comes_back_as_it_was(scheme):
-    store = make_store(scheme)
-    back = Datastore.from_bytes(store.to_bytes(), where=WHERE)
+    datastore = make_datastore(scheme)
+    back = Datastore.from_bytes(datastore.to_bytes(), where=WHERE)
     for field in fields(Datastore):
-        before, after = getattr(store, field.name), getattr(back, field.name)
+        before, after = getattr(datastore, field.name), getattr(back, field.name)
         np.testing.assert_array_equal(after, before)
         assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
-    assert (back.labels, back.scheme) == (store.labels, store.scheme)
-    assert back.network == store.network
+    assert (back.labels, back.scheme) == (datastore.labels, datastore.scheme)
+    assert back.network == datastore.network
 
 
-def test_a_store_without_rows_comes_back():
-    empty = replace(make_store(), **vars(empty_rows(4)))
+def test_a_datastore_without_rows_comes_back():
+    empty = replace(make_datastore(), **vars(empty_rows(4)))
     assert Datastore.from_bytes(empty.to_bytes(), where=WHERE).logits.shape == (0, 4)
 
 
 def test_rows_are_concatenated_in_their_order():
-    rows = LabelledRows(**{field.name: getattr(make_store(), field.name) for field in ROW_FIELDS})
+    rows = LabelledRows(
+        **{field.name: getattr(make_datastore(), field.name) for field in ROW_FIELDS}
+    )
     again = replace(rows, documents=rows.documents + 3)
     both = concatenate_rows([empty_rows(4), rows, again])
     for field in ROW_FIELDS:
@@ -129,7 +131,7 @@ DAMAGES = {
     "no format": (damaged({"format": None}), "it is no calibrator of spacy-btl"),
     "no content": (save({"logits": np.zeros((1, 4), "float32")}), "no file of this version"),
     "an old file": (
-        save(load(make_store().to_bytes()), metadata={"format": FORMAT, "version": "2"}),
+        save(load(make_datastore().to_bytes()), metadata={"format": FORMAT, "version": "2"}),
         "no file of this version",
     ),
     "content that is no JSON": (save({}, metadata={CONTENT: "{"}), "it is damaged"),
@@ -157,7 +159,7 @@ def test_damage_is_an_error_that_names_the_file_and_the_reason(damage):
 
 
 def test_a_file_cut_off_anywhere_is_an_error():
-    data = make_store().to_bytes()
+    data = make_datastore().to_bytes()
     for length in range(len(data)):
         with pytest.raises(CalibratorError, match="is damaged"):
             Datastore.from_bytes(data[:length], where=WHERE)
@@ -173,14 +175,14 @@ def test_random_bytes_are_an_error(data):
 @settings(max_examples=200)
 @given(st.data())
 def test_a_changed_byte_is_an_error_or_changes_nothing(data):
-    store = make_store()
-    whole = bytearray(store.to_bytes())
+    datastore = make_datastore()
+    whole = bytearray(datastore.to_bytes())
     whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     try:
         back = Datastore.from_bytes(bytes(whole), where=WHERE)
     except CalibratorError:
         return
-    assert back.to_bytes() == store.to_bytes()
+    assert back.to_bytes() == datastore.to_bytes()
 
 
 class Exploit:
@@ -204,4 +206,4 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 
 
 def test_the_bytes_are_those_of_a_safetensors_file():
-    assert set(load(make_store().to_bytes())) == ARRAYS
+    assert set(load(make_datastore().to_bytes())) == ARRAYS

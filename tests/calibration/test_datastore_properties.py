@@ -1,4 +1,4 @@
-"""Any store comes back as it was, and no damaged byte goes unnoticed."""
+"""Any datastore comes back as it was, and no damaged byte goes unnoticed."""
 
 from dataclasses import fields
 
@@ -14,7 +14,7 @@ EXTREMES = np.array([0, -0.0, 1e-45, -1e15, 1e15], "float32")
 
 
 @st.composite
-def stores(draw: st.DrawFn) -> Datastore:
+def datastores(draw: st.DrawFn) -> Datastore:
     # numpy draws the arrays: hypothesis would take a hundred times as long.
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     labels = tuple(draw(st.lists(st.text(min_size=1, max_size=9), max_size=3, unique=True)))
@@ -36,9 +36,9 @@ def stores(draw: st.DrawFn) -> Datastore:
     )
 
 
-def parts(store: Datastore) -> list[object]:
-    """All that a store is, bit for bit."""
-    values = [getattr(store, field.name) for field in fields(Datastore)]
+def parts(datastore: Datastore) -> list[object]:
+    """All that a datastore is, bit for bit."""
+    values = [getattr(datastore, field.name) for field in fields(Datastore)]
     return [
         (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
         for value in values
@@ -46,15 +46,15 @@ def parts(store: Datastore) -> list[object]:
 
 
 @settings(max_examples=60)
-@given(stores())
-def test_any_store_comes_back_as_it_was(store):
-    assert parts(Datastore.from_bytes(store.to_bytes(), where="here")) == parts(store)
+@given(datastores())
+def test_any_datastore_comes_back_as_it_was(datastore):
+    assert parts(Datastore.from_bytes(datastore.to_bytes(), where="here")) == parts(datastore)
 
 
 @settings(max_examples=150)
-@given(stores(), st.data())
-def test_any_damaged_byte_or_cut_is_an_error_or_changes_nothing(store, data):
-    whole = bytearray(store.to_bytes())
+@given(datastores(), st.data())
+def test_any_damaged_byte_or_cut_is_an_error_or_changes_nothing(datastore, data):
+    whole = bytearray(datastore.to_bytes())
     place = data.draw(st.integers(0, len(whole) - 1))
     if data.draw(st.booleans(), label="cut"):
         del whole[place:]
@@ -64,4 +64,4 @@ def test_any_damaged_byte_or_cut_is_an_error_or_changes_nothing(store, data):
         found = Datastore.from_bytes(bytes(whole), where="here")
     except CalibratorError:
         return
-    assert parts(found) == parts(store)
+    assert parts(found) == parts(datastore)

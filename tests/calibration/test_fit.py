@@ -14,13 +14,13 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_btl.arrays import load_arrays, save_arrays
-from spacy_btl.calibration.calibration_maps import ConfidenceMap, TokenMap
-from spacy_btl.calibration.fit import Maps
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError, PipelineError
-from spacy_btl.pipeline.decoding import span_confidence
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.training.tune import tune_calibrator
-from tests.conftest import SENTENCES, make_examples
+from tests.calibration.made_up import minimum_probability
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 # Notes that the network did not see, with entities that it finds in part.
 HELD_OUT = [
@@ -32,7 +32,7 @@ HELD_OUT = [
     ("mild fever today", [(0, 4, "Severity"), (5, 10, "Sign")]),
     ("patient was given chest pain , crp 8", [(18, 28, "Sign"), (31, 34, "Test")]),
 ]
-SETTINGS = {"n_neighbors": 5, "knn_weight": 0.5, "tau": 0.25}
+SETTINGS = {"n_neighbors": 5, "knn_weight": 0.5, "tau": 0.25, "transition_weight": 0.0}
 MAPS = Path("knn_calibrator", "maps.safetensors")
 
 
@@ -42,31 +42,35 @@ def held_out(nlp: Language) -> list[Example]:
     ]
 
 
-def calibrator(nlp: Language) -> KnnCalibrator:
+def get_pipe(nlp: Language) -> KnnCalibrator:
     pipe = nlp.get_pipe("knn_calibrator")
     assert isinstance(pipe, KnnCalibrator)
     return pipe
 
 
-def make(trained_path: Path, *, fit_map: bool, **settings) -> Language:
+def maps_of(nlp: Language) -> Maps | None:
+    return get_pipe(nlp).calibrator.maps
+
+
+def make(trained_path: Path, *, fit_maps: bool, **settings) -> Language:
     nlp = spacy.load(trained_path)
     nlp.add_pipe("knn_calibrator", config={**SETTINGS, **settings})
-    calibrator(nlp).fit(make_examples(nlp))
-    if fit_map:
-        calibrator(nlp).fit_maps(held_out(nlp))
+    get_pipe(nlp).fit(make_examples(nlp))
+    if fit_maps:
+        get_pipe(nlp).fit_maps(held_out(nlp))
     return nlp
 
 
 @pytest.fixture(scope="module")
 def mapped(trained_path) -> Language:
     """Shared: do not change it."""
-    return make(trained_path, fit_map=True)
+    return make(trained_path, fit_maps=True)
 
 
 @pytest.fixture(scope="module")
 def unmapped(trained_path) -> Language:
     """The same without maps. Shared: do not change it."""
-    return make(trained_path, fit_map=False)
+    return make(trained_path, fit_maps=False)
 
 
 TEXTS = [text for text, _ in HELD_OUT] + [SENTENCES[0][0], "no \u2009 fever", ""]
@@ -86,7 +90,7 @@ def assert_same(one: Language, other: Language) -> None:
 
 
 def test_each_source_is_mapped_and_then_they_are_mixed(mapped, unmapped):
-    maps = calibrator(mapped).maps
+    maps = maps_of(mapped)
     assert maps.tokens != TokenMap()
     curve = maps.tokens
     neighbors = make_only_neighbors(unmapped)
@@ -110,15 +114,16 @@ def make_only_neighbors(nlp: Language):
             doc = nlp(text)
         seen = doc._.token_logits.any(axis=1)
         p = np.full(doc._.token_logits.shape, np.nan)
-        p[seen] = calibrator(nlp).neighbor_probabilities(doc._.token_logits[seen])
+        p[seen] = get_pipe(nlp).calibrator.neighbor_probabilities(doc._.token_logits[seen])
         return p
 
     return probabilities
 
 
 def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
-    pipe = calibrator(mapped)
-    prior, scheme = pipe.calibrator.datastore.prior, pipe.calibrator.datastore.tag_scheme
+    pipe = get_pipe(mapped)
+    datastore = pipe.calibrator.datastore
+    prior, scheme = datastore.prior, datastore.tag_scheme
     confidences = []
     for doc in mapped.pipe(TEXTS):
         p = doc._.token_probabilities.astype("float64")
@@ -127,8 +132,8 @@ def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
         words = [token.i for token in doc if not token.is_space]
         assert [doc[i].ent_type_ or "O" for i in words] == [scheme.tags[tags[i]] for i in words]
         for ent in doc.ents:
-            least = span_confidence(ent, p, scheme)
-            expected = pipe.calibrator.maps.confidence(np.array([least]))[0]
+            minimum = minimum_probability(ent, p, scheme)
+            expected = pipe.calibrator.maps.confidence(np.array([minimum]))[0]
             assert ent._.confidence == pytest.approx(expected, rel=1e-4)
             confidences.append(ent._.confidence)
     assert len(confidences) > 5
@@ -137,15 +142,16 @@ def test_decisions_and_confidence_use_the_mapped_probabilities(mapped):
 
 def test_the_maps_make_unseen_tokens_more_likely(trained_path, unmapped, mapped):
     """On what they were fitted to, at least; and each of the two sources by itself."""
+    scheme = get_pipe(mapped).calibrator.datastore.tag_scheme
     for knn_weight in (0.0, 0.5, 1.0):
         losses = []
-        for fit_map in (False, True):
-            nlp = make(trained_path, fit_map=fit_map, knn_weight=knn_weight)
+        for fit_maps in (False, True):
+            nlp = make(trained_path, fit_maps=fit_maps, knn_weight=knn_weight)
             rows, tags = [], []
             for example in held_out(nlp):
                 doc = nlp(example.predicted.copy())
                 rows.append(doc._.token_probabilities)
-                tags.append(calibrator(nlp).tag_scheme.encode(Example(doc, example.reference)))
+                tags.append(scheme.encode(Example(doc, example.reference)))
             p = np.concatenate(rows).astype("float64")
             p /= p.sum(axis=1, keepdims=True)
             losses.append(log_loss(np.concatenate(tags), p, labels=np.arange(p.shape[1])))
@@ -155,8 +161,8 @@ def test_the_maps_make_unseen_tokens_more_likely(trained_path, unmapped, mapped)
 @pytest.mark.parametrize("knn_weight", [0.0, 1.0])
 def test_maps_change_no_decision_of_one_source_alone(trained_path, knn_weight):
     entities = []
-    for fit_map in (False, True):
-        nlp = make(trained_path, fit_map=fit_map, knn_weight=knn_weight, tau=0.0)
+    for fit_maps in (False, True):
+        nlp = make(trained_path, fit_maps=fit_maps, knn_weight=knn_weight, tau=0.0)
         docs = nlp.pipe(TEXTS)
         entities.append([[(e.start, e.end, e.label_) for e in doc.ents] for doc in docs])
     assert entities[0] == entities[1]
@@ -166,17 +172,17 @@ def test_maps_change_no_decision_of_one_source_alone(trained_path, knn_weight):
 def test_maps_come_back_from_disk_bytes_and_pickle(mapped, trained_path, tmp_path):
     mapped.to_disk(tmp_path)
     assert_same(mapped, spacy.load(tmp_path))
-    other = make(trained_path, fit_map=False)
+    other = make(trained_path, fit_maps=False)
     other.from_bytes(mapped.to_bytes())
     assert_same(mapped, other)
-    back = pickle.loads(pickle.dumps(calibrator(mapped)))
-    assert back.maps == calibrator(mapped).maps
+    back = pickle.loads(pickle.dumps(get_pipe(mapped)))
+    assert back.calibrator.maps == maps_of(mapped)
 
 
 def test_saving_over_maps_without_maps_leaves_none(mapped, unmapped, tmp_path):
     mapped.to_disk(tmp_path)
     unmapped.to_disk(tmp_path)
-    assert calibrator(spacy.load(tmp_path)).maps is None
+    assert maps_of(spacy.load(tmp_path)) is None
 
 
 def test_the_file_holds_plain_numbers(mapped, tmp_path):
@@ -189,7 +195,7 @@ def test_the_file_holds_plain_numbers(mapped, tmp_path):
 
 
 def damaged(content: dict | None = None, **arrays: np.ndarray) -> bytes:
-    whole = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0, -1, 9), SETTINGS)
+    whole = Maps(TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0, -1, 9), Settings(**SETTINGS))
     kept, said = load_arrays(whole.to_bytes())
     return save_arrays({**kept, **arrays}, {**said, **(content or {})})
 
@@ -204,7 +210,7 @@ DAMAGES = {
     "a narrow array": damaged(tokens=np.ones(3, "float32")),
     "a temperature of 0": damaged(tokens=np.array([0, 1, 0.0])),
     "a temperature of nearly 0": damaged(tokens=np.array([1e-300, 1, 0.0])),
-    "a sharpness beyond belief": damaged(tokens=np.array([1, 1e308, 0.0])),
+    "a sharpness out of range": damaged(tokens=np.array([1, 1e308, 0.0])),
     "a NaN": damaged(tokens=np.array([1, 1, np.nan])),
     "a negative certainty": damaged(tokens=np.array([1, 1, -1.0])),
     "a falling curve": damaged(confidence=np.array([-1, 0, 0, 9.0])),
@@ -226,7 +232,7 @@ def test_damaged_maps_are_an_error_that_names_the_file(mapped, tmp_path, damage)
 
 
 def test_what_is_whole_loads():
-    assert Maps.from_bytes(damaged(), where="here").settings == SETTINGS
+    assert Maps.from_bytes(damaged(), where="here").settings == Settings(**SETTINGS)
 
 
 def test_a_missing_file_is_an_error_that_names_it(mapped, tmp_path):
@@ -236,10 +242,10 @@ def test_a_missing_file_is_an_error_that_names_it(mapped, tmp_path):
         spacy.load(tmp_path)
 
 
-def test_fitting_the_store_again_drops_the_maps(trained_path):
-    nlp = make(trained_path, fit_map=True)
-    calibrator(nlp).fit(make_examples(nlp))
-    assert calibrator(nlp).maps is None
+def test_fitting_the_datastore_again_drops_the_maps(trained_path):
+    nlp = make(trained_path, fit_maps=True)
+    get_pipe(nlp).fit(make_examples(nlp))
+    assert maps_of(nlp) is None
 
 
 @pytest.mark.parametrize(
@@ -251,7 +257,7 @@ def test_maps_for_other_settings_are_warned_of_once(mapped, tmp_path, setting, v
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         nlp(TEXTS[0])
-    setattr(calibrator(nlp), setting, value)
+    get_pipe(nlp).calibrator.set_params(**{setting: value})
     with pytest.warns(UserWarning, match="other settings than those that its maps"):
         nlp(TEXTS[0])
     with warnings.catch_warnings():
@@ -266,7 +272,7 @@ def test_what_cannot_be_fitted_is_a_clear_error(trained_path):
         pipe.fit_maps(held_out(nlp))
     pipe.fit(make_examples(nlp))
     plain = Example.from_dict(nlp.make_doc("given aspirin daily"), {"entities": []})
-    with pytest.raises(CalibratorError, match="No entity is found in the held-out documents"):
+    with pytest.raises(CalibratorError, match="No entity is predicted in the held-out documents"):
         pipe.fit_maps([plain])
     bare = nlp.make_doc("severe fever")
     with pytest.raises(CalibratorError, match="no annotated token to fit a map on"):
@@ -276,33 +282,39 @@ def test_what_cannot_be_fitted_is_a_clear_error(trained_path):
 
 def test_without_neighbours_the_softmax_alone_is_mapped(trained_path):
     nlp = spacy.load(trained_path)
-    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
+    pipe = nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0})
     pipe.fit_maps(held_out(nlp))
-    assert (pipe.calibrator.maps.tokens.sharpness, pipe.calibrator.maps.tokens.certainty) == (1, 0)
+    tokens = pipe.calibrator.maps.tokens
+    assert (tokens.sharpness, tokens.certainty) == (1, 0)
     doc = nlp(TEXTS[0])
-    expected = softmax(doc._.token_logits / pipe.calibrator.maps.tokens.temperature, axis=1)
+    expected = softmax(doc._.token_logits / tokens.temperature, axis=1)
     np.testing.assert_allclose(doc._.token_probabilities, expected, atol=1e-6)
 
 
 def test_a_type_that_the_network_does_not_know_is_missed_and_counted(trained_path):
-    nlp = make(trained_path, fit_map=False)
+    nlp = make(trained_path, fit_maps=False)
     text, entities = HELD_OUT[2]
     known = Example.from_dict(nlp.make_doc(text), {"entities": entities})
     other = Example.from_dict(nlp.make_doc(text), {"entities": [*entities, (11, 16, "Time")]})
     with pytest.warns(UserWarning, match="does not know: 1, which count as missed"):
-        calibrator(nlp).fit_maps([other, *held_out(nlp)])
-    maps = calibrator(nlp).maps
-    calibrator(nlp).fit_maps([known, *held_out(nlp)])
-    assert maps.tokens != calibrator(nlp).maps.tokens  # its token is left out
+        get_pipe(nlp).fit_maps([other, *held_out(nlp)])
+    maps = maps_of(nlp)
+    get_pipe(nlp).fit_maps([known, *held_out(nlp)])
+    assert maps.tokens != maps_of(nlp).tokens  # its token is left out
     with pytest.warns(UserWarning, match="does not know"):
-        tuned = tune_calibrator(calibrator(nlp), [other, *held_out(nlp)])
+        tuned = tune_calibrator(get_pipe(nlp), [other, *held_out(nlp)])
     assert 0 < tuned.plain.ents_f < 1
     with pytest.raises(PipelineError, match="'Time', which this model does not know"):
-        calibrator(nlp).fit([other])
+        get_pipe(nlp).fit([other])
 
 
-def test_a_tau_of_a_type_that_changed_in_place_is_warned_of(trained_path):
-    nlp = make(trained_path, fit_map=True, tau={"Sign": 0.1})
-    calibrator(nlp).tau["Sign"] = 2.0
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_tau_of_a_type_that_changed_is_warned_of(trained_path, in_place):
+    nlp = make(trained_path, fit_maps=True, tau={"Sign": 0.1})
+    estimator = get_pipe(nlp).calibrator
+    if in_place:
+        estimator.settings.tau["Sign"] = 2.0
+    else:
+        estimator.set_params(tau={"Sign": 2.0})
     with pytest.warns(UserWarning, match="other settings than those that its maps"):
         nlp(TEXTS[0])

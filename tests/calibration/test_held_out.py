@@ -13,10 +13,10 @@ from spacy_btl.calibration.held_out import HeldOut, concatenate, part, read_enti
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.pipeline.annotations import LOGITS, install_extensions
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.decoding import span_confidence
 from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.tags import MISSING, O_TAG, TagScheme
-from tests.conftest import make_examples
+from tests.calibration.made_up import minimum_probability
+from tests.conftest import decode_tokens, make_examples
 
 TYPES = ["Sign", "Test"]
 # White space inside, at the ends and between lines, and a token that the annotation has as two.
@@ -48,7 +48,8 @@ def example(
     logits = rng.normal(0, 1, (len(doc), n_tags)).astype("float32")
     logits[rng.random(len(doc)) < 0.1] = 0
     doc._.set(LOGITS, logits)
-    ents = TagScheme(TYPES).decode(reference, rng.choice(3, len(reference), p=[0.5, 0.3, 0.2]))
+    tags = rng.choice(3, len(reference), p=[0.5, 0.3, 0.2])
+    ents = decode_tokens(TagScheme(TYPES), reference, tags)
     missing = [reference[4:7]] if partly and rng.random() < 0.5 else []
     ents = [ent for ent in ents if not missing or ent.end <= 4 or ent.start >= 7]
     reference.set_ents(ents, missing=missing)
@@ -64,7 +65,7 @@ def read(nlp: spacy.Language, examples: list[Example]) -> HeldOut:
 @pytest.mark.parametrize("scheme_name", ["IO", "BIO"])
 @pytest.mark.parametrize("seed", range(15))
 @pytest.mark.parametrize("partly", [True, False])
-def test_entities_are_spacys_and_right_as_spacys_scorer_has_it(scheme_name, seed, partly):
+def test_entities_are_spacys_and_correct_as_spacys_scorer_has_it(scheme_name, seed, partly):
     rng = np.random.default_rng(seed)
     nlp = make_nlp(scheme_name)
     scheme = TagScheme(TYPES, scheme_name)
@@ -82,15 +83,15 @@ def test_entities_are_spacys_and_right_as_spacys_scorer_has_it(scheme_name, seed
         of_doc = held_out.documents == number
         doc_tags, doc_p = np.zeros(len(doc), dtype=int), np.zeros((len(doc), len(scheme)))
         doc_tags[words], doc_p[words] = tags[of_doc], p[of_doc]
-        doc.set_ents(scheme.decode(doc, doc_tags))
-        expected += [(span.label_, span_confidence(span, doc_p, scheme)) for span in doc.ents]
+        doc.set_ents(decode_tokens(scheme, doc, doc_tags))
+        expected += [(ent.label_, minimum_probability(ent, doc_p, scheme)) for ent in doc.ents]
     scores = get_ner_prf(examples)
     n_gold = sum(len(eg.reference.ents) for eg in examples)
-    n_right = int(found.right.sum())
+    n_correct = int(found.correct.sum())
     assert len(held_out.gold_ents) == n_gold
-    if len(found.right):
-        assert scores["ents_p"] == pytest.approx(n_right / len(found.right))
-    assert scores["ents_r"] == pytest.approx(n_right / max(n_gold, 1))
+    if len(found.correct):
+        assert scores["ents_p"] == pytest.approx(n_correct / len(found.correct))
+    assert scores["ents_r"] == pytest.approx(n_correct / max(n_gold, 1))
     if not partly:
         labels = [TYPES[i - 1] for i in found.types]
         assert labels == [label for label, _ in expected]
@@ -149,7 +150,7 @@ def test_a_part_has_the_entities_of_its_documents(seed):
             read_entities(which, here, p.repeat(len(here), axis=0), scheme=scheme)
             for which in (chosen, alone)
         )
-        assert (ours.right == theirs.right).all()
+        assert (ours.correct == theirs.correct).all()
     odd = part(whole, np.arange(5) % 2 == 1)
     assert set(odd.documents) == {1, 3}
     assert len(part(whole, np.zeros(5, bool)).gold_ents) == 0
@@ -184,4 +185,4 @@ def test_gold_with_white_space_at_its_ends_is_read_without_it(scheme_name):
     assert held_out.gold_ents.tolist() == [[2, 3, 1]]
     assert held_out.tags.tolist() == [0, 1, 0]
     found = read_entities(held_out, held_out.tags, np.ones((3, len(scheme))), scheme=scheme)
-    assert found.right.tolist() == [True]
+    assert found.correct.tolist() == [True]

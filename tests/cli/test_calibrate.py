@@ -1,16 +1,19 @@
 """`python -m spacy btl calibrate`, as its user sees it."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
 from spacy.cli._util import app
+from spacy.language import Language
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.corpora.docbin import read_docs
-from tests.conftest import SENTENCES, bert_pipeline
+from tests.conftest import PAPER, SENTENCES, bert_pipeline
 
 
 def run(*args: str | Path) -> tuple[int, str]:
@@ -21,37 +24,41 @@ def run(*args: str | Path) -> tuple[int, str]:
 
 def test_saves_a_calibrated_pipeline_with_the_settings(trained_path, corpus_path, tmp_path):
     out = tmp_path / "out"
-    options = ["--n-neighbors", "5", "--votes", "distance", "--knn-weight", "0.5", "--tau", "0.25"]
+    options = ["--n-neighbors", "5", "--knn-weight", "0.5", "--tau", "0.25"]
+    options += ["--transition-weight", "0.1"]
     status, output = run(trained_path, corpus_path, out, *options)
     assert status == 0, output
     assert f"Fitting a knn_calibrator for {trained_path} on {corpus_path}" in output
     assert f"Saved transformer > ner > knn_calibrator > doc_cleaner to {out}" in output
     nlp = spacy.load(out)
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (
-        pipe.calibrator.settings.n_neighbors,
-        pipe.votes,
-        pipe.calibrator.settings.knn_weight,
-        pipe.calibrator.settings.tau,
-    ) == (5, "distance", 0.5, 0.25)
+    assert pipe.calibrator.settings == Settings(
+        n_neighbors=5, knn_weight=0.5, tau=0.25, transition_weight=0.1
+    )
     assert all(ent._.confidence is not None for ent in nlp(SENTENCES[0][0]).ents)
 
 
-def test_the_defaults_are_what_did_best_and_the_papers_can_be_had(
-    trained_path, corpus_path, tmp_path
-):
-    papers = ["--knn-weight", "1", "--tau", "0", "--transition-weight", "0"]
-    for options, settings in (([], (0.25, 0.15, 0.15)), (papers, (1.0, 0.0, 0.0))):
-        out = tmp_path / f"out-{len(options)}"
-        status, output = run(trained_path, corpus_path, out, *options)
-        assert status == 0, output
-        pipe = spacy.load(out).get_pipe("knn_calibrator")
-        assert (pipe.calibrator.settings.n_neighbors, pipe.votes) == (17, "uniform")
-        assert (
-            pipe.calibrator.settings.knn_weight,
-            pipe.calibrator.settings.tau,
-            pipe.calibrator.settings.transition_weight,
-        ) == settings
+def test_the_defaults_are_the_recommended_settings_everywhere(trained_path, corpus_path, tmp_path):
+    """Of the estimator, of the factory, and of this command."""
+    recommended = {"n_neighbors": 17, "knn_weight": 0.25, "tau": 0.15, "transition_weight": 0.15}
+    assert asdict(Settings()) == recommended
+    factory = Language.get_factory_meta("knn_calibrator").default_config
+    assert {name: factory[name] for name in recommended} == recommended
+    assert spacy.blank("en").add_pipe("knn_calibrator").calibrator.settings == Settings()
+    status, output = run(trained_path, corpus_path, tmp_path / "out")
+    assert status == 0, output
+    nlp = spacy.load(tmp_path / "out")
+    assert nlp.get_pipe("knn_calibrator").calibrator.settings == Settings()
+    saved = nlp.get_pipe_config("knn_calibrator")
+    assert {name: saved[name] for name in factory} == factory
+
+
+def test_the_settings_of_the_paper_can_be_had(trained_path, corpus_path, tmp_path):
+    options = ["--knn-weight", "1", "--tau", "0", "--transition-weight", "0"]
+    status, output = run(trained_path, corpus_path, tmp_path / "out", *options)
+    assert status == 0, output
+    pipe = spacy.load(tmp_path / "out").get_pipe("knn_calibrator")
+    assert pipe.calibrator.settings == Settings(**PAPER)
 
 
 def test_warns_where_confidence_is_not_calibrated(
@@ -93,16 +100,16 @@ def test_errors_are_told_in_a_line(trained_path, corpus_path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--votes", "best"), ("--knn-weight", "1.5"), ("--n-neighbors", "0")]
+    ("option", "value"),
+    [("--knn-weight", "1.5"), ("--n-neighbors", "0"), ("--transition-weight", "-1")],
 )
 def test_options_out_of_range_are_refused(option, value):
     status, output = run("model", "corpus.spacy", "out", option, value)
     assert status == 2
     assert f"Invalid value for '{option}'" in output
-    assert option != "--votes" or "'uniform', 'distance'" in output
 
 
-def test_held_out_documents_make_confidence_honest(
+def test_held_out_documents_calibrate_confidence(
     trained_path, corpus_path, held_out_path, tmp_path
 ):
     out = tmp_path / "out"
@@ -111,7 +118,7 @@ def test_held_out_documents_make_confidence_honest(
     )
     assert status == 0, output
     maps = spacy.load(out).get_pipe("knn_calibrator").calibrator.maps
-    assert maps.settings["n_neighbors"] == 5
+    assert maps.settings == Settings(n_neighbors=5)
     gone = ["--held-out", tmp_path / "gone.spacy", "--force"]
     status, output = run(trained_path, corpus_path, out, *gone)
     assert status == 1
@@ -142,17 +149,13 @@ def test_cross_fitting_trains_the_networks_of_the_folds(
     nlp = spacy.load(out)
     pipe = nlp.get_pipe("knn_calibrator")
     docs = read_docs(corpus_path, nlp.vocab)
-    assert len(pipe.calibrator.datastore.tags) == sum(len(doc) for doc in docs)
-    assert set(pipe.calibrator.datastore.documents) == set(range(len(docs)))
+    datastore = pipe.calibrator.datastore
+    assert len(datastore.tags) == sum(len(doc) for doc in docs)
+    assert set(datastore.documents) == set(range(len(docs)))
     assert pipe.calibrator.maps is not None
     # None of its logits are those of the pipeline's own network.
     own = spacy.load(trained_path)(docs[0].text)._.token_logits
-    assert (
-        np.abs(
-            pipe.calibrator.datastore.logits[pipe.calibrator.datastore.documents == 0] - own
-        ).max()
-        > 0.1
-    )
+    assert np.abs(datastore.logits[datastore.documents == 0] - own).max() > 0.1
     data = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert str(tmp_path).encode() not in data
     assert {path.name for path in tmp_path.iterdir()} == {"out", "config.cfg"}

@@ -14,7 +14,7 @@ from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.training.calibrate import calibrate
 from tests.conftest import SENTENCES
 
-SETTINGS = {"n_neighbors": 7, "votes": "distance"}
+SETTINGS = {"n_neighbors": 7}
 NOTE = SENTENCES[0][0]  # the patient had severe fever and cough
 
 

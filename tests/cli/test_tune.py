@@ -14,8 +14,9 @@ import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.training import tune as module
 from spacy_btl.training.tune import tune
+from spacy_btl.training.validation import Validation
 from tests.calibration.test_fit import HELD_OUT
-from tests.conftest import make_examples
+from tests.conftest import PAPER, make_examples
 
 FIGURES = {"tag_uar": "tag_uar", "tag_macro_f": "tag_macro_f", "ents_f": "ents_f"}
 
@@ -30,7 +31,7 @@ def small_grid(monkeypatch):
 @pytest.fixture(scope="module")
 def model(trained_path, tmp_path_factory) -> Path:
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5}).fit(make_examples(nlp))
+    nlp.add_pipe("knn_calibrator", config={**PAPER, "n_neighbors": 5}).fit(make_examples(nlp))
     path = tmp_path_factory.mktemp("calibrated") / "model"
     nlp.to_disk(path)
     return path
@@ -67,17 +68,12 @@ def test_what_is_saved_has_the_figures_that_are_told(model, trained_path, dev, t
     assert evaluate(nlp) == pytest.approx(tuned.chosen._asdict())
     assert evaluate(spacy.load(trained_path)) == pytest.approx(tuned.plain._asdict())
     pipe = nlp.get_pipe("knn_calibrator")
-    assert (
-        pipe.calibrator.settings.knn_weight,
-        pipe.calibrator.settings.tau,
-        pipe.calibrator.settings.transition_weight,
-    ) == (
-        tuned.knn_weight,
-        tuned.tau,
-        tuned.transition_weight,
-    )
-    assert pipe.calibrator.maps.settings == pipe.settings
-    assert nlp.config["components"]["knn_calibrator"]["knn_weight"] == tuned.knn_weight
+    assert pipe.calibrator.settings == pipe.calibrator.maps.settings == tuned.settings
+    assert tuned.settings.n_neighbors == 5
+    config = nlp.config["components"]["knn_calibrator"]
+    assert {name: config[name] for name in PAPER} == {
+        name: getattr(tuned.settings, name) for name in PAPER
+    }
     assert tuned.chosen.tag_uar > tuned.plain.tag_uar
 
 
@@ -90,11 +86,9 @@ def test_what_is_chosen_is_the_best_of_the_grid(model, dev, tmp_path, small_grid
     for knn_weight, transition_weight, tau in product(
         module.KNN_WEIGHTS, module.TRANSITION_WEIGHTS, module.TAUS
     ):
-        (
-            pipe.calibrator.settings.knn_weight,
-            pipe.calibrator.settings.transition_weight,
-            pipe.tau,
-        ) = knn_weight, transition_weight, tau
+        pipe.calibrator.set_params(
+            knn_weight=knn_weight, transition_weight=transition_weight, tau=tau
+        )
         scores = evaluate(nlp)
         kept = scores["tag_macro_f"] >= tuned.plain.tag_macro_f - 1e-9
         if kept and scores["ents_f"] >= tuned.plain.ents_f - 0.05:
@@ -120,16 +114,26 @@ def test_nothing_given_up_is_nothing_lost(model, dev, tmp_path, small_grid):
 def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     status, output = run(model, dev, tmp_path / "out")
     assert status == 0, output
-    pipe = spacy.load(tmp_path / "out").get_pipe("knn_calibrator")
+    chosen = spacy.load(tmp_path / "out").get_pipe("knn_calibrator").calibrator.settings
     assert f"Tuning {model} on {dev}" in output
-    assert f"knn_weight {pipe.calibrator.settings.knn_weight:g} " in output
-    assert f"tau {pipe.calibrator.settings.tau:g} " in output
+    assert f"knn_weight {chosen.knn_weight:g} " in output
+    assert f"transition_weight {chosen.transition_weight:g} " in output
+    assert f"tau {chosen.tau:g} " in output
     assert "arg-max tuned" in output
     assert "cross-validated present tuned gain 95% interval" in output
     assert "Settings that are chosen on 4 documents hold badly for others: give 100." in output
-    assert f"No clear gain: keep the present settings of {model}" in output
     assert "token macro F1" in output
     assert f"Saved to {tmp_path / 'out'}" in output
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_advises_to_keep_the_settings_without_a_clear_gain(
+    model, dev, tmp_path, small_grid, monkeypatch, clear
+):
+    monkeypatch.setattr(Validation, "is_clear", clear)
+    status, output = run(model, dev, tmp_path / "out")
+    assert status == 0, output
+    assert (f"No clear gain: keep the present settings of {model}" in output) != clear
 
 
 def test_errors_are_told_in_a_line(model, trained_path, dev, tmp_path):

@@ -12,7 +12,7 @@ from spacy_btl.evaluation.curve import TAUS, tau_curve
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.metrics.counts import document_counts, total
 from spacy_btl.metrics.scores import scores
-from tests.conftest import make_examples
+from tests.conftest import PAPER, make_examples
 from tests.evaluation.made_up import random_predictions
 
 PREDICTIONS = random_predictions(noise=2)
@@ -59,13 +59,14 @@ def test_there_is_none_without_probabilities_or_prior():
 
 def test_it_says_what_the_pipeline_does_with_that_tau(trained_path, corpus_path):
     nlp = spacy.load(trained_path)
-    calibrator = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.5, "n_neighbors": 5})
-    calibrator.fit(make_examples(nlp))
+    settings = {**PAPER, "knn_weight": 0.5, "n_neighbors": 5}
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
+    pipe.fit(make_examples(nlp))
     examples = list(Corpus(corpus_path)(nlp))
     rows = tau_curve(predict(nlp, examples), [0.0, 1.0, 3.0])
     accuracies = set()
     for row in rows:
-        calibrator.calibrator.set_params(tau=row["tau"])
+        pipe.calibrator.set_params(tau=row["tau"])
         values = scores(total(document_counts(predict(nlp, examples))))
         assert row["tag_uar"] == pytest.approx(values["tag_uar"])
         assert row["tag_accuracy"] == pytest.approx(values["tag_accuracy"])

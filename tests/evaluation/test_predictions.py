@@ -99,12 +99,13 @@ def test_probabilities_are_the_softmax_of_the_logits(trained):
 
 def test_a_calibrators_probabilities_come_first_and_a_cleaner_takes_nothing(trained_path):
     nlp = spacy.load(trained_path)
-    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
-    calibrator.fit(make_examples(nlp))
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
+    pipe.fit(make_examples(nlp))
     cleaned = {"_.token_probabilities": None, "_.token_logits": None}
     nlp.add_pipe("doc_cleaner", config={"attrs": cleaned})
     predictions = predict(nlp, make_examples(nlp))
-    columns = [predictions.classes.index(label) for label in ("O", *calibrator.tag_scheme.types)]
+    labels = ("O", *pipe.calibrator.datastore.labels)
+    columns = [predictions.classes.index(label) for label in labels]
     with nlp.select_pipes(disable=["doc_cleaner"]):
         docs = [nlp(example.predicted) for example in make_examples(nlp)]
     expected = np.concatenate([doc._.token_probabilities for doc in docs])
@@ -132,17 +133,17 @@ def test_no_document_is_an_error(trained):
         predict(trained, [])
 
 
-def test_a_prior_that_is_not_known_is_that_of_the_store(trained_path):
+def test_a_prior_that_is_not_known_is_that_of_the_datastore(trained_path):
     """As for a network that was trained elsewhere."""
     nlp = spacy.load(trained_path)
     ner = nlp.get_pipe("ner")
     ner.cfg["tag_counts"] = [0] * len(ner.tag_scheme)
     assert predict(nlp, make_examples(nlp)).prior is None
-    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
-    calibrator.fit(make_examples(nlp))
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
+    pipe.fit(make_examples(nlp))
     predictions = predict(nlp, make_examples(nlp))
     columns = [predictions.classes.index(label) for label in ("O", *ner.labels)]
-    assert predictions.prior[columns] == pytest.approx(calibrator.calibrator.datastore.prior)
+    assert predictions.prior[columns] == pytest.approx(pipe.calibrator.datastore.prior)
     assert len(set(predictions.prior)) > 1
 
 

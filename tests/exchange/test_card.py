@@ -163,7 +163,9 @@ def test_the_cards_training_tokens_and_settings_are_the_pipelines(text, model):
         assert cells(text, label)[0] == str(counts[label])
     assert f"trained on {sum(counts.values())} tokens" in text
     assert "labelled tokens of 8 documents" in text
-    assert 'n_neighbors = 3, knn_weight = 0.25, tau = {"Sign": 0.5}' in text
+    assert (
+        'n_neighbors = 3, knn_weight = 0.25, tau = {"Sign": 0.5}, transition_weight = 0.15' in text
+    )
     assert "`spacy_btl.BinaryTokenLabels.v1` (`competition =" in text
     parameters = nlp.get_pipe("transformer").model.transformer.num_parameters()
     assert f"`someone/tiny-bert`, bert, {parameters:,} parameters" in text

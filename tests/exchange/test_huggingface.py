@@ -88,10 +88,10 @@ def test_a_calibrator_can_be_fitted_to_it(checkpoint, corpus_path, tmp_path):
     assert ents
     assert all(0 < ent._.confidence <= 1 for ent in ents)
     # The checkpoint does not say how frequent the tags are: the corpus does.
-    store = nlp.get_pipe("knn_calibrator").calibrator.datastore
-    counts = np.bincount(store.tags, minlength=len(store.prior)) + 1
-    np.testing.assert_allclose(store.prior, counts / counts.sum())
-    assert store.prior.argmax() == 0
+    datastore = nlp.get_pipe("knn_calibrator").calibrator.datastore
+    counts = np.bincount(datastore.tags, minlength=len(datastore.prior)) + 1
+    np.testing.assert_allclose(datastore.prior, counts / counts.sum())
+    assert datastore.prior.argmax() == 0
 
 
 def edit_labels(checkpoint, folder, labels):

@@ -15,9 +15,8 @@ from spacy.tokens import DocBin, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
-from spacy_btl.calibration.calibration_maps import ConfidenceMap, TokenMap
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.fit import Maps
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.split import split_corpus
@@ -213,17 +212,17 @@ def _objects() -> dict[bytes, Any]:
 TYPES = ("Severity", "Sign")
 
 
-def _calibrator() -> Any:
+def _pipe() -> Any:
     nlp = spacy.blank("en")
     ner = nlp.add_pipe("btl_ner", name="ner")
     for label in TYPES:
         ner.add_label(label)
     nlp.disable_pipe("ner")  # its logits are made up here
-    settings = {"n_neighbors": 3, "knn_weight": 0.7, "transition_weight": 0.3, "votes": "distance"}
-    calibrator = nlp.add_pipe("knn_calibrator", config=settings)
+    settings = {"n_neighbors": 3, "knn_weight": 0.7, "transition_weight": 0.3}
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
     rng = np.random.default_rng(0)
     rows = np.arange(8, dtype="int32")
-    calibrator._store = Datastore(
+    datastore = Datastore(
         logits=rng.normal(0, 3, (8, 3)).astype("float32"),
         tags=(rows % 3).astype("int16"),
         documents=rows // 3,
@@ -233,23 +232,21 @@ def _calibrator() -> Any:
         labels=TYPES,
         scheme="IO",
     )
-    calibrator.calibrator.maps = Maps(
-        TokenMap(2, 0.5, 0.1), ConfidenceMap(1, 0.1, -1, 9), calibrator.settings
-    )
-    return calibrator
+    calibrator = pipe.calibrator.fit(datastore)
+    confidence = ConfidenceMap(1, 0.1, -1, 9)
+    calibrator.maps = Maps(TokenMap(2, 0.5, 0.1), confidence, calibrator.settings)
+    return pipe
 
 
-CALIBRATOR = _calibrator()
+PIPE = _pipe()
 LOGITS_OF_NOTE = np.random.default_rng(1).normal(0, 3, (4, 3)).astype("float32")
 
 
 def calibrator_files(folder: Path, rng: Random) -> Read:
     """The files of a calibrator, loaded, and used on a note."""
     saved = folder / "knn_calibrator"
-    CALIBRATOR.to_disk(saved)
-    file = saved / rng.choice(
-        ("datastore.safetensors", "datastore.safetensors", "maps.safetensors")
-    )
+    PIPE.to_disk(saved)
+    file = saved / f"{rng.choice(('datastore', 'datastore', 'maps'))}.safetensors"
     data, change = file.read_bytes(), rng.random()
     if change < 0.3:
         file.write_bytes(damage(data, rng, BINARY))
@@ -259,13 +256,13 @@ def calibrator_files(folder: Path, rng: Random) -> Read:
         file.write_bytes(_changed_arrays(data, rng))
 
     def read() -> None:
-        CALIBRATOR.from_disk(saved)
-        doc = CALIBRATOR.nlp.make_doc("severe fever and cough")
+        PIPE.from_disk(saved)
+        doc = PIPE.nlp.make_doc("severe fever and cough")
         doc._.set(LOGITS, LOGITS_OF_NOTE)
-        CALIBRATOR(doc)
+        PIPE(doc)
         assert np.isfinite(doc._.token_probabilities).all()
         assert all(0 <= ent._.confidence <= 1 for ent in doc.ents)
-        CALIBRATOR.explain(doc[:])
+        PIPE.explain(doc[:])
 
     return read
 

@@ -10,8 +10,13 @@ WEIGHTS = ("none", "complement", "balanced", "sqrt_odds", "effective_number")
 LOSSES = [
     *({"@losses": "spacy_btl.AllTokenLabels.v1", "class_weights": w} for w in WEIGHTS),
     *(
-        {"@losses": "spacy_btl.BinaryTokenLabels.v1", "competition": c, "class_weights": w}
-        for c, w in product(("all", "pair"), WEIGHTS)
+        {
+            "@losses": "spacy_btl.BinaryTokenLabels.v1",
+            "competition": competition,
+            "non_target": non_target,
+            "class_weights": w,
+        }
+        for competition, non_target, w in product(("all", "pair"), ("ignore", "outside"), WEIGHTS)
     ),
     {"@losses": "spacy_btl.FocalLoss.v1"},
     {"@losses": "spacy_btl.DiceLoss.v1"},

@@ -11,6 +11,7 @@ from spacy.training import Example
 from spacy.util import load_model_from_config
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
 from tests.conftest import SENTENCES, make_examples
 
 N_TAGS = 5  # of scheme IO: four types and `O`
@@ -29,6 +30,19 @@ def initialized(nlp=None, examples=None, **settings):
     nlp.config["initialize"]["components"]["ner"] = settings
     nlp.initialize(lambda: make_examples(nlp) if examples is None else examples)
     return nlp
+
+
+def test_the_defaults_are_the_recommended_settings():
+    nlp = blank()
+    config = nlp.get_pipe_config("ner")
+    assert config["scheme"] == "IO"
+    assert config["loss"] == {
+        "@losses": "spacy_btl.BinaryTokenLabels.v1",
+        "competition": "all",
+        "non_target": "ignore",
+        "class_weights": "sqrt_odds",
+    }
+    assert isinstance(nlp.get_pipe("ner").loss, BinaryTokenLabels)
 
 
 def example(nlp, text, entities):

@@ -1,4 +1,4 @@
-"""The neighbours that `explain` names, against scikit-learn on the store's logits."""
+"""The neighbours that `explain` names, against scikit-learn on the datastore's logits."""
 
 import pickle
 from collections import defaultdict
@@ -26,7 +26,7 @@ from spacy_btl.pipeline.explanation import (
 )
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.web.session import opened, read_note
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 NOTE = "the left arm had severe pain , aspirin 84 mg daily"
 TEXTS = [text for text, _ in SENTENCES]
@@ -36,7 +36,7 @@ TEXTS = [text for text, _ in SENTENCES]
 def nlp(trained_path) -> Language:
     """transformer > ner > knn_calibrator, fitted."""
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5}).fit(make_examples(nlp))
+    nlp.add_pipe("knn_calibrator", config={**PAPER, "n_neighbors": 5}).fit(make_examples(nlp))
     return nlp
 
 
@@ -52,30 +52,31 @@ def gold_type(text: str, entities: list[tuple[int, int, str]], start: int) -> st
     return next((label for begin, end, label in entities if begin <= start < end), "O")
 
 
-@pytest.mark.parametrize("votes", ["uniform", "distance"])
 @pytest.mark.parametrize("k", [1, 5, 17])
-def test_neighbours_and_weights_are_scikit_learns(nlp, k, votes):
+def test_neighbours_and_weights_are_scikit_learns(nlp, k):
     pipe = nlp.get_pipe("knn_calibrator")
-    pipe.calibrator.settings.n_neighbors, pipe.votes = k, votes
+    pipe.calibrator.set_params(n_neighbors=k)
     doc = nlp(f"{NOTE} {TEXTS[0]}")  # a sentence of the corpus has neighbours at distance 0
-    store = pipe.calibrator.datastore
-    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(store.logits)
+    datastore = pipe.calibrator.datastore
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(datastore.logits)
     distances, rows = search.kneighbors(doc._.token_logits)
-    model = KNeighborsClassifier(k, weights=votes, algorithm="brute")
-    shares = model.fit(store.logits, store.tags).predict_proba(doc._.token_logits)
+    model = KNeighborsClassifier(k, algorithm="brute")
+    shares = model.fit(datastore.logits, datastore.tags).predict_proba(doc._.token_logits)
     explanations = pipe.explain(doc[:])
     assert [explanation.token for explanation in explanations] == list(range(len(doc)))
     for i, explanation in enumerate(explanations):
         neighbors = explanation.neighbors
         places = [(n.document, n.start, n.end) for n in neighbors]
-        assert places == [(store.documents[r], store.starts[r], store.ends[r]) for r in rows[i]]
+        assert places == [
+            (datastore.documents[r], datastore.starts[r], datastore.ends[r]) for r in rows[i]
+        ]
         np.testing.assert_allclose([n.distance for n in neighbors], distances[i], rtol=1e-6)
         per_label = defaultdict(float)
         for n in neighbors:
             per_label[n.label] += n.weight
         assert sum(per_label.values()) == pytest.approx(1)
         for tag, share in zip(model.classes_, shares[i], strict=True):
-            label = pipe.calibrator.datastore.tag_scheme.tags[tag]
+            label = datastore.tag_scheme.tags[tag]
             assert per_label.get(label, 0) == pytest.approx(share, abs=1e-6)
 
 
@@ -89,12 +90,14 @@ def test_neighbours_are_the_tokens_of_the_corpus(nlp):
             assert neighbor.label == gold_type(text, entities, neighbor.start)
 
 
-def test_every_row_of_the_store_knows_its_token(nlp):
-    store = nlp.get_pipe("knn_calibrator").calibrator.datastore
-    places = zip(store.documents, store.starts, store.ends, strict=True)
+def test_every_row_of_the_datastore_knows_its_token(nlp):
+    datastore = nlp.get_pipe("knn_calibrator").calibrator.datastore
+    places = zip(datastore.documents, datastore.starts, datastore.ends, strict=True)
     words = [TEXTS[document][start:end] for document, start, end in places]
     assert words == " ".join(TEXTS).split()
-    assert [a.dtype for a in (store.documents, store.starts, store.ends)] == ["int32"] * 3
+    assert [a.dtype for a in (datastore.documents, datastore.starts, datastore.ends)] == [
+        "int32"
+    ] * 3
 
 
 def test_a_token_of_the_corpus_is_its_own_nearest_neighbour(nlp):
@@ -203,7 +206,7 @@ def test_white_space_is_left_out_and_unseen_tokens_have_no_neighbour(nlp):
 
 def test_labels_are_tags_in_a_bio_pipeline():
     logits = np.array([[0, 4, 0], [0, 0, 4], [4, 0, 0]], dtype="float32")
-    store = Datastore(
+    datastore = Datastore(
         logits=logits,
         tags=np.array([1, 2, 0], dtype="int16"),
         documents=np.zeros(3, dtype="int32"),
@@ -216,7 +219,7 @@ def test_labels_are_tags_in_a_bio_pipeline():
     search = sklearn_search()
     search.fit(logits)
     doc = spacy.blank("en")("84 mg today")
-    explanations = explain_span(doc[:], logits, store, search=search, k=1, votes="uniform")
+    explanations = explain_span(doc[:], logits, datastore, search=search, k=1)
     assert [e.neighbors[0].label for e in explanations] == ["B-Value", "I-Value", "O"]
 
 
@@ -224,14 +227,14 @@ def test_nothing_to_explain_by_is_an_error(nlp, trained_path):
     doc = nlp(NOTE)
     pipe = nlp.get_pipe("knn_calibrator")
     pipe.calibrator.set_params(knn_weight=0.0)
-    with pytest.raises(CalibratorError, match=r"No neighbour votes .* knn_weight = 0"):
+    with pytest.raises(CalibratorError, match="No neighbour votes: with knn_weight = 0"):
         pipe.explain(doc[:2])
-    pipe.calibrator.settings.knn_weight, pipe.n_neighbors = 0.5, 1000
+    pipe.calibrator.set_params(knn_weight=0.5, n_neighbors=1000)
     with pytest.raises(CalibratorError, match="n_neighbors = 1000"):
         pipe.explain(doc[:2])
     other = spacy.load(trained_path)
     unfitted = other.add_pipe("knn_calibrator")
-    with pytest.raises(CalibratorError, match=r"No neighbour votes .* not fitted"):
+    with pytest.raises(CalibratorError, match="is not fitted: call its fit"):
         unfitted.explain(doc[:2])
 
 
@@ -260,7 +263,7 @@ def neighbor(document: int, weight: float, distance: float, label: str = "Sign")
 def test_the_top_neighbours_have_the_largest_total_weight():
     tokens = [
         TokenExplanation(0, (neighbor(1, 0.6, 1.0), neighbor(2, 0.4, 2.0, "O"))),
-        TokenExplanation(1, ()),  # unseen: it has no vote
+        TokenExplanation(1, ()),  # unseen: it has no neighbour
         TokenExplanation(2, (neighbor(3, 0.5, 0.5), neighbor(2, 0.5, 3.0, "O"))),
     ]
     top = top_neighbors(tokens, 5)
@@ -283,7 +286,7 @@ def test_the_weights_of_all_the_neighbours_of_a_span_sum_to_one(nlp):
     assert len({(n.document, n.start) for n in top}) == len(top)
 
 
-def test_the_saved_store_holds_no_word_of_the_corpus(packaged):
+def test_the_saved_datastore_holds_no_word_of_the_corpus(packaged):
     data = (packaged / "knn_calibrator" / "datastore.safetensors").read_bytes().lower()
     words = {word for text in TEXTS for word in text.split() if len(word) > 3}
     assert {"patient", "severe", "aspirin"} <= words
@@ -328,17 +331,17 @@ def test_documents_without_tokens_are_not_counted(trained_path, tmp_path):
 
 def test_another_corpus_is_refused(packaged, corpus_path, tmp_path):
     nlp = spacy.load(packaged)
-    store = nlp.get_pipe("knn_calibrator").calibrator.datastore
+    datastore = nlp.get_pipe("knn_calibrator").calibrator.datastore
     docs = read_docs(corpus_path, nlp.vocab)
     few = save(tmp_path / "few.spacy", docs[:-1])
     short = save(tmp_path / "short.spacy", [*docs[:5], docs[5][:3].as_doc(), *docs[6:]])
     message = "not the corpus that the calibrator was fitted to"
     with pytest.raises(CorpusError, match=rf"few.spacy: {message}: it has 7 documents"):
-        read_fitted_corpus(few, nlp.vocab, store)
+        read_fitted_corpus(few, nlp.vocab, datastore)
     with pytest.raises(CorpusError, match=rf"short.spacy: {message}.* end of its document 5\."):
-        read_fitted_corpus(short, nlp.vocab, store)
+        read_fitted_corpus(short, nlp.vocab, datastore)
     with pytest.raises(CorpusError, match="no such file"):
-        read_fitted_corpus(tmp_path / "gone.spacy", nlp.vocab, store)
+        read_fitted_corpus(tmp_path / "gone.spacy", nlp.vocab, datastore)
 
 
 def test_offsets_are_those_of_the_predicted_tokens(nlp):
@@ -350,7 +353,7 @@ def test_offsets_are_those_of_the_predicted_tokens(nlp):
     pipe = nlp.get_pipe("knn_calibrator")
     pipe.calibrator.set_params(n_neighbors=1)
     pipe.fit([Example(predicted, reference)])
-    store = pipe.calibrator.datastore
-    found = [text[a:b] for a, b in zip(store.starts, store.ends, strict=True)]
+    datastore = pipe.calibrator.datastore
+    found = [text[a:b] for a, b in zip(datastore.starts, datastore.ends, strict=True)]
     assert set(found) <= {token.text for token in predicted}
     assert "," in found

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
-from tests.conftest import SENTENCES, bert_pipeline, make_examples, train
+from tests.conftest import PAPER, SENTENCES, bert_pipeline, make_examples, train
 
 # Unlike the sentences of training, so that neighbours disagree.
 NOTES = [
@@ -28,7 +28,8 @@ def nlp(trained_path) -> Language:
 
 
 def fit(nlp: Language, **settings) -> KnnCalibrator:
-    pipe = nlp.add_pipe("knn_calibrator", config=settings)
+    """Add a calibrator with the paper's settings, or others, and fit it to the sentences."""
+    pipe = nlp.add_pipe("knn_calibrator", config={**PAPER, **settings})
     pipe.fit(make_examples(nlp))
     return pipe
 
@@ -49,7 +50,7 @@ def gold_types(doc: Doc, entities: list[tuple[int, int, str]]) -> list[str]:
 class Reference:
     """The calibrator once more, from scikit-learn, torch and plain loops."""
 
-    def __init__(self, nlp: Language, k: int = 17, votes: str = "uniform"):
+    def __init__(self, nlp: Language, k: int = 17):
         docs = before_calibration(nlp, [text for text, _ in SENTENCES])
         logits = np.concatenate([doc._.token_logits for doc in docs])
         gold = [entities for _, entities in SENTENCES]
@@ -59,7 +60,7 @@ class Reference:
         self.prior = np.array([types.count(c) + 1 for c in self.classes]) / (
             len(types) + len(self.classes)
         )
-        self.model = KNeighborsClassifier(k, weights=votes).fit(logits, types)
+        self.model = KNeighborsClassifier(k).fit(logits, types)
 
     def probabilities(self, logits: np.ndarray, knn_weight: float = 1.0) -> np.ndarray:
         shares = np.zeros((len(logits), len(self.classes)))
@@ -78,12 +79,10 @@ def types(doc: Doc) -> list[str]:
 
 
 @pytest.mark.parametrize("knn_weight", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("votes", ["uniform", "distance"])
 @pytest.mark.parametrize("k", [3, 17])
-def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, knn_weight):
-    reference = Reference(nlp, k, votes)
-    fit(nlp, n_neighbors=k, votes=votes, knn_weight=knn_weight)
-    pipe = nlp.get_pipe("knn_calibrator")
+def test_probabilities_and_decisions_are_scikit_learns(nlp, k, knn_weight):
+    reference = Reference(nlp, k)
+    pipe = fit(nlp, n_neighbors=k, knn_weight=knn_weight)
     np.testing.assert_allclose(pipe.calibrator.datastore.prior, reference.prior, rtol=1e-12)
     docs = before_calibration(nlp, NOTES)
     disagreements = 0
@@ -96,11 +95,11 @@ def test_probabilities_and_decisions_are_scikit_learns(nlp, k, votes, knn_weight
         disagreements += types(doc) != argmax
     if knn_weight == 0:  # the `ner` pipe's own decision
         assert not disagreements
-    if (knn_weight, k) == (1.0, 17):  # most of the store votes: O wins where it should not
+    if (knn_weight, k) == (1.0, 17):  # most of the rows are neighbours: O wins where it should not
         assert disagreements
 
 
-def test_confidence_is_the_least_probability_among_the_tokens(nlp):
+def test_confidence_is_the_minimum_probability_among_the_tokens(nlp):
     reference = Reference(nlp, 3)
     pipe = fit(nlp, n_neighbors=3)
     entities = 0
@@ -115,8 +114,8 @@ def test_confidence_is_the_least_probability_among_the_tokens(nlp):
     assert entities > 3
 
 
-def test_mix_zero_needs_no_fitting(nlp):
-    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
+def test_knn_weight_zero_needs_no_fitting(nlp):
+    pipe = nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0})
     for doc in before_calibration(nlp, NOTES):
         argmax = types(doc)
         (p,) = pipe.predict([doc])
@@ -126,12 +125,32 @@ def test_mix_zero_needs_no_fitting(nlp):
         assert all(0 < ent._.confidence <= 1 for ent in doc.ents)
 
 
-def test_mix_above_zero_is_unfitted_even_after_mix_zero(nlp):
-    pipe = nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
+def test_knn_weight_above_zero_is_unfitted_even_after_zero(nlp):
+    pipe = nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0})
     nlp(NOTES[0])
     pipe.calibrator.set_params(knn_weight=1.0)
     with pytest.warns(UserWarning, match="not fitted"):
         nlp(NOTES[0])
+
+
+def test_without_neighbours_it_has_the_present_tags_and_frequencies(nlp, trained_path):
+    pipe = nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0, "tau": 1.0})
+    nlp(NOTES[0])
+    datastore = pipe.calibrator.datastore
+    list(nlp.pipe(NOTES))
+    assert pipe.calibrator.datastore is datastore
+    ner = nlp.get_pipe("ner")
+    ner.cfg["tag_counts"][0] += 1000  # as after a training on other documents
+    nlp(NOTES[0])
+    np.testing.assert_array_equal(pipe.calibrator.datastore.prior, ner.prior)
+
+    other = spacy.blank("en")
+    other.add_pipe("btl_ner", name="ner")
+    example = Example.from_dict(other.make_doc(NOTES[0]), {"entities": [(4, 12, "Place")]})
+    other.initialize(lambda: [example])
+    other.add_pipe("knn_calibrator", source=nlp)
+    assert {ent.label_ for ent in other(NOTES[0]).ents} <= {"Place"}
+    assert other.get_pipe("knn_calibrator").calibrator.datastore.labels == ("Place",)
 
 
 @pytest.mark.parametrize("tau", [1, 2.5, {"Severity": 1.5}, {"Severity": 3, "O": 1.0}])
@@ -156,15 +175,14 @@ def test_tau_shifts_decisions_and_not_confidence(nlp, tau):
 def test_works_in_a_bio_pipeline(tiny_bert):
     nlp = train(bert_pipeline(tiny_bert, scheme="BIO"))
     pipe = fit(nlp, n_neighbors=1)
-    assert (
-        pipe.calibrator.datastore.logits.shape[1] == len(pipe.calibrator.datastore.tag_scheme) == 9
-    )
+    datastore = pipe.calibrator.datastore
+    assert datastore.logits.shape[1] == len(datastore.tag_scheme) == 9
     for text, gold in SENTENCES:
         doc = nlp(text)
         assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == gold
         (p,) = pipe.predict([doc])
         for ent in doc.ents:
-            begin = 1 + 2 * pipe.calibrator.datastore.labels.index(ent.label_)
+            begin = 1 + 2 * datastore.labels.index(ent.label_)
             expected = p[ent.start : ent.end, begin : begin + 2].sum(axis=1).min()
             assert ent._.confidence == pytest.approx(expected)
             assert ent._.confidence > 0.5
@@ -191,7 +209,7 @@ def test_another_search_can_take_over(nlp):
         np.testing.assert_allclose(pipe.predict([doc])[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_store_holds_seen_and_annotated_tokens_only(nlp):
+def test_the_datastore_holds_seen_and_annotated_tokens_only(nlp):
     nlp.add_pipe("knn_calibrator", config={"n_neighbors": 2})
     unseen = Doc(nlp.vocab, words=["\u200b", "\n", "fever"])
     partly = Doc(nlp.vocab, words=["severe", "cough", "today"])
@@ -202,9 +220,10 @@ def test_the_store_holds_seen_and_annotated_tokens_only(nlp):
     pipe = nlp.get_pipe("knn_calibrator")
     with pytest.warns(UserWarning, match="no wordpiece"):
         pipe.fit(examples)
-    sign = 1 + pipe.calibrator.datastore.labels.index("Sign")
-    np.testing.assert_array_equal(pipe.calibrator.datastore.tags, [sign, sign, 0])
-    assert pipe.calibrator.datastore.logits.any(axis=1).all()
+    datastore = pipe.calibrator.datastore
+    sign = 1 + datastore.labels.index("Sign")
+    np.testing.assert_array_equal(datastore.tags, [sign, sign, 0])
+    assert datastore.logits.any(axis=1).all()
 
 
 def test_unseen_tokens_are_certainly_outside(nlp):
@@ -231,7 +250,7 @@ def test_fitting_changes_no_example(nlp):
     assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator"]  # all enabled again
 
 
-def test_fitting_again_replaces_the_store(nlp):
+def test_fitting_again_replaces_the_datastore(nlp):
     pipe = fit(nlp, n_neighbors=3)
     n_rows = len(pipe.calibrator.datastore.tags)
     pipe.fit(make_examples(nlp, repeat=3))

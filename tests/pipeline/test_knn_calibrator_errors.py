@@ -9,12 +9,15 @@ import srsly
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_btl.calibration.search import sklearn_search
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 TEXT = SENTENCES[0][0]
+OTHER_TAGS = (
+    "'knn_calibrator' with the logits of other tags than it knows.* after the btl_ner pipe 'ner', "
+    "and before any other; or be fitted again"
+)
 
 
 @pytest.fixture
@@ -49,18 +52,17 @@ def test_unfitted_it_lets_entities_pass_and_warns_once(nlp, trained):
         {"n_neighbors": 0},
         {"knn_weight": -0.1},
         {"knn_weight": 1.5},
-        {"votes": "best"},
-        {"transitions": -1.0},
+        {"transition_weight": -1.0},
     ],
 )
 def test_settings_out_of_range(nlp, pipe, wrong):
-    message = "needs n_neighbors >= 1, knn_weight from 0 to 1, transitions >= 0, and votes"
+    message = "needs n_neighbors >= 1, knn_weight from 0 to 1, and transition_weight >= 0"
     with pytest.raises(CalibratorError, match=message):
-        KnnCalibrator(nlp, search=sklearn_search(), **wrong)
-    for name, value in wrong.items():
-        setattr(pipe, name, value)
+        nlp.add_pipe("knn_calibrator", name="other", config=wrong)
+    before = pipe.calibrator.settings
     with pytest.raises(CalibratorError, match=message):
-        nlp(TEXT)
+        pipe.calibrator.set_params(**wrong)
+    assert pipe.calibrator.settings == before
 
 
 def test_more_neighbours_than_tokens_to_fit_on(nlp, pipe):
@@ -69,14 +71,13 @@ def test_more_neighbours_than_tokens_to_fit_on(nlp, pipe):
         pipe.fit(make_examples(nlp))
 
 
-def test_more_neighbours_than_the_store_has(nlp, pipe):
+def test_more_neighbours_than_the_datastore_has(nlp, pipe):
     pipe.fit(make_examples(nlp))
-    pipe.calibrator.set_params(n_neighbors=len(pipe.calibrator.datastore.tags))
+    n_rows = len(pipe.calibrator.datastore.tags)
+    pipe.calibrator.set_params(n_neighbors=n_rows)
     assert nlp(TEXT).has_annotation("ENT_IOB")
-    pipe.calibrator.settings.n_neighbors += 1
-    with pytest.raises(
-        CalibratorError, match=rf"n_neighbors = {pipe.calibrator.settings.n_neighbors}\."
-    ):
+    pipe.calibrator.set_params(n_neighbors=n_rows + 1)
+    with pytest.raises(CalibratorError, match=rf"n_neighbors = {n_rows + 1}\."):
         nlp(TEXT)
 
 
@@ -100,7 +101,7 @@ def test_no_ner_pipe():
     message = "reads the logits of a btl_ner pipe named 'ner', and the pipeline"
     with pytest.raises(CalibratorError, match=message):
         pipe.fit([])
-    pipe.calibrator.set_params(knn_weight=0.0)
+    pipe.calibrator.set_params(**{**PAPER, "knn_weight": 0.0})
     with pytest.raises(CalibratorError, match=message):
         nlp(TEXT)
 
@@ -127,27 +128,24 @@ def test_a_ner_pipe_of_another_name(nlp, pipe):
 )
 def test_labels_unlike_those_of_ner(nlp, pipe, other):
     pipe.fit(make_examples(nlp))
-    store = replace(pipe.calibrator.datastore, **other)
-    pipe.from_bytes(srsly.msgpack_dumps({"store": store.to_bytes()}))
-    with pytest.raises(CalibratorError, match="fitted to other labels"):
+    datastore = replace(pipe.calibrator.datastore, **other)
+    pipe.from_bytes(srsly.msgpack_dumps({"datastore": datastore.to_bytes()}))
+    with pytest.raises(CalibratorError, match=OTHER_TAGS):
         nlp(TEXT)
 
 
 def test_a_tag_scheme_unlike_that_of_ner(nlp, pipe):
     pipe.fit(make_examples(nlp))
     nlp.get_pipe("ner").cfg["scheme"] = "BIO"
-    with pytest.raises(CalibratorError, match="another tag scheme"):
-        pipe.predict([])
+    with pytest.raises(CalibratorError, match=OTHER_TAGS):
+        nlp(TEXT)
 
 
 def test_logits_of_other_labels(nlp, pipe):
     pipe.fit(make_examples(nlp))
     doc = nlp(TEXT)
     doc._.token_logits = doc._.token_logits[:, :3]
-    with pytest.raises(
-        CalibratorError,
-        match=r"the logits of other tags than it knows.* after the btl_ner pipe 'ner'",
-    ):
+    with pytest.raises(CalibratorError, match=OTHER_TAGS):
         pipe(doc)
 
 
@@ -274,13 +272,14 @@ def test_replaced_listeners_are_no_other_network(tmp_path):
         spacy.load(tmp_path)(TEXT)
 
 
-@pytest.mark.parametrize("tau", [float("nan"), None, [0.5], {"Sign": "a"}])
+@pytest.mark.parametrize("tau", [float("nan"), float("inf"), {"Sign": float("nan")}], ids=str)
 def test_a_tau_that_is_no_number(nlp, pipe, tau):
-    with pytest.raises(CalibratorError, match="needs a tau that is a number"):
-        KnnCalibrator(nlp, search=sklearn_search(), tau=tau)
-    pipe.calibrator.set_params(tau=tau)
-    with pytest.raises(CalibratorError, match="needs a tau that is a number"):
-        nlp(TEXT)
+    message = "needs a tau that is a finite number"
+    with pytest.raises(CalibratorError, match=message):
+        pipe.calibrator.set_params(tau=tau)
+    pipe.fit(make_examples(nlp))
+    with pytest.raises(CalibratorError, match=message):
+        nlp(TEXT, component_cfg={"knn_calibrator": {"tau": tau}})
 
 
 def test_tokens_that_were_merged_after_ner(nlp, pipe):

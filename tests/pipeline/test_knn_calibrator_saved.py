@@ -16,12 +16,13 @@ from safetensors.numpy import load_file
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 NOTES = [text for text, _ in SENTENCES] + ["aspirin 84 mg daily", "mild chest pain"]
-SETTINGS = {"n_neighbors": 5, "votes": "distance", "knn_weight": 0.7}
-STORE = Path("knn_calibrator", "datastore.safetensors")
+SETTINGS = {**PAPER, "n_neighbors": 5, "knn_weight": 0.7}
+DATASTORE = Path("knn_calibrator", "datastore.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,10 @@ def calibrated(trained_path) -> Language:
 def saved(calibrated, tmp_path) -> Path:
     calibrated.to_disk(tmp_path / "model")
     return tmp_path / "model"
+
+
+def settings_of(nlp: Language) -> Settings:
+    return nlp.get_pipe("knn_calibrator").calibrator.settings
 
 
 def output(docs) -> list[list[tuple[int, int, str, float]]]:
@@ -73,10 +78,10 @@ def test_the_pipe_comes_back_from_a_pickle(calibrated):
     docs = list(calibrated.pipe(NOTES))
     for before, after in zip(pipe.predict(docs), back.predict(docs), strict=True):
         np.testing.assert_array_equal(before, after)
-    assert (back.votes, back.knn_weight, back.n_neighbors) == ("distance", 0.7, 5)
+    assert back.calibrator.settings == pipe.calibrator.settings == Settings(**SETTINGS)
     assert back.nlp.get_pipe("knn_calibrator") is back
     back.fit(make_examples(back.nlp, repeat=2))
-    assert len(back.store.tags) == 2 * len(pipe.calibrator.datastore.tags)
+    assert len(back.calibrator.datastore.tags) == 2 * len(pipe.calibrator.datastore.tags)
 
 
 def test_a_pickled_pipe_keeps_its_error_handler(calibrated, trained_path):
@@ -87,28 +92,23 @@ def test_a_pickled_pipe_keeps_its_error_handler(calibrated, trained_path):
 
 
 def test_settings_can_be_overridden_at_loading(saved):
-    assert spacy.load(saved).get_pipe("knn_calibrator").tau == 0
-    settings = {"tau": 1.0, "votes": "uniform"}
-    nlp = spacy.load(saved, config={"components": {"knn_calibrator": settings}})
-    pipe = nlp.get_pipe("knn_calibrator")
-    assert (pipe.calibrator.settings.tau, pipe.votes, pipe.calibrator.settings.knn_weight) == (
-        1.0,
-        "uniform",
-        0.7,
-    )
+    assert settings_of(spacy.load(saved)) == Settings(**SETTINGS)
+    changed = {"tau": 1.0, "n_neighbors": 3}
+    nlp = spacy.load(saved, config={"components": {"knn_calibrator": changed}})
+    assert settings_of(nlp) == Settings(**{**SETTINGS, **changed})
     assert all(len(doc) for doc in nlp.pipe(NOTES))
 
 
 def test_a_tau_per_type_is_saved(trained_path, tmp_path):
     nlp = spacy.load(trained_path)
     tau = {"Sign": 2.0, "O": 0.5}
-    nlp.add_pipe("knn_calibrator", config={"tau": tau, "knn_weight": 0.0})
+    nlp.add_pipe("knn_calibrator", config={**PAPER, "tau": tau, "knn_weight": 0.0})
     nlp.to_disk(tmp_path)
     assert_same_bit_for_bit(nlp, spacy.load(tmp_path))
-    assert spacy.load(tmp_path).get_pipe("knn_calibrator").tau == tau
+    assert settings_of(spacy.load(tmp_path)).tau == tau
     changed = {"components": {"knn_calibrator": {"tau": {"Sign": 3.0}}}}
     nlp = spacy.load(tmp_path, config=changed)
-    assert nlp.get_pipe("knn_calibrator").tau == {"Sign": 3.0, "O": 0.5}
+    assert settings_of(nlp).tau == {"Sign": 3.0, "O": 0.5}
 
 
 def test_an_unfitted_pipe_comes_back_unfitted(trained_path, tmp_path):
@@ -124,17 +124,17 @@ def test_an_unfitted_pipe_comes_back_unfitted(trained_path, tmp_path):
     assert pipe.calibrator.datastore is None
 
 
-def test_mix_zero_comes_back_without_a_store(trained_path, tmp_path):
+def test_knn_weight_zero_comes_back_without_a_datastore(trained_path, tmp_path):
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
+    nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0})
     nlp.to_disk(tmp_path)
     assert_same_bit_for_bit(nlp, spacy.load(tmp_path))
 
 
 def test_our_files_hold_plain_data_and_no_pickle(saved):
     names = {p.name for p in (saved / "knn_calibrator").iterdir()}
-    assert names == {STORE.name, "maps.safetensors"}
-    assert set(load_file(saved / STORE)) == {
+    assert names == {DATASTORE.name, "maps.safetensors"}
+    assert set(load_file(saved / DATASTORE)) == {
         "logits",
         "tags",
         "documents",
@@ -161,17 +161,17 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_an_error_that_names_it(saved, damage):
-    DAMAGES[damage](saved / STORE)
+    DAMAGES[damage](saved / DATASTORE)
     with pytest.raises(CalibratorError) as caught:
         spacy.load(saved)
-    assert str(saved / STORE) in str(caught.value)
+    assert str(saved / DATASTORE) in str(caught.value)
     assert ("is missing" if damage == "missing" else "it is damaged") in str(caught.value)
 
 
 def test_damaged_bytes_are_an_error_that_names_the_pipe(calibrated):
     pipe = pickle.loads(pickle.dumps(calibrated.get_pipe("knn_calibrator")))
     with pytest.raises(CalibratorError, match="'knn_calibrator': it is damaged"):
-        pipe.from_bytes(srsly.msgpack_dumps({"store": b"?"}))
+        pipe.from_bytes(srsly.msgpack_dumps({"datastore": b"?"}))
 
 
 def test_confidence_survives_with_the_doc(calibrated):
@@ -228,19 +228,18 @@ def test_a_copied_pipeline_has_a_calibrator_of_its_own(calibrated):
     assert pipe.nlp is nlp
     assert output(nlp.pipe(NOTES)) == output(calibrated.pipe(NOTES))
     pipe.fit(make_examples(nlp, repeat=2))
-    assert len(pipe.calibrator.datastore.tags) == 2 * len(
-        calibrated.get_pipe("knn_calibrator").calibrator.datastore.tags
-    )
+    original = calibrated.get_pipe("knn_calibrator")
+    assert len(pipe.calibrator.datastore.tags) == 2 * len(original.calibrator.datastore.tags)
 
 
 def test_a_copy_of_an_unfitted_calibrator_is_unfitted(trained_path):
     """With knn_weight = 0 it reads the network's tags, those of the copy."""
     nlp = spacy.load(trained_path)
-    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0})
+    nlp.add_pipe("knn_calibrator", config={**PAPER, "knn_weight": 0.0})
     pipe = copy.deepcopy(nlp).get_pipe("knn_calibrator")
-    assert pipe.calibrator.datastore is not None
+    assert pipe.is_ready()
     pipe.calibrator.set_params(knn_weight=1.0)
-    assert pipe.calibrator.datastore is None
+    assert not pipe.is_ready()
 
 
 def test_what_is_excluded_is_neither_saved_nor_missed(calibrated, tmp_path):
@@ -249,4 +248,5 @@ def test_what_is_excluded_is_neither_saved_nor_missed(calibrated, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["datastore.safetensors"]
     nlp = spacy.blank("en")
     back = nlp.add_pipe("knn_calibrator").from_disk(tmp_path, exclude=["maps"])
-    np.testing.assert_array_equal(back._store.logits, pipe._store.logits)
+    expected = pipe.calibrator.datastore.logits
+    np.testing.assert_array_equal(back.calibrator.datastore.logits, expected)

@@ -22,8 +22,7 @@ def pipeline(request, calibrated_path, trained_path, tmp_path_factory) -> Langua
     """A pipeline with each kind of network, and a calibrator with maps where there is one."""
     if request.param == "shared":
         nlp = spacy.load(calibrated_path)
-        calibrator = nlp.get_pipe("knn_calibrator")
-        calibrator.fit_maps(make_examples(nlp))
+        nlp.get_pipe("knn_calibrator").fit_maps(make_examples(nlp))
         return nlp
     if request.param == "owned":
         nlp = spacy.load(trained_path)

@@ -12,7 +12,7 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_btl.errors import CalibratorError
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 NOTES = [text for text, _ in SENTENCES]
 TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
@@ -20,7 +20,8 @@ TAUS = [0.0, 0.5, 3.0, {"Sign": 4.0, "Severity": 1.0}]
 
 def make(trained_path, **settings) -> Language:
     nlp = spacy.load(trained_path)
-    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, "knn_weight": 0.5, **settings})
+    settings = {**PAPER, "n_neighbors": 5, "knn_weight": 0.5, **settings}
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
     pipe.fit(make_examples(nlp))
     return nlp
 
@@ -40,14 +41,16 @@ def given(tau) -> dict:
 
 @pytest.mark.parametrize("tau", TAUS, ids=str)
 def test_a_tau_per_call_is_that_of_a_pipe_that_has_it(nlp, trained_path, tau):
-    expected = entities(make(trained_path, tau=tau).pipe(NOTES))
+    own = make(trained_path, tau=tau)
+    expected = entities(own.pipe(NOTES))
     before = entities(nlp.pipe(NOTES))
     assert entities(nlp.pipe(NOTES, component_cfg=given(tau))) == expected
-    assert entities([nlp(note, component_cfg=given(tau)) for note in NOTES]) == expected
+    singly = [nlp(note, component_cfg=given(tau)) for note in NOTES]
+    assert entities(singly) == entities([own(note) for note in NOTES])
     workers = pickle.loads(pickle.dumps(nlp)).pipe(NOTES, component_cfg=given(tau))
     assert entities(workers) == expected
     assert entities(nlp.pipe(NOTES)) == before
-    assert nlp.get_pipe("knn_calibrator").tau == 0
+    assert nlp.get_pipe("knn_calibrator").calibrator.settings.tau == 0
 
 
 def test_the_taus_of_this_test_decide_differently(nlp):

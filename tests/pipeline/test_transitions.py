@@ -1,4 +1,4 @@
-"""`transitions` of the calibrator: the decision for a whole note, through the pipe."""
+"""`transition_weight` of the calibrator: the decision for a whole note, through the pipe."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.calibration.decisions import Transitions, best_paths, count_pairs
-from tests.conftest import make_examples
+from tests.conftest import PAPER, make_examples
 
 TEXTS = [
     "the left arm had severe pain and no cough",
@@ -22,25 +22,27 @@ def nlp(trained_path):
 
 
 def add_calibrator(nlp, **settings):
-    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 5, **settings})
-    calibrator.fit(make_examples(nlp))
-    return calibrator
+    settings = {**PAPER, "n_neighbors": 5, **settings}
+    pipe = nlp.add_pipe("knn_calibrator", config=settings)
+    pipe.fit(make_examples(nlp))
+    return pipe
 
 
 @pytest.mark.parametrize(("knn_weight", "weight"), [(0.0, 6.0), (1.0, 1.5)])
 def test_tags_are_the_best_path_over_the_words(nlp, knn_weight, weight):
-    calibrator = add_calibrator(nlp, knn_weight=knn_weight, transition_weight=weight, tau=0.5)
-    store = calibrator.calibrator.datastore
-    transitions = Transitions.from_pairs(count_pairs(store.tags, store.documents), len(store.prior))
+    pipe = add_calibrator(nlp, knn_weight=knn_weight, transition_weight=weight, tau=0.5)
+    datastore = pipe.calibrator.datastore
+    pairs = count_pairs(datastore.tags, datastore.documents)
+    transitions = Transitions.from_pairs(pairs, len(datastore.prior))
     changed = 0
     for doc in nlp.pipe(TEXTS):
         words = [token.i for token in doc if not token.is_space]
         p = doc._.token_probabilities[words].astype(float)
         with np.errstate(divide="ignore"):
-            scores = np.log(p) - 0.5 * np.log(store.prior)
+            scores = np.log(p) - 0.5 * np.log(datastore.prior)
         path = best_paths(scores, transitions, weight)
         types = [doc[i].ent_type_ or "O" for i in words]
-        assert types == [calibrator.calibrator.datastore.tag_scheme.tags[tag] for tag in path]
+        assert types == [datastore.tag_scheme.tags[tag] for tag in path]
         changed += (path != scores.argmax(axis=1)).sum()
     assert changed
 
@@ -58,7 +60,7 @@ def test_they_are_saved_with_the_pipeline(nlp, tmp_path):
     add_calibrator(nlp, transition_weight=1.5)
     nlp.to_disk(tmp_path)
     again = spacy.load(tmp_path)
-    assert again.get_pipe("knn_calibrator").transition_weight == 1.5
+    assert again.get_pipe("knn_calibrator").calibrator.settings.transition_weight == 1.5
     for text in TEXTS:
         assert again(text).to_json()["ents"] == nlp(text).to_json()["ents"]
 

@@ -10,13 +10,14 @@ from spacy.language import Language
 from spacy.tokens import DocBin, Span
 from spacy.training import Corpus
 
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import BtlError, CalibratorError, CorpusError, PipelineError
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.training.calibrate import calibrate
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import PAPER, SENTENCES, make_examples
 
 TEXT = SENTENCES[0][0]
-SETTINGS = {"n_neighbors": 5}
+SETTINGS = {**PAPER, "n_neighbors": 5}
 
 
 @pytest.fixture
@@ -37,9 +38,8 @@ def test_appends_a_fitted_calibrator_and_a_cleaner(trained_path, corpus_path, ou
     other = spacy.load(trained_path)
     pipe = other.add_pipe("knn_calibrator", config=SETTINGS)
     pipe.fit(Corpus(corpus_path)(other))
-    assert len(nlp.get_pipe("knn_calibrator").calibrator.datastore.tags) == len(
-        pipe.calibrator.datastore.tags
-    )
+    found = nlp.get_pipe("knn_calibrator").calibrator
+    assert len(found.datastore.tags) == len(pipe.calibrator.datastore.tags)
     expected = entities(other(TEXT))
     assert [name for _, name, _ in expected]
     assert [e[:2] for e in entities(nlp(TEXT))] == [e[:2] for e in expected]
@@ -60,10 +60,10 @@ def test_a_calibrated_pipeline_can_be_calibrated_again(trained_path, corpus_path
     half = output.parent / "half.spacy"
     docs = [example.reference for example in make_examples(spacy.blank("en"))]
     DocBin(docs=docs).to_disk(half)
-    nlp = calibrate(str(output), half, output, settings={"n_neighbors": 3, "votes": "distance"})
+    nlp = calibrate(str(output), half, output, settings={"n_neighbors": 3, "tau": 0.5})
     assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
     pipe = spacy.load(output).get_pipe("knn_calibrator")
-    assert (pipe.calibrator.settings.n_neighbors, pipe.votes) == (3, "distance")
+    assert pipe.calibrator.settings == Settings(n_neighbors=3, tau=0.5)
     assert len(pipe.calibrator.datastore.tags) == sum(len(doc) for doc in docs)
 
 

@@ -13,17 +13,19 @@ import spacy
 import srsly
 from spacy.tokens import DocBin
 
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.training import crossfit
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.crossfit import CrossFit
-from tests.conftest import bert_pipeline, make_corpus, train
+from tests.conftest import PAPER, bert_pipeline, make_corpus, train
 
 pytestmark = pytest.mark.slow  # trainings, some in processes
 
-SETTINGS = {"n_neighbors": 5, "tau": 0.25}
+SETTINGS = {**PAPER, "n_neighbors": 5, "tau": 0.25}
 
 
 class Trainings:
@@ -141,22 +143,22 @@ def test_the_maps_come_from_neighbours_in_other_folds(
 ):
     """Of one network for all folds, the nearest neighbour of a token would be the token itself."""
     trainings.networks = [trained_path]
-    voters = []
-    original = KnnCalibrator.neighbor_probabilities
+    neighbors = []
+    original = Calibrator.neighbor_probabilities
 
-    def watch(pipe, logits):
-        voters.append(set(pipe.calibrator.datastore.documents))
-        return original(pipe, logits)
+    def watch(calibrator, logits):
+        neighbors.append(set(calibrator.datastore.documents))
+        return original(calibrator, logits)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KnnCalibrator, "neighbor_probabilities", watch)
+        patch.setattr(Calibrator, "neighbor_probabilities", watch)
         pipe = run(trained_path, corpus, tmp_path / "out", how, n_neighbors=1)
     docs = [doc for doc in read_docs(corpus, spacy.blank("en").vocab) if len(doc)]
     names = [doc.user_data["note_id"] for doc in docs]
     trained = [{names.index(name) for name in of_fold} for of_fold in trainings.corpora]
-    assert voters == trained  # the same documents as the network of the fold had
+    assert neighbors == trained  # the same documents as the network of the fold had
     assert pipe.calibrator.maps is not None
-    assert pipe.calibrator.maps.settings["n_neighbors"] == 1
+    assert pipe.calibrator.maps.settings == Settings(**{**SETTINGS, "n_neighbors": 1})
 
 
 def test_a_cut_run_goes_on_and_leaves_nothing(trained_path, corpus, how, trainings, tmp_path):
@@ -170,7 +172,8 @@ def test_a_cut_run_goes_on_and_leaves_nothing(trained_path, corpus, how, trainin
     assert len(trainings.corpora) == 3  # the first fold was not trained again
     assert {path.name for path in tmp_path.iterdir()} == before | {"out"}
     whole = run(trained_path, corpus, tmp_path / "whole", how)
-    np.testing.assert_array_equal(pipe.calibrator.datastore.documents, whole.store.documents)
+    expected = whole.calibrator.datastore.documents
+    np.testing.assert_array_equal(pipe.calibrator.datastore.documents, expected)
     assert pipe.calibrator.maps is not None
 
 

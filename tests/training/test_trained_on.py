@@ -13,7 +13,7 @@ from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.training.calibrate import calibrate
-from spacy_btl.training.trained_on import in_store
+from spacy_btl.training.trained_on import in_datastore
 from spacy_btl.training.tune import tune
 from tests.conftest import SENTENCES, make_corpus
 
@@ -51,7 +51,8 @@ def test_held_out_documents_that_were_fitted_to_are_left_out(trained_path, corpu
         calibrate(str(trained_path), corpus, tmp_path / "a", settings=SETTINGS, held_out=mixed)
     clean = as_file(tmp_path / "clean.spacy", others)
     calibrate(str(trained_path), corpus, tmp_path / "b", settings=SETTINGS, held_out=clean)
-    maps = [spacy.load(tmp_path / name).get_pipe("knn_calibrator").calibrator.maps for name in "ab"]
+    pipes = [spacy.load(tmp_path / name).get_pipe("knn_calibrator") for name in "ab"]
+    maps = [pipe.calibrator.maps for pipe in pipes]
     assert astuple(maps[0].tokens) == pytest.approx(astuple(maps[1].tokens), rel=1e-3)
     assert maps[0].confidence.n_entities == maps[1].confidence.n_entities
     only = as_file(tmp_path / "only.spacy", [had[0], capitals])
@@ -77,7 +78,7 @@ def test_a_calibrator_knows_its_documents_by_the_places_of_their_tokens(
         evaluate(str(path), as_file(tmp_path / "others.spacy", others))
 
 
-def test_tokens_without_annotation_are_in_no_store_and_short_notes_tell_nothing(
+def test_tokens_without_annotation_are_in_no_datastore_and_short_notes_tell_nothing(
     trained_path, tmp_path
 ):
     nlp = spacy.blank("en")
@@ -88,7 +89,7 @@ def test_tokens_without_annotation_are_in_no_store_and_short_notes_tell_nothing(
     path = as_file(tmp_path / "corpus.spacy", [partly, hardly, *short])
     calibrate(str(trained_path), path, tmp_path / "out", settings=SETTINGS)
     rows = spacy.load(tmp_path / "out").get_pipe("knn_calibrator").calibrator.datastore
-    found = in_store(rows, [partly, hardly, *short, nlp.make_doc(""), nlp.make_doc(LONG)])
+    found = in_datastore(rows, [partly, hardly, *short, nlp.make_doc(""), nlp.make_doc(LONG)])
     assert found.tolist() == [True, *[False] * (len(short) + 3)]
 
 

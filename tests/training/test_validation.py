@@ -21,7 +21,7 @@ NOTES = [*HELD_OUT, *HELD_OUT[:2]]
 @pytest.fixture(autouse=True)
 def small_grid(monkeypatch):
     monkeypatch.setattr(module, "KNN_WEIGHTS", (0.0, 0.5))
-    monkeypatch.setattr(module, "TRANSITIONS", (0.0, 0.5))
+    monkeypatch.setattr(module, "TRANSITION_WEIGHTS", (0.0, 0.5))
     monkeypatch.setattr(module, "TAUS", (0.0, 1.0))
 
 

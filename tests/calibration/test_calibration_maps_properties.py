@@ -3,21 +3,19 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_btl.calibration.calibration_maps import ConfidenceMap, TokenMap
-from spacy_btl.calibration.fit import Maps
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 
 POSITIVE = st.floats(1e-3, 1e6)
 NOT_NEGATIVE = st.floats(0, 1e6)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-SETTINGS = st.fixed_dictionaries(
-    {
-        "n_neighbors": st.integers(1, 10**6),
-        "votes": st.sampled_from(["uniform", "distance"]),
-        "knn_weight": st.floats(0, 1),
-        "tau": NUMBERS | st.dictionaries(st.text(), NUMBERS, max_size=3),
-        "transition_weight": NOT_NEGATIVE,
-    }
+SETTINGS = st.builds(
+    Settings,
+    n_neighbors=st.integers(1, 10**6),
+    knn_weight=st.floats(0, 1),
+    tau=NUMBERS | st.dictionaries(st.text(), NUMBERS, max_size=3),
+    transition_weight=NOT_NEGATIVE,
 )
 MAPS = st.builds(
     Maps,

@@ -1,4 +1,4 @@
-"""Viterbi over sparse transitions, against every path and against a dense matrix."""
+"""Decisions by their properties; the best path against every path and against a dense matrix."""
 
 from itertools import pairwise, product
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spacy_btl.calibration.decisions import UNSEEN, Transitions, best_paths, count_pairs, decide
 
+N_TAGS = 6
 TAGS = np.array([0, 0, 1, 1, 1, 0, 2, 0, 1])
 DOCUMENTS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 4])
 PAIRS = count_pairs(TAGS, DOCUMENTS)
@@ -95,10 +96,48 @@ def test_no_path_leads_from_one_document_into_the_next():
 
     def decided(rows, documents=None):
         return decide(
-            p[rows], prior, tau, documents=documents, transitions=transitions, weight=2.0
+            p[rows], prior, tau, documents=documents, transitions=transitions, transition_weight=2.0
         ).tolist()
 
     first, second = slice(0, 11), slice(11, 30)
     together = decided(slice(0, 30), np.repeat([3, 5], [11, 19]))
     assert together == decided(first) + decided(second)
     assert together != decided(slice(0, 30))
+
+
+def random_probabilities() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return rng.dirichlet(np.ones(N_TAGS), 500), rng.dirichlet(np.ones(N_TAGS))
+
+
+def test_tau_zero_decides_by_arg_max():
+    p, prior = random_probabilities()
+    np.testing.assert_array_equal(decide(p, prior, np.zeros(N_TAGS)), p.argmax(axis=1))
+
+
+def test_tau_one_decides_as_if_all_tags_were_equally_frequent():
+    p, prior = random_probabilities()
+    np.testing.assert_array_equal(decide(p, prior, np.ones(N_TAGS)), (p / prior).argmax(axis=1))
+
+
+def test_a_greater_tau_never_decides_for_a_more_frequent_tag():
+    p, prior = random_probabilities()
+    chosen = [prior[decide(p, prior, np.full(N_TAGS, tau))] for tau in np.linspace(0, 3, 13)]
+    for before, after in pairwise(chosen):
+        assert (after <= before).all()
+    assert (chosen[-1] < chosen[0]).any()
+
+
+def test_tau_of_one_tag_favours_that_tag_alone():
+    p, prior = random_probabilities()
+    tau = np.zeros(N_TAGS)
+    tau[2] = 1.0
+    before, after = p.argmax(axis=1), decide(p, prior, tau)
+    changed = before != after
+    assert changed.any()
+    assert (after[changed] == 2).all()
+
+
+def test_certainty_outweighs_any_tau():
+    p = np.array([[1.0, 0.0]])  # a token that the encoder never saw
+    assert decide(p, np.array([0.999, 0.001]), np.full(2, 50.0)) == [0]
