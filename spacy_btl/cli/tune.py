@@ -31,12 +31,12 @@ def tune_cli(
     ),
     force: bool = FORCE,
 ) -> None:
-    """Choose how a calibrator decides: knn_weight, tau, transition_weight.
+    """Choose the settings of a calibrator on held-out documents.
 
-    Takes the settings of the greatest UAR among those that keep the token F1 of the network's
-    arg-max, and its entity F1 but for the tolerance; then maps probabilities and confidences to
-    how often they are right. What the choice is worth beside the present settings is
-    cross-validated over documents: tell by it, and keep the present settings where it is nothing.
+    Takes the knn_weight, tau and transition_weight with the greatest UAR among those that keep the
+    token F1 of the network's argmax, and its entity F1 within the tolerance. Then fits the
+    calibration maps. The gain over the present settings is cross-validated over documents: decide
+    by it, and keep the present settings if there is none.
     """
     from spacy_btl.training.tune import tune
 
