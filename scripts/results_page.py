@@ -1,7 +1,8 @@
-"""Write docs/results.md from the committed result files, and nothing else: `make results`."""
+"""Write the pages of results from the committed result files, and nothing else: `make results`."""
 
 import json
-import lzma
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -10,14 +11,13 @@ from typing import Any
 import jinja2
 import typer
 
-from spacy_btl.experiments.archive import SUFFIX
-from spacy_btl.experiments.result_files import read_results
+from spacy_btl.experiments.result_files import SUMMARY, read_results
 from spacy_btl.experiments.results import TESTED, rarest_types
 from spacy_btl.experiments.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "results.md"
-TEMPLATE = ROOT / "docs" / "results.md.jinja"
+DOCS = ROOT / "docs"
+PAGES = ("results", "technical_report")
 RESULTS = ROOT / "experiments" / "results"
 BENCH = ROOT / "bench" / "results"
 
@@ -35,6 +35,9 @@ MAIN = (
 SCREENED = ("arg-max", "kNN", "calibrator, tau 0", "calibrator, tau 0.25")
 
 Result = dict[str, Any]
+
+WIDTH = 120
+ITEM = re.compile(r"^ *(?:- |\d+\. )?")  # what the further lines of a list's item are indented by
 
 
 def find(summary: dict[str, Any], arm: str, decoding: str, corpus: str = "MACCROBAT") -> Result:
@@ -63,6 +66,20 @@ def difference(row: dict[str, float]) -> str:
 def value(result: Result, metric: str) -> str:
     """A figure without its interval."""
     return f"{100 * result['scores'][metric]['value']:.1f}"
+
+
+def gain(result: Result, metric: str) -> str:
+    """A difference from the baseline in points, with a star where it is significant."""
+    row = result["versus_baseline"][metric]
+    return f"{100 * row['difference']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
+
+
+def one_calibrator(result: Result, metric: str) -> str:
+    """The calibration error of one calibrator, a mean over folds; of all folds together where an
+    experiment kept no figures by fold. The result should be of one seed."""
+    if "per_fold" not in result:
+        return value(result, metric)
+    return f"{fold_mean(result, metric):.1f}"
 
 
 def folds(result: Result) -> str:
@@ -100,10 +117,7 @@ def points(summary: dict[str, Any], arm: str, decoding: str) -> str:
     a star where the difference is significant."""
     if [arm, decoding] == summary["baseline"]:
         return "0"
-    return " / ".join(
-        f"{100 * row['difference']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
-        for row in map(find(summary, arm, decoding)["versus_baseline"].get, TESTED)
-    )
+    return " / ".join(gain(find(summary, arm, decoding), name) for name in TESTED)
 
 
 def gain_on(result: Result, other: Result, numbers: Sequence[int]) -> str:
@@ -136,8 +150,8 @@ def arms_of(summary: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(result["arm"] for result in summary["results"]))
 
 
-def page() -> str:
-    """The page, as markdown."""
+def page(name: str) -> str:
+    """A page, as markdown."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -152,7 +166,9 @@ def page() -> str:
             find,
             fold_mean,
             folds,
+            gain,
             gain_on,
+            one_calibrator,
             points,
             rarest_types,
             screened,
@@ -161,24 +177,48 @@ def page() -> str:
             value,
         )
     }
-    names = [path.name.removesuffix(SUFFIX) for path in sorted(RESULTS.glob(f"*{SUFFIX}"))]
-    data = {name: read_results(RESULTS / name) for name in names}
-    bias = json.loads(lzma.decompress((RESULTS / "bias.json.xz").read_bytes()))
-    data = {name: marked(summary) for name, summary in data.items()}
-    bench = {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))}
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(
-        **data,
-        MAIN=MAIN,
-        bench=bench,
-        bias=bias,
-        not_kept=[name for name, summary in data.items() if "counts" not in summary],
-    )
+    template = environment.from_string((DOCS / f"{name}.md.jinja").read_text("utf-8"))
+    return wrapped(template.render(**data(), MAIN=MAIN))
+
+
+def wrapped(page: str) -> str:
+    """The page with its prose in lines of at most 120 columns: tables, headings, comments, pictures
+    and code stay as they are."""
+    lines, code = [], False
+    for line in page.splitlines():
+        code ^= line.startswith("```")
+        if code or len(line) <= WIDTH or line.lstrip().startswith(("|", "#", "<!--", "![")):
+            lines.append(line)
+        else:
+            indent = " " * (len(line) - len(ITEM.sub("", line)))
+            lines += textwrap.wrap(
+                line,
+                WIDTH,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines) + "\n"
+
+
+def data() -> dict[str, Any]:
+    """The committed results by the names that the templates call them by."""
+    names = [path.name.removesuffix(SUMMARY) for path in sorted(RESULTS.glob(f"*{SUMMARY}"))]
+    results = {name: read_results(RESULTS / name) for name in names}
+    bias = results.pop("bias")  # of `bias-test`, compressed
+    experiments = {name: marked(summary) for name, summary in results.items()}
+    return {
+        **experiments,
+        "bench": {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))},
+        "bias": bias,
+        "not_kept": [name for name, summary in results.items() if "counts" not in summary],
+    }
 
 
 def main() -> None:
-    """Rewrite docs/results.md."""
-    PAGE.write_text(page(), encoding="utf-8")
+    """Rewrite the pages."""
+    for name in PAGES:
+        (DOCS / f"{name}.md").write_text(page(name), encoding="utf-8")
 
 
 if __name__ == "__main__":
