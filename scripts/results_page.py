@@ -209,7 +209,9 @@ def data() -> dict[str, Any]:
     experiments = {name: marked(summary) for name, summary in results.items()}
     return {
         **experiments,
-        "bench": {path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))},
+        "bench": {
+            path.stem: json.loads(path.read_bytes()) for path in sorted(BENCH.glob("*.json"))
+        },
         "bias": bias,
         "not_kept": [name for name, summary in results.items() if "counts" not in summary],
     }

@@ -34,7 +34,9 @@ DEFAULT = Key("seeds", AVERAGED, "transitions 0.15, tau 0.15")
 STANDARD = Key("seeds", "ATL", "arg-max")
 MAPPED = Key("second_seed", "ATL", "arg-max, mapped on dev")
 CALIBRATED = Key("ensembles", "ATL", "calibrator, tau 0.15")
-WITHOUT_BTL = Key("ensembles", "ATL of two orders, random windows, averaged", "calibrator, tau 0.15")
+WITHOUT_BTL = Key(
+    "ensembles", "ATL of two orders, random windows, averaged", "calibrator, tau 0.15"
+)
 WITH_BTL = Key("ensembles", AVERAGED, "calibrator, tau 0.15")
 PAPER = Key("ablation", "BTL", "kNN")
 SPACY = Key("spacy_ner", "spaCy's ner", "as it is")

@@ -24,6 +24,7 @@ from spacy_btl.corpora.split import split_corpus
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
 PACKAGE = "btl_shortened"
+OWN = "btl_own_shortened"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,6 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_path):
     overrides = {
@@ -76,7 +76,6 @@ def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_p
     assert cased == ("minilm" not in config.stem)
 
 
-@pytest.mark.slow
 def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
     like_biobert, tmp_path, capfd
 ):
@@ -99,7 +98,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
 
         project_run(tmp_path, "all", overrides=overrides)
         again = capfd.readouterr().out
-        done = ("convert", "split", "train", "train-atl", "average", "calibrate", "evaluate")
+        done = ("convert", "split", "train", "train-usual", "average", "calibrate", "evaluate")
         for command in (*done, "card", "package"):
             assert f"Skipping '{command}'" in again
 
@@ -122,7 +121,34 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
         )
 
 
-@pytest.mark.slow
+def test_run_own_ends_with_an_installed_pipeline_for_the_users_notes(
+    corpus, like_biobert, tmp_path
+):
+    for name in ("configs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "project.yml", tmp_path)
+    overrides = {
+        "vars.notes": str(corpus / "notes"),
+        "vars.package": OWN,
+        "vars.encoder": str(like_biobert),
+        "vars.max_steps": 3,
+    }
+    try:
+        project_run(tmp_path, "own", overrides=overrides)
+        metrics = json.loads((tmp_path / "metrics" / "own" / "metrics.json").read_text())
+        assert metrics["documents"] > 5
+        assert metrics["calibration"]["entities"]["bins"]
+        code = f"import spacy; print(spacy.load('en_{OWN}').pipe_names)"
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        assert "['transformer', 'ner', 'knn_calibrator', 'doc_cleaner']" in shown
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", f"en_{OWN}"], check=True
+        )
+
+
 def test_maccrobat_fetch_fails_in_one_line(tmp_path):
     """A folder that holds something else: one clear line and a non-zero exit."""
     (tmp_path / "1.ann").touch()

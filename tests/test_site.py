@@ -78,7 +78,7 @@ def test_the_site_builds_without_a_warning_and_asks_nothing_of_the_network(site)
 @pytest.mark.slow
 def test_settings_and_methods_of_the_pipes_are_shown(site):
     calibrator = (site / "reference" / "knn_calibrator.html").read_text("utf-8")
-    for name in ("n_neighbors", "transitions", "explain", "fit_map", "CalibratorError"):
+    for name in ("n_neighbors", "transition_weight", "explain", "fit_maps", "CalibratorError"):
         assert name in calibrator
     assert "RETURNS" not in calibrator
     assert "sqrt_odds" in (site / "reference" / "losses.html").read_text("utf-8")

@@ -166,7 +166,7 @@ def rows(section: str) -> dict[str, list[str]]:
 
 
 def test_the_page_names_what_is_tried_here():
-    working, refused = rows("That work"), rows("That are refused")
+    working, refused = rows("Encoders that work"), rows("Encoders that are refused")
     assert list(working) == [*WORKING, *ONE_SIDED]
     assert sorted(refused) == sorted([*REFUSED, *MADE])
     for name, cells in {**working, **refused}.items():
@@ -180,7 +180,7 @@ def test_what_cannot_work_is_refused_in_a_line_for_the_reason_on_the_page(name, 
         MADE[name](tmp_path)
     else:
         make_tiny(name, tmp_path)
-    reason = rows("That are refused")[name][1]
+    reason = rows("Encoders that are refused")[name][1]
     with pytest.raises(PipelineError, match=REASONS[reason]) as error:
         pipeline(tmp_path).initialize(lambda: make_examples(spacy.blank("en")))
     assert "\n" not in str(error.value)

@@ -1,0 +1,53 @@
+"""Record what the demo's pipeline says about the examples of the README and the tutorials.
+
+python scripts/demo_examples.py training/demo/calibrated corpus/demo/dev.spacy
+"""
+
+from pathlib import Path
+
+import spacy
+import srsly
+import typer
+from spacy.tokens import Doc, DocBin
+
+OUTPUT = Path(__file__).parent.parent / "docs" / "results" / "demo_examples.json"
+TEXT = "No fever. CRP 84 mg/L, given aspirin 300 mg orally."
+MINIMA = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+def main(model: str, dev: Path) -> None:
+    """Write docs/results/demo_examples.json."""
+    nlp = spacy.load(model)
+    gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
+    predicted = list(nlp.pipe(doc.text for doc in gold))
+    correct = mentions(gold)
+    record = {
+        "text": TEXT,
+        "entities": [[ent.text, ent.label_, round(ent._.confidence, 4)] for ent in nlp(TEXT).ents],
+        "dev_documents": len(gold),
+        "dev_mentions": len(correct),
+        "minimum_confidence": [row(mentions(predicted, m), correct, m) for m in MINIMA],
+    }
+    srsly.write_json(OUTPUT, record)
+
+
+def mentions(docs: list[Doc], minimum: float = 0.0) -> set[tuple[int, int, int, str]]:
+    """The entities of documents, those with a confidence below the minimum left out."""
+    return {
+        (number, ent.start_char, ent.end_char, ent.label_)
+        for number, doc in enumerate(docs)
+        for ent in doc.ents
+        if ent._.confidence is None or ent._.confidence >= minimum
+    }
+
+
+def row(
+    kept: set[tuple[int, int, int, str]], correct: set[tuple[int, int, int, str]], minimum: float
+) -> tuple[float, int, float, float]:
+    """The minimum, the entities that are kept, their precision and recall."""
+    both = len(kept & correct)
+    return minimum, len(kept), both / max(len(kept), 1), both / len(correct)
+
+
+if __name__ == "__main__":
+    typer.run(main)
