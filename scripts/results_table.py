@@ -1,5 +1,6 @@
 """Write the results table of the README, and its claim, from the committed result files."""
 
+import textwrap
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -55,25 +56,27 @@ ROWS = {
     SPACY: "spaCy's `ner`, one fold ‡",
 }
 NOTES = """\
-Percent. UAR: mean recall of the types and `O`; token F1: mean over the same classes; entity F1: boundaries and type both
-match; confidence error: mean gap (ECE, in points) between the confidence of one calibrator and precision. \\* p < 0.05
-against standard fine-tuning. Rows 1 and 4 have two seeds, the others one; rows 3 and 4 are trained with masking. † Recorded
-without counts, so its tests cannot be repeated. ‡ Not tested here; on that fold the default has {beside_spacy}.
+Percent. UAR is the mean recall of the types and `O`, and token F1 a mean over the same classes.
+Entity F1 is strict. Confidence error is the ECE of one calibrator, in points. \\* p < 0.05 against
+standard fine-tuning. † Its tests cannot be repeated. ‡ Not tested here; on that fold the default
+pipeline has {beside_spacy}.
 """
 CLAIM = """\
-Binary Token Labels raise the recall of rare types (the ten rarest, not tested: {rare} against the same training
-without BTL); the rest of the gain comes from masking, averaging two networks and the calibrator, and the calibrated
-confidence from the calibration maps, which alone take standard fine-tuning from {overconfident} to {mapped}.
+Binary Token Labels raise the recall of rare types (the ten rarest, not tested: {rare} against the
+same training without BTL); the rest of the gain comes from masking, averaging two networks and the
+calibrator, and the calibrated confidence from the calibration maps, which alone take standard
+fine-tuning from {overconfident} to {mapped}.
 """
 
 
 def claim() -> str:
     """What comes from Binary Token Labels, and what does not."""
-    return CLAIM.format(
+    claim = CLAIM.format(
         rare=f"{of_rarest(WITHOUT_BTL, 'token_recall')} → {of_rarest(WITH_BTL, 'token_recall')}",
         overconfident=confidence_error(STANDARD),
         mapped=confidence_error(MAPPED),
     )
+    return filled(claim)
 
 
 def table() -> str:
@@ -86,7 +89,12 @@ def table() -> str:
         cells = (figure(key, name) for name in TESTED)
         lines.append(f"| {title} | {' | '.join(cells)} | {confidence_error(key)} |")
     beside = " / ".join(figure(BESIDE_SPACY, name).rstrip("*") for name in TESTED)
-    return "\n".join(lines) + "\n\n" + NOTES.format(beside_spacy=beside)
+    return "\n".join(lines) + "\n\n" + filled(NOTES.format(beside_spacy=beside))
+
+
+def filled(text: str) -> str:
+    """A paragraph in lines of at most 120 columns."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def measured(key: Key) -> dict[str, Any]:
