@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 import srsly
+from spacy.cli._util import app
+from typer.testing import CliRunner
+
+import spacy_btl.cli  # noqa: F401  (adds the commands)
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -41,6 +45,15 @@ def test_the_page_of_results_has_one_table_before_that_of_all_types():
     page = (DOCS / "results.md").read_text("utf-8")
     assert len(re.findall(r"^\| ---", page.split("\n## All")[0], re.MULTILINE)) == 1
     assert page.count("\n## ") <= 7
+
+
+def test_the_report_of_a_conversion_is_that_of_the_demo_notes(tmp_path):
+    command = ["btl", "convert", str(ROOT / "assets" / "demo"), str(tmp_path / "all.spacy")]
+    output = CliRunner().invoke(app, command).output
+    shown = {" ".join(line.split()) for line in output.splitlines()}
+    page = (TUTORIALS / "brat.md").read_text("utf-8")
+    for line in re.search(r"```text\n(.*?)```", page, re.DOTALL)[1].splitlines():
+        assert line.strip() == "..." or " ".join(line.split()) in shown, line
 
 
 @pytest.fixture(scope="module")
