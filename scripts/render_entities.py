@@ -1,7 +1,7 @@
-"""Draw the entities of a note with displaCy: the picture in the README.
+"""Draw the entities of a note with their confidence: the picture in the README.
 
 python scripts/render_entities.py en_btl_clinical assets/samples/breathlessness.txt entities.html
-chromium --headless --hide-scrollbars --window-size=1180,905 --screenshot=docs/images/entities.png \
+chromium --headless --hide-scrollbars --window-size=1180,620 --screenshot=docs/images/entities.png \
     entities.html
 """
 
@@ -9,13 +9,19 @@ from pathlib import Path
 
 import spacy
 import typer
-from spacy import displacy
+
+from spacy_btl.web.content import marked
+
+PAGE = """<!DOCTYPE html>
+<meta charset="utf-8">
+<body style="font: 19px/2 sans-serif; margin: 20px 28px; background: white">{marked}</body>
+"""
 
 
 def main(package: str, note: Path, html: Path) -> None:
     """Write the entities that PACKAGE finds in NOTE to HTML, a page of its own."""
     doc = spacy.load(package)(note.read_text("utf-8"))
-    html.write_text(displacy.render(doc, style="ent", page=True, jupyter=False), encoding="utf-8")
+    html.write_text(PAGE.format(marked=marked(doc.text, doc.ents)), encoding="utf-8")
 
 
 if __name__ == "__main__":
