@@ -1,8 +1,8 @@
 """Draw the entities of a note with their confidence: the picture in the README.
 
 python scripts/render_entities.py en_btl_clinical assets/samples/breathlessness.txt entities.html
-chromium --headless --hide-scrollbars --window-size=1180,620 --screenshot=docs/images/entities.png \
-    entities.html
+chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,490 \
+    --screenshot=docs/images/entities.png entities.html
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from spacy_btl.web.content import marked
 
 PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
-<body style="font: 19px/2 sans-serif; margin: 20px 28px; background: white">{marked}</body>
+<body style="font: 16px/1.95 sans-serif; margin: 12px 20px; background: white">{marked}</body>
 """
 
 
