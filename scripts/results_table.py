@@ -13,11 +13,11 @@ from spacy_btl.experiments.results import TESTED, rarest_types
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 README = ROOT / "README.md"
-CONFIDENCE = "entity_ece"
+CONFIDENCE = "ents_ece"
 COLUMNS = {
-    "uar": "UAR",
-    "token_macro_f": "token F1",
-    "entity_micro_f": "entity F1",
+    "tag_uar": "UAR",
+    "tag_macro_f": "token F1",
+    "ents_f": "entity F1",
     CONFIDENCE: "confidence error",
 }
 
@@ -72,7 +72,7 @@ fine-tuning from {overconfident} to {mapped}.
 def claim() -> str:
     """What comes from Binary Token Labels, and what does not."""
     claim = CLAIM.format(
-        rare=f"{of_rarest(WITHOUT_BTL, 'token_recall')} → {of_rarest(WITH_BTL, 'token_recall')}",
+        rare=f"{of_rarest(WITHOUT_BTL, 'tag_r')} → {of_rarest(WITH_BTL, 'tag_r')}",
         overconfident=confidence_error(STANDARD),
         mapped=confidence_error(MAPPED),
     )
@@ -108,24 +108,24 @@ def figure(key: Key, name: str) -> str:
     result = measured(key)
     tested = result.get("versus_baseline", {}).get(name)
     star = "*" if tested and tested["p_holm"] < 0.05 else ""
-    return f"{100 * result['metrics'][name]['mean']:.1f}{star}"
+    return f"{100 * result['scores'][name]['value']:.1f}{star}"
 
 
 def confidence_error(key: Key) -> str:
     """The entity ECE of one calibrator in points, a mean over the folds; over all of them together
     where an experiment kept no figures by fold; a dash where there is no confidence."""
     result = measured(ONE_CALIBRATOR.get(key, key))
-    error = result["metrics"].get(CONFIDENCE)
+    error = result["scores"].get(CONFIDENCE)
     if error is None:
         return "–"
     by_fold = result.get("per_fold", {}).get(CONFIDENCE)
-    return f"{100 * (fmean(by_fold) if by_fold else error['mean']):.1f}"
+    return f"{100 * (fmean(by_fold) if by_fold else error['value']):.1f}"
 
 
 def of_rarest(key: Key, name: str) -> str:
     """The mean of a figure over the ten rarest types, in percent."""
     types, rarest = measured(key)["types"], rarest_types(measured(STANDARD))
-    return f"{100 * fmean(types[label][name]['mean'] for label in rarest):.1f}"
+    return f"{100 * fmean(types[label][name]['value'] for label in rarest):.1f}"
 
 
 def with_results(readme: str) -> str:

@@ -70,22 +70,22 @@ def examples() -> dict:
 
 def test_the_report_page_has_the_figures_of_the_demo(demo):
     report = (TUTORIALS / "report.md").read_text("utf-8")
-    for name in ("entity_micro_p", "entity_micro_r", "entity_micro_f", "partial_micro_f"):
-        assert f"{100 * demo['figures'][name]['value']:.1f}" in report, name
+    for name in ("ents_p", "ents_r", "ents_f", "ents_partial_f"):
+        assert f"{100 * demo['scores'][name]['value']:.1f}" in report, name
     for end in ("low", "high"):
-        assert f"{100 * demo['figures']['entity_micro_f'][end]:.1f}" in report
+        assert f"{100 * demo['scores']['ents_f'][end]:.1f}" in report
     family = demo["types"]["Family_history"]
     assert (
-        f"`Family_history` has {family['support']}, an F1 of {100 * family['f']['value']:.0f}%"
+        f"`Family_history` has {family['support']}, an F1 of {100 * family['ents_f']['value']:.0f}%"
         in report
     )
     assert f"({demo['documents']} documents, {demo['mentions']:,} mentions)" in report
-    assert f"{100 * demo['figures']['entity_ece']['value']:.1f} points" in report
+    assert f"{100 * demo['scores']['ents_ece']['value']:.1f} points" in report
 
 
 def test_the_calibrator_page_has_the_figures_of_demo_and_experiments(demo, examples):
     page = (TUTORIALS / "calibrator.md").read_text("utf-8")
-    assert f"{100 * demo['figures']['entity_ece']['value']:.1f} points" in page
+    assert f"{100 * demo['scores']['ents_ece']['value']:.1f} points" in page
     assert f"{examples['dev_documents']} notes with {examples['dev_mentions']} mentions" in page
     readme = (ROOT / "README.md").read_text("utf-8")
     for title, text in (
@@ -99,7 +99,7 @@ def test_the_calibrator_page_has_the_figures_of_demo_and_experiments(demo, examp
 def test_the_operating_point_page_has_the_figures_of_the_demo(demo, examples):
     page = (TUTORIALS / "operating_point.md").read_text("utf-8")
     points = [p for p in demo["curve"] if p["tau"] in (-0.5, 0.0, 0.2, 0.5, 1.0, 1.5)]
-    for name in ("uar", "token_macro_f"):
+    for name in ("tag_uar", "tag_macro_f"):
         assert " | ".join(f"{100 * p[name]:.1f}" for p in points) in page, name
     lines = [
         f"{minimum:.2f}  {kept:4}  {precision:.0%}  {recall:.0%}"
