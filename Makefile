@@ -1,9 +1,11 @@
-# `make demo`: from a bare clone to spacy.load("en_btl_clinical"). `make test`: the test suite.
+# `make demo`: from a bare clone to spacy.load("en_btl_clinical").
+# `make test`: the test suite. `make test-fast`: the tests that are not marked as slow.
 # `make demo-spark`: the demo notes by a local Spark cluster and by one process, compared.
 # `make fuzz`: 10,000 damaged files. `make audit`: known vulnerabilities of what is installed.
 # `make bench`: what it costs, in ratios, on the CPU; BENCH="NAME ... --repeats 9" for a part of it.
 # `make docs`: the documentation, as web pages in site/.
 # `make results`: the pages of results and the README's table, from the committed result files.
+# `make counts`: sizes and imports of the repository against their bounds.
 # `make clean-install`: the two wheels in a new environment, without a network.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
@@ -13,9 +15,10 @@ SPARK_MASTER ?= local-cluster[2,1,2048]
 BENCH ?=
 
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo clean-install demo-spark spark bench soak fuzz audit test lint docs results clean
+.PHONY: demo clean-install demo-spark spark bench soak fuzz audit test test-fast lint docs results counts clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
@@ -52,7 +55,10 @@ audit: .venv/installed
 		{ echo "Not passed: a package above is vulnerable, or could not be looked up."; exit 1; }
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+test-fast: .venv/installed
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -69,6 +75,9 @@ results: .venv/installed
 	$(BIN)/python scripts/scale_page.py
 	$(BIN)/python scripts/performance_page.py
 	$(BIN)/python scripts/project_page.py
+
+counts: .venv/installed
+	$(BIN)/python scripts/counts.py
 
 clean:
 	rm -rf .venv corpus training metrics packages site assets/minilm project.lock

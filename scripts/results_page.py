@@ -1,6 +1,7 @@
 """Write the pages of results from the committed result files, and nothing else: `make results`."""
 
 import json
+import lzma
 import re
 import textwrap
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from typing import Any
 import jinja2
 import typer
 
-from spacy_btl.experiments.result_files import SUMMARY, read_results
+from spacy_btl.experiments.archive import SUFFIX
+from spacy_btl.experiments.result_files import read_results
 from spacy_btl.experiments.results import TESTED, rarest_types
 from spacy_btl.experiments.tables import markdown_table
 
@@ -204,9 +206,9 @@ def wrapped(page: str) -> str:
 
 def data() -> dict[str, Any]:
     """The committed results by the names that the templates call them by."""
-    names = [path.name.removesuffix(SUMMARY) for path in sorted(RESULTS.glob(f"*{SUMMARY}"))]
+    names = [path.name.removesuffix(SUFFIX) for path in sorted(RESULTS.glob(f"*{SUFFIX}"))]
     results = {name: read_results(RESULTS / name) for name in names}
-    bias = results.pop("bias")  # of `bias-test`, compressed
+    bias = json.loads(lzma.decompress((RESULTS / "bias.json.xz").read_bytes()))
     experiments = {name: marked(summary) for name, summary in results.items()}
     return {
         **experiments,

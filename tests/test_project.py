@@ -61,6 +61,7 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_path):
     overrides = {
@@ -77,6 +78,7 @@ def test_every_config_is_complete_and_trains(config, corpus, like_biobert, tmp_p
     assert cased == ("minilm" not in config.stem)
 
 
+@pytest.mark.slow
 def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
     like_biobert, tmp_path, capfd
 ):
@@ -99,7 +101,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
 
         project_run(tmp_path, "all", overrides=overrides)
         again = capfd.readouterr().out
-        done = ("convert", "split", "train", "train-usual", "average", "calibrate", "evaluate")
+        done = ("convert", "split", "train", "train-atl", "average", "calibrate", "evaluate")
         for command in (*done, "card", "package"):
             assert f"Skipping '{command}'" in again
 
@@ -122,6 +124,7 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
         )
 
 
+@pytest.mark.slow
 def test_run_own_ends_with_an_installed_pipeline_for_the_users_notes(
     corpus, like_biobert, tmp_path
 ):
@@ -151,6 +154,7 @@ def test_run_own_ends_with_an_installed_pipeline_for_the_users_notes(
         )
 
 
+@pytest.mark.slow
 def test_maccrobat_fetch_fails_in_one_line(tmp_path):
     """A folder that holds something else: one clear line and a non-zero exit."""
     (tmp_path / "1.ann").touch()
