@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from spacy.cli.project.document import project_document
+from weasel.cli.document import project_document
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "project.md"
