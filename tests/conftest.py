@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import spacy
@@ -23,6 +24,9 @@ from spacy_btl.training.calibrate import calibrate
 # The same examples on every run, however slow the machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+# joblib counts the processor's cores once, by a process, when scikit-learn first asks.
+joblib.cpu_count(only_physical_cores=True)
 
 
 @pytest.fixture(autouse=True)
