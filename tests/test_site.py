@@ -82,3 +82,12 @@ def test_settings_and_methods_of_the_pipes_are_shown(site):
         assert name in calibrator
     assert "RETURNS" not in calibrator
     assert "sqrt_odds" in (site / "reference" / "losses.html").read_text("utf-8")
+
+
+def test_pypi_shows_the_readme_without_links_into_the_repository():
+    shown = runpy.run_path(str(ROOT / "setup.py"))["long_description"]()
+    assert shown.startswith("# spacy-btl")
+    assert "](docs/" not in shown
+    assert "<!--" not in shown
+    assert "(https://spacy.io/api/spancategorizer)" in shown
+    assert "- Tutorials: brat, Prodigy, " in shown
