@@ -43,7 +43,7 @@ class TokenMap:
 
     temperature (float): The softmax is that of logits / temperature (Guo et al. 2017).
     sharpness (float): a, above 0.
-    certainty (float): b, at least 0. A probability p by the neighbours' votes becomes
+    certainty (float): b, at least 0. A probability p by the neighbours becomes
         p^a / (1 - p)^b, in proportion: the beta calibration of Kull et al. (2017), with one rising
         curve for all tags.
     """

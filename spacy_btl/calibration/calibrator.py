@@ -86,13 +86,15 @@ class Calibrator:
             raise CalibratorError("The calibrator is not fitted: call its fit() first.")
         return datastore
 
-    def voting_rows(self) -> Datastore:
+    def neighbor_rows(self) -> Datastore:
         """The datastore whose rows are neighbours.
 
         RAISES: CalibratorError, while it has none: unfitted, or with knn_weight = 0.
         """
         if not self.settings.knn_weight:
-            raise CalibratorError("No neighbour votes: with knn_weight = 0 the softmax decides.")
+            raise CalibratorError(
+                "There are no neighbours: with knn_weight = 0 the softmax decides alone."
+            )
         datastore = self.fitted_datastore()
         self._check_size(datastore)
         return datastore

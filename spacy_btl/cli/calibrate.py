@@ -35,16 +35,16 @@ def calibrate_cli(
     corpus: Path = typer.Argument(..., help="The .spacy file to fit on: the training documents"),
     output: Path = typer.Argument(..., help="The folder to save the calibrated pipeline in"),
     ner: str = typer.Option("ner", help="The name of the model's btl_ner pipe"),
-    n_neighbors: int = typer.Option(17, min=1, help="How many neighbours vote"),
+    n_neighbors: int = typer.Option(17, min=1, help="The number of neighbours"),
     knn_weight: float = typer.Option(
-        0.25, min=0, max=1, help="Share of kNN; the rest is the softmax. 1 is the paper"
+        0.25, min=0, max=1, help="Share of the neighbours; the rest is the softmax"
     ),
-    tau: float = typer.Option(0.15, help="Shift towards rare types; 0, not at all, is the paper"),
+    tau: float = typer.Option(0.15, help="Shift towards rare types; 0 is none"),
     transition_weight: float = typer.Option(
-        0.15, min=0, help="How much it counts which tag follows which; 0 is the paper"
+        0.15, min=0, help="Weight of tag transitions in the decision for a whole note"
     ),
     held_out: Path | None = typer.Option(
-        None, help="A .spacy file of documents that nothing was fitted to: makes confidence honest"
+        None, help="A .spacy file of other documents, to fit the calibration maps on"
     ),
     fit_on: FitOnOption = typer.Option(
         "corpus",
@@ -57,12 +57,11 @@ def calibrate_cli(
 ) -> None:
     """Add a knn_calibrator, fitted on a corpus.
 
-    It goes right behind the btl_ner. The pipeline that is saved ends with a doc_cleaner that drops
-    the logits, and keeps no path of this machine. With --held-out, or --fit-on crossfit, its
-    probabilities and confidences are mapped to how often they are right; without either they are
-    not calibrated. Cross-fitting takes overrides of the config as spacy train does
-    (--paths.dev dev.spacy), and goes on where it was cut. The defaults are the settings that did
-    best in our experiments.
+    It goes right behind the btl_ner. The saved pipeline ends with a doc_cleaner that drops the
+    logits, and holds no path of this machine. With --held-out or --fit-on crossfit, calibration
+    maps are fitted; without either, confidence is not calibrated. Cross-fitting takes overrides of
+    the config as spacy train does (--paths.dev dev.spacy), and continues after an interruption.
+    The defaults measured best; the paper's are --knn-weight 1 --tau 0 --transition-weight 0.
     """
     from spacy_btl.pipeline.knn_calibrator import find_calibrator
     from spacy_btl.training.calibrate import calibrate, learned_nothing
@@ -91,8 +90,8 @@ def calibrate_cli(
     if pipe is not None and learned_nothing(pipe.calibrator.fitted_datastore()):
         warn(
             f"{model} tells the types in {corpus} no better than chance: it has learned nothing. "
-            "`spacy train` keeps as model-best the network of step 0 where no later one is better. "
-            "Train for longer, or take model-last."
+            "`spacy train` keeps the network of step 0 as model-best if no later one is better. "
+            "Train for longer, or use model-last."
         )
     if held_out is None and crossfit is None:
         warn(

@@ -1,4 +1,4 @@
-"""`python -m spacy btl explain`: the entities of a note, and the labelled tokens that voted."""
+"""`python -m spacy btl explain`: the entities of a note, and their nearest labelled tokens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,19 +30,19 @@ def explain_cli(
     ),
     label: list[str] = typer.Option([], help="Show entities of this type only; may be repeated"),
 ) -> None:
-    """Show why each entity of a note was found.
+    """Show the labelled tokens behind each entity of a note.
 
-    For each entity, its confidence and the neighbours that count most for it: labelled tokens of
-    the corpus that the calibrator was fitted to. The weight is a neighbour's share of the votes on
-    the entity's tokens. The calibrator knows the number of a document (from 0) and offsets in it;
-    the text is only in the corpus.
+    For each entity: its confidence, and the nearest labelled tokens of the corpus that the
+    calibrator was fitted to, those with the greatest weight first. The weight is a neighbour's
+    share in the probabilities of the entity's tokens. The calibrator knows the number of a document
+    (from 0) and offsets in it; the text is in the corpus only.
     """
     from spacy_btl.pipeline.explanation import read_fitted_corpus, top_neighbors
     from spacy_btl.pipelines import load_pipeline
 
     nlp = load_pipeline(model)
     pipe = _pipe(nlp, model)
-    datastore = pipe.calibrator.voting_rows()
+    datastore = pipe.calibrator.neighbor_rows()
     docs = None if corpus is None else read_fitted_corpus(corpus, nlp.vocab, datastore)
     doc = _annotate(nlp, _read(note))
     ents = [ent for ent in doc.ents if not label or ent.label_ in label]

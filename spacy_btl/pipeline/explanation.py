@@ -1,4 +1,4 @@
-"""Why a token was decided as it was: the neighbours that voted, and where they stand."""
+"""The neighbours of a token that its probabilities come from, and where they are."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ CONTEXT_WORDS = 4
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A labelled token that voted.
+    """A labelled token near another one.
 
     label (str): Its gold tag: its entity type or "O"; in a BIO pipeline "B-" or "I-" and the type.
     distance (float): Euclidean, between the raw logits.
-    weight (float): Its share of the votes; those of all the neighbours sum to 1.
+    weight (float): Its share in the token's probabilities by neighbours: 1 / k.
     document (int): Number of its document, from 0 in the corpus that the calibrator was fitted to.
     start (int): Character offset in the document at which it starts.
     end (int): Character offset behind its end.
@@ -86,7 +86,7 @@ def top_neighbors(explanations: Iterable[TokenExplanation], n: int) -> list[Neig
     explanations (Iterable[TokenExplanation]): The span's tokens, from `KnnCalibrator.explain`.
     n (int): How many neighbours to give at most.
     RETURNS (List[Neighbor]): By weight, the heaviest first; of equal ones the nearest first. The
-        weight is the share of the votes on all the tokens, the distance that to the nearest token.
+        weight is the mean over the tokens, the distance that to the nearest token.
 
     >>> from spacy_btl import top_neighbors
     >>> tokens = nlp.get_pipe("knn_calibrator").explain(doc.ents[0])

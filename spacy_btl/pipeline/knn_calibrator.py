@@ -321,7 +321,7 @@ class KnnCalibrator(Pipe):
         RETURNS (List[TokenExplanation]): One per token; `top_neighbors` sums them up.
         RAISES: CalibratorError, without neighbours: unfitted, or with knn_weight = 0.
         """
-        datastore = self.calibrator.voting_rows()
+        datastore = self.calibrator.neighbor_rows()
         doc = span.doc
         if not has_logits_of(doc, datastore.network):
             doc = run_before(self._pipeline(), doc, self.name)

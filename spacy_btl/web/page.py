@@ -230,7 +230,7 @@ def _name(ent: Span) -> str:
 @st.cache_resource(show_spinner=False)
 def _fitted_corpus(corpus: str, _vocab: Vocab, _calibrator: Calibrator) -> list[Doc]:
     """Read the corpus once: Streamlit ignores arguments with a leading _ in the cache key."""
-    return read_fitted_corpus(Path(corpus), _vocab, _calibrator.voting_rows())
+    return read_fitted_corpus(Path(corpus), _vocab, _calibrator.neighbor_rows())
 
 
 if __name__ == "__main__":

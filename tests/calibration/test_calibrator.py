@@ -322,7 +322,7 @@ def test_what_an_unfitted_calibrator_cannot_do_is_a_clear_error():
     p = np.full((1, N_TAGS), 1 / N_TAGS)
     for call in (
         calibrator.fitted_datastore,
-        calibrator.voting_rows,
+        calibrator.neighbor_rows,
         lambda: calibrator.predict_proba(QUERIES),
         lambda: calibrator.neighbor_probabilities(QUERIES),
         lambda: calibrator.decide(p),
@@ -340,7 +340,7 @@ def test_rows_without_neighbours_are_enough_for_the_softmax_alone():
     p = calibrator.predict_proba(QUERIES)
     np.testing.assert_array_equal(calibrator.decide(p), QUERIES.argmax(axis=1))
     with pytest.raises(CalibratorError, match="with knn_weight = 0 the softmax decides"):
-        calibrator.voting_rows()
+        calibrator.neighbor_rows()
     for settings in ({"knn_weight": 0.5}, {"transition_weight": 0.5}):
         calibrator.set_params(**{**SOFTMAX_ALONE, **settings})
         with pytest.raises(CalibratorError, match="is not fitted"):
@@ -360,7 +360,7 @@ def test_a_corpus_that_cannot_be_fitted_to_is_a_clear_error():
         with pytest.raises(CalibratorError, match=message):
             call(QUERIES)
     with pytest.raises(CalibratorError, match=message):
-        calibrator.voting_rows()
+        calibrator.neighbor_rows()
 
 
 def test_maps_that_cannot_be_fitted_are_a_clear_error():

@@ -227,7 +227,7 @@ def test_nothing_to_explain_by_is_an_error(nlp, trained_path):
     doc = nlp(NOTE)
     pipe = nlp.get_pipe("knn_calibrator")
     pipe.calibrator.set_params(knn_weight=0.0)
-    with pytest.raises(CalibratorError, match="No neighbour votes: with knn_weight = 0"):
+    with pytest.raises(CalibratorError, match="no neighbours: with knn_weight = 0"):
         pipe.explain(doc[:2])
     pipe.calibrator.set_params(knn_weight=0.5, n_neighbors=1000)
     with pytest.raises(CalibratorError, match="n_neighbors = 1000"):
