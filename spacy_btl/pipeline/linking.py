@@ -1,4 +1,4 @@
-"""Which pipeline a pipe is in, also after it was sourced to another."""
+"""Find the pipeline that a pipe is in, also after it was sourced to another."""
 
 import sys
 

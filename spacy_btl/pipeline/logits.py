@@ -1,4 +1,4 @@
-"""Logits for a calibrator: which pipe writes them, how they are read, and their datastore."""
+"""The logits on docs: the pipe that writes them, and how a calibrator reads them."""
 
 from collections.abc import Sequence
 from dataclasses import fields

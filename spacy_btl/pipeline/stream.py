@@ -1,4 +1,4 @@
-"""Running a pipe over a stream so that a failing note takes no other note with it."""
+"""Run a pipe over a stream so that a failing note does not fail others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ class AnnotatingPipe(Protocol):
     name: str
 
     def get_error_handler(self) -> Callable[..., None]:
-        """What takes the docs that fail, as for `Pipe`."""
+        """The function that takes the docs that fail, as for `Pipe`."""
         ...
 
     def predict(self, docs: Iterable[Doc]) -> Any:

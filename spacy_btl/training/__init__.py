@@ -1,1 +1,1 @@
-"""Commands over trained pipelines: calibrating, choosing settings, averaging."""
+"""Commands over trained pipelines: calibrate, tune, average, combine."""

@@ -1,4 +1,4 @@
-"""The mean of several networks' weights: one network, which costs no more to run than each."""
+"""Average the weights of several networks, which gives one network of the same cost."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

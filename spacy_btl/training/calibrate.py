@@ -1,4 +1,4 @@
-"""From a trained pipeline to one with a fitted calibrator, ready to be packaged."""
+"""Add a fitted calibrator to a trained pipeline, which is then ready to be packaged."""
 
 import shutil
 import warnings

@@ -1,4 +1,4 @@
-"""Cross-fitting: the logits of every document from a network that did not train on it.
+"""Cross-fitting: logits of every document by a network that was not trained on it.
 
 The corpus is divided into folds, by document or patient, with copies of one text together; a
 network is trained on all folds but one and read on that one. A network is overconfident on
@@ -59,7 +59,7 @@ class CrossFit:
 
 
 def fit_crossfit(pipe: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, work: Path) -> None:
-    """Fit a calibrator, and its maps, on the logits of networks that did not train on them.
+    """Fit a calibrator and its maps to logits of networks that were not trained on the documents.
 
     ner (BtlNer): The pipe of the pipeline to calibrate; the others get its entity types.
     corpus (Path): The `.spacy` file. The datastore's documents are numbered as in it.
@@ -79,7 +79,7 @@ def fit_crossfit(pipe: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, 
 
 
 def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[HeldOut]:
-    """Each fold of a corpus, read by a network that was trained on the other folds.
+    """Read each fold of a corpus by a network that was trained on the other folds.
 
     RAISES: As `fit_crossfit`.
     """
@@ -113,7 +113,7 @@ def _config(how: CrossFit, ner: BtlNer, work: Path) -> Config:
 
 
 def _start_or_go_on(work: Path, made_of: str) -> None:
-    """Empty the folder of work unless it was made of the same."""
+    """Empty the work folder unless it is of the same corpus and settings."""
     file = work / "made-of.json"
     if file.is_file() and file.read_text("utf-8") == made_of:
         return
@@ -129,7 +129,7 @@ def _run_fold(
     how: CrossFit,
     folder: Path,
 ) -> None:
-    """Train on the docs that are not to be read, read the others, keep what was read."""
+    """Train on the other folds, read the docs of this one, and keep their arrays."""
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     write_docs(part / "train.spacy", compress(docs, ~read))

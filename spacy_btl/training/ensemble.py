@@ -1,4 +1,4 @@
-"""The mean of several networks' logits: one pipeline, in which each of the networks runs."""
+"""Average the logits of several networks, in one pipeline that runs all of them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scores of decisions on held-out documents, without spaCy's spans, since hundreds are tried."""
+"""Score decisions on held-out documents without spaCy's spans, since hundreds are tried."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores decisions on held-out documents, and says which of them are good enough.
+    """Scores decisions on held-out documents, and says which scores are acceptable.
 
     tolerance (float): How far entity micro F1 may fall below that of the network's arg-max. Token
         macro F1 may not fall.

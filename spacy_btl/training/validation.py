@@ -30,7 +30,7 @@ class Gain(NamedTuple):
 
 @dataclass(frozen=True)
 class Validation:
-    """Settings as they are against settings that were chosen on other documents.
+    """The present settings against settings chosen on other documents.
 
     documents (int): How many were sampled from; of patients with several, the patients.
     gains (Dict[str, Gain]): By the fields of `Scores`.
