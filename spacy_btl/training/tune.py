@@ -1,4 +1,4 @@
-"""Choose the settings of a calibrator on held-out documents: the best UAR at a bounded cost in F1."""
+"""Choose the settings of a calibrator: the best UAR at a bounded cost in F1."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
