@@ -45,7 +45,7 @@ def test_evaluate_says_so_and_shows_no_calibration_of_entities(idle, corpus_path
 def test_calibrate_says_so(idle, trained_path, corpus_path, tmp_path):
     status, output = run("calibrate", idle, corpus_path, tmp_path / "out")
     assert status == 0, output
-    assert "no better than chance: It has learned nothing" in output
+    assert "no better than chance: it has learned nothing" in output
     _, output = run("calibrate", trained_path, corpus_path, tmp_path / "other")
     assert "chance" not in output
 

@@ -2,7 +2,9 @@
 
 import gc
 import zlib
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -86,12 +88,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
-    def fill_disk(self: Path, data: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device")
+    class FullDisk(FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data[:1])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fill_disk)
+    monkeypatch.setattr(Path, "open", lambda path, mode: FullDisk(path, mode))
     with pytest.raises(FileError, match=r"file: cannot be written \(No space left on device\)"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
