@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.neighbors import NearestNeighbors
 from spacy import registry
 from threadpoolctl import ThreadpoolController
 
-from spacy_btl.calibration.search import Floats, Search, SklearnSearch
+from spacy_btl.calibration.search import Floats, Search
 
 # An exact search of fewer rows is as fast.
 EXACT_BELOW = 20_000
@@ -47,7 +48,7 @@ class ClusterSearch:
     """See `cluster_search`. It clusters the rows at the first query, not at loading."""
 
     def __init__(self) -> None:
-        self._exact = SklearnSearch()
+        self._exact = NearestNeighbors(algorithm="brute")
         self._rows: Floats = np.zeros((0, 0), "float32")
         self._lists: InvertedLists | None = None
 
@@ -62,7 +63,7 @@ class ClusterSearch:
     def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
         """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         if len(self._rows) < EXACT_BELOW:
-            return self._exact.query(rows, k)
+            return self._exact.kneighbors(rows, n_neighbors=k)
         if self._lists is None:
             self._lists = InvertedLists.from_rows(self._rows)
         lists = self._lists
