@@ -1,8 +1,10 @@
-"""Draw the entities of a note with their confidence: the picture in the README.
+r"""Draw the entities of a note with their confidence: the picture in the README.
 
 python scripts/render_entities.py en_btl_clinical assets/samples/breathlessness.txt entities.html
 chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,490 \
-    --screenshot=docs/images/entities.png entities.html
+    --screenshot=entities.png entities.html
+python -c "from PIL import Image; image = Image.open('entities.png').convert('RGB'); \
+    image.quantize(256, dither=0).save('docs/images/entities.png', optimize=True)"
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 """The demo corpus keeps the promises of its README."""
 
 import json
+import lzma
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.corpora.split import missing_types, split_corpus
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
-PASSES = DEMO.with_name("demo_passes.jsonl")
+PASSES = DEMO.with_name("demo_passes.jsonl.xz")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_every_type_is_in_every_part_of_the_default_split(tmp_path):
 
 
 def test_the_stated_agreement_is_that_of_the_two_passes():
-    passes = [json.loads(line) for line in PASSES.read_text().splitlines()]
+    passes = [json.loads(line) for line in lzma.decompress(PASSES.read_bytes()).splitlines()]
     first, second = (
         {(row["note"], json.dumps(mention)) for row in passes for mention in row[which]}
         for which in ("first", "second")

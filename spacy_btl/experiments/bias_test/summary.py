@@ -10,6 +10,7 @@ import numpy as np
 MARKERS = ("x", "o", "+", "s")
 COLORS = ("#b5442e", "#b5442e", "#2f6690", "#2f6690")
 PANEL = (250, 300)  # pixels
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "spacy-btl", "font.size": 9}
 
 
 def summarize(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +67,7 @@ def plot_bias(summary: Sequence[Mapping[str, Any]]) -> bytes:
     panels, losses, readings = (
         list(dict.fromkeys(row[key] for row in summary)) for key in ("drawn", "loss", "reading")
     )
-    with style.context(["default", {"svg.hashsalt": "spacy-btl", "font.size": 9}]):
+    with style.context(["default", STYLE]):
         size = (140 + PANEL[0] * len(panels)) / 72, PANEL[1] / 72
         figure = Figure(size, layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

@@ -38,4 +38,4 @@ def test_the_plot_is_a_picture_that_comes_out_the_same_again():
     assert picture == plot_bias(summary)
     assert re.search(rb"<svg", picture)
     for text in (b"ATL", b"focal", b"90/10", b"softmax", b"in training"):
-        assert b"<!-- " + text + b" -->" in picture
+        assert b">" + text + b"</text>" in picture
