@@ -1,6 +1,7 @@
 """Brat folders: offsets, line ends, byte order marks, and everything that can be wrong."""
 
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_btl.corpora.brat import read_brat
+from spacy_btl.corpora.brat_types import brat_type, label_of
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
@@ -359,3 +361,42 @@ def test_offsets_in_other_units_give_the_same_mentions(
         assert not report.mentions_invalid
     else:
         assert report.notes_skipped == {"mention with start >= end": 1}  # half of a CRLF
+
+
+# Labels in brat: any of them comes back, and no two share a name.
+
+LETTERS = st.characters(exclude_categories=["Cs"])
+# Labels that look like the escapes, or nearly.
+TRICKY = st.lists(st.sampled_from(["-", "u", "2F", "E9", "_", "é", "疾", "A", "-u41-", "-uD800-"]))
+LABELS = st.text(LETTERS, min_size=1) | TRICKY.map("".join).filter(bool)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Sign_symptom", "Sign_symptom"),
+        ("Follow-up", "Follow-up"),
+        ("Signe/clé", "Signe-u2F-cl-uE9-"),
+        ("疾病", "-u75BE_75C5-"),
+        ("A-u2F-B", "A-u2D-u2F-B"),
+        ("---", "-u2D---"),
+    ],
+)
+def test_names(label, name):
+    assert brat_type(label) == name
+    assert label_of(name) == label
+
+
+@given(LABELS)
+def test_any_label_has_a_name_that_brat_allows_and_comes_back(label):
+    name = brat_type(label)
+    assert re.fullmatch("[a-zA-Z0-9_-]+", name)
+    assert name.strip("-"), "brat takes it for a rule"
+    assert label_of(name) == label
+
+
+@given(st.text("-u2FDE98_0", min_size=1))
+def test_a_name_from_elsewhere_is_read_in_one_way(name):
+    label = label_of(name)
+    assert label == name or brat_type(label) == name
+    assert label.encode("utf-8")
