@@ -72,9 +72,7 @@ docs: .venv/docs
 results: .venv/installed
 	$(BIN)/python scripts/results_page.py
 	$(BIN)/python scripts/results_table.py
-	$(BIN)/python scripts/scale_page.py
-	$(BIN)/python scripts/performance_page.py
-	$(BIN)/python scripts/project_page.py
+	$(BIN)/python scripts/pages.py
 
 counts: .venv/installed
 	$(BIN)/python scripts/counts.py

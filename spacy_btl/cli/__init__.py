@@ -9,12 +9,11 @@ from spacy.cli._util import app
 from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     ablate,
     annotate,
-    average,
     bias_test,
     calibrate,
     card,
+    combine,
     convert,
-    ensemble,
     evaluate,
     exchange,
     explain,

@@ -1,0 +1,85 @@
+"""Write docs/scale.md, docs/performance.md and docs/project.md: part of `make results`."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import srsly
+from weasel.cli.document import project_document
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+MEASURED = ROOT / "bench" / "results"
+DEVICES = ("cpu", "cuda")
+PROJECT = "project.yml"
+
+
+def template(name: str, **filters: Any) -> jinja2.Template:
+    """The template of a page."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= filters
+    return environment.from_string((DOCS / f"{name}.md.jinja").read_text("utf-8"))
+
+
+def scale() -> str:
+    """The page of what bench/spark_scaling.py measured."""
+    measured = srsly.read_json(MEASURED / "spark_scaling.json")
+    rows: dict[str, Any] = {row["name"]: row for row in measured["results"]}
+    return template("scale").render(
+        find=rows.__getitem__, machine=measured["machine"], words=measured["words"]
+    )
+
+
+def performance() -> str:
+    """The page of what `make bench` measured, on each device that it was run on."""
+    paths = {device: MEASURED / f"{device}.json" for device in DEVICES}
+    results = {device: srsly.read_json(path) for device, path in paths.items() if path.exists()}
+    return template("performance", number=number, side=side, limit=limit).render(results=results)
+
+
+def limit(row: dict[str, Any]) -> str:
+    """What a ratio is to keep to."""
+    if row["limit"] is None:
+        return "reported"
+    return f"{row['sign'].replace('<=', '≤').replace('>=', '≥')} {row['limit']:g}"
+
+
+def number(value: float) -> str:
+    """A ratio with as many digits as its limit needs."""
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def side(figures: dict[str, float]) -> str:
+    """One side of a ratio in absolute terms."""
+    names = {
+        "ms": "{:,.0f} ms",
+        "words_per_second": "{:,.0f} words/s",
+        "peak_mib": "{:,.0f} MiB",
+        "unbounded_peak_mib": "{:,.0f} MiB unbounded",
+    }
+    return ", ".join(names[key].format(value) for key, value in figures.items())
+
+
+def project() -> str:
+    """The commands and workflows, as `spacy project document` lists them, with links as from
+    docs/."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / PROJECT, folder)
+        output = Path(folder) / "project.md"
+        project_document(Path(folder), output, no_emoji=True)
+        return output.read_text("utf-8").replace(f"]({PROJECT})", f"](../{PROJECT})")
+
+
+PAGES = {"scale": scale, "performance": performance, "project": project}
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / f"{name}.md").write_text(page(), encoding="utf-8")
