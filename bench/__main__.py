@@ -50,7 +50,6 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     from bench import (
         agreement,
         inference,
-        loading,
         memory,
         operators,
         parts,
@@ -66,7 +65,6 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         **inference.RATIOS,
         **parts.RATIOS,
         **memory.RATIOS,
-        **loading.RATIOS,
         **processes.RATIOS,
     }
     tables = {module.NAME: module.measure for module in (search, agreement, parts, operators)}

@@ -1,9 +1,10 @@
-"""Two processes that read notes, beside one process with two threads.
+"""Processes: how long a fresh one takes until it has a pipeline, and two that read notes.
 
-    python -m bench pipe_two_processes
+    python -m bench load_over_imports pipe_two_processes
 
-Threads are set when a process begins, so each side has a process of its own (this module, as a
-command) that times `nlp.pipe` alone, the start of its workers included.
+Two processes that read are compared with one of two threads. Threads are set when a process begins,
+so each side has a process of its own (this module, as a command) that times `nlp.pipe` alone, the
+start of its workers included.
 """
 
 import json
@@ -15,11 +16,33 @@ from pathlib import Path
 
 from bench.material import Setup, with_repeats
 from bench.pipelines import read_by, run, words_of
-from bench.ratios import Ratio, figures
+from bench.ratios import Case, Ratio, figures, in_turn, pairwise
 
 PROCESSES = 2
 READ_TIMES = 4  # each note, so that starting the workers is a small part of the time
 REPEATS = 3
+IMPORTS = "import torch, transformers, spacy"
+# transformers imports its parts when they are first asked for: these are the least that any
+# pipeline with a BERT of spacy-transformers asks for.
+PARTS = f"{IMPORTS}, spacy_transformers\nfrom transformers import AutoTokenizer, BertModel"
+
+
+def load_over_imports(setup: Setup) -> Ratio:
+    """`spacy.load` in a process, and a process that imports the libraries and ends."""
+    gpu = f"\nspacy.require_gpu({setup.gpu_id})" if setup.gpu_id >= 0 else ""
+    load = f"{IMPORTS}{gpu}\nspacy.load({str(setup.model_path)!r})"
+    cases = {"load": _process(load), "imports": _process(IMPORTS), "parts": _process(PARTS)}
+    taken = in_turn(cases, setup.repeats)
+    sides = {"spacy.load": "load", IMPORTS: "imports", "the same and spacy-transformers": "parts"}
+    return Ratio(
+        pairwise(taken["load"], taken["imports"]),
+        f"MiniLM pipeline from a folder; a fresh process each time, `{IMPORTS}` in both",
+        {side: figures(taken[name]) for side, name in sides.items()},
+    )
+
+
+def _process(code: str) -> Case:
+    return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def two_processes(setup: Setup) -> Ratio:
@@ -63,7 +86,10 @@ def main(model: str, notes: str, processes: str, threads: str) -> None:
     print(time.perf_counter() - begin)  # noqa: T201
 
 
-RATIOS: dict[str, Callable[[Setup], Ratio]] = {"pipe_two_processes": two_processes}
+RATIOS: dict[str, Callable[[Setup], Ratio]] = {
+    "load_over_imports": load_over_imports,
+    "pipe_two_processes": two_processes,
+}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -11,7 +11,6 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     annotate,
     bias_test,
     calibrate,
-    card,
     combine,
     convert,
     evaluate,
