@@ -17,8 +17,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from spacy_btl.web.content import marked
-
 PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <body style="font: 16px/1.95 sans-serif; margin: 12px 20px; background: white">{marked}</body>
@@ -40,6 +38,8 @@ def main(package: str, notes: list[Path], html: Path | None = None) -> None:
         console.print(table)
     console.print(f"{package} {nlp.meta['version']}: {' > '.join(nlp.pipe_names)}")
     if html is not None:
+        from spacy_btl.web.content import marked
+
         content = "".join(marked(doc.text, doc.ents) for doc in docs)
         html.write_text(PAGE.format(marked=content), encoding="utf-8")
 
