@@ -2,7 +2,10 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -250,3 +253,70 @@ def test_notes_without_words_need_no_encoder(source_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [doc.ents for doc in nlp.pipe(["", " \n "])] == [(), ()]
+
+
+# Negation by negspacy, after our pipes.
+
+
+def test_negspacy_marks_our_entities_and_leaves_them_as_they_were(calibrated_path):
+    pytest.importorskip("negspacy.negation", reason="needs negspacy, of the dev extra")
+    nlp = spacy.load(calibrated_path)
+    note = "the patient had severe cough . no fever"
+    before = [(ent.text, ent.label_, ent._.confidence) for ent in nlp(note).ents]
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("negex", config={"ent_types": ["Sign"]})
+    doc = nlp(note)
+    assert [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents] == before
+    negated = {ent.text: ent._.negex for ent in doc.ents if ent.label_ == "Sign"}
+    assert negated == {"cough": False, "fever": True}
+
+
+# A pipeline of ours loads beside packages that change spaCy.
+
+LOAD = """
+import spacy
+nlp = spacy.load(sys.argv[1])
+assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+assert nlp("the patient had severe fever").ents
+"""
+
+# As EDS-NLP 0.23 does: a constructor of `Language` that does not register spaCy's own factories.
+UNREGISTERING = """
+import sys
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import factories
+
+original, register = Language.__init__, factories.register_factories
+
+def replaced(self, *args, **kwargs):
+    util.registry._entry_point_factories.get_all()
+    factories.register_factories = lambda: None
+    try:
+        original(self, *args, **kwargs)
+    finally:
+        factories.register_factories = register
+
+Language.__init__ = replaced
+"""
+
+
+def run_python(code: str, model) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # a process
+def test_a_pipeline_loads_where_spacys_own_factories_are_not_registered(calibrated_path):
+    run_python(UNREGISTERING + LOAD, calibrated_path)
+
+
+@pytest.mark.slow  # a process
+@pytest.mark.skipif(find_spec("edsnlp") is None, reason="EDS-NLP is not installed (extra: bench)")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_pipeline_loads_before_and_after_eds_nlp(calibrated_path, before):
+    imports = ["import edsnlp", "import spacy_btl.pipeline.knn_calibrator"]
+    order = imports if before else imports[::-1]
+    run_python("\n".join(["import sys", *order]) + LOAD, calibrated_path)

@@ -1,16 +1,19 @@
-"""tau for some notes only, and what spaCy's commands do with a calibrator's tau and figures."""
+"""Decisions of a calibrator: tau for some notes only and by spaCy's commands, and transitions."""
 
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import spacy
 import srsly
 from spacy.cli._util import app
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Corpus
 from typer.testing import CliRunner
 
+from spacy_btl.calibration.decisions import Transitions, best_paths, count_pairs
 from spacy_btl.errors import CalibratorError
 from tests.conftest import PAPER, SENTENCES, make_examples
 
@@ -128,3 +131,61 @@ def test_spacy_evaluates_the_deciding_pipe_under_its_own_name(trained_path, corp
 def test_a_calibrator_without_a_scorer_scores_nothing(trained_path):
     nlp = make(trained_path, scorer=None)
     assert nlp.get_pipe("knn_calibrator").score(make_examples(nlp)) == {}
+
+
+# `transition_weight` of the calibrator: the decision for a whole note, through the pipe.
+
+TEXTS = [
+    "the left arm had severe pain and no cough",
+    "aspirin 84  mg daily , crp 12 mg / l",
+    "mild fever today",
+    "",
+]
+
+
+@pytest.mark.parametrize(("knn_weight", "weight"), [(0.0, 6.0), (1.0, 1.5)])
+def test_tags_are_the_best_path_over_the_words(trained_path, knn_weight, weight):
+    nlp = make(trained_path, knn_weight=knn_weight, transition_weight=weight, tau=0.5)
+    datastore = nlp.get_pipe("knn_calibrator").calibrator.datastore
+    pairs = count_pairs(datastore.tags, datastore.documents)
+    transitions = Transitions.from_pairs(pairs, len(datastore.prior))
+    changed = 0
+    for doc in nlp.pipe(TEXTS):
+        words = [token.i for token in doc if not token.is_space]
+        p = doc._.token_probabilities[words].astype(float)
+        with np.errstate(divide="ignore"):
+            scores = np.log(p) - 0.5 * np.log(datastore.prior)
+        path = best_paths(scores, transitions, weight)
+        types = [doc[i].ent_type_ or "O" for i in words]
+        assert types == [datastore.tag_scheme.tags[tag] for tag in path]
+        changed += (path != scores.argmax(axis=1)).sum()
+    assert changed
+
+
+def test_with_transitions_notes_do_not_depend_on_their_batch(trained_path):
+    nlp = make(trained_path, transition_weight=1.0)
+
+    def types(docs):
+        return [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs]
+
+    assert types(nlp.pipe(TEXTS)) == types(nlp(text) for text in TEXTS)
+
+
+def test_transitions_are_saved_with_the_pipeline(trained_path, tmp_path):
+    nlp = make(trained_path, transition_weight=1.5)
+    nlp.to_disk(tmp_path)
+    again = spacy.load(tmp_path)
+    assert again.get_pipe("knn_calibrator").calibrator.settings.transition_weight == 1.5
+    for text in TEXTS:
+        assert again(text).to_json()["ents"] == nlp(text).to_json()["ents"]
+
+
+def test_transitions_need_a_fitted_pipe_even_for_the_softmax(trained_path):
+    nlp = spacy.load(trained_path)
+    before: Doc = nlp(TEXTS[0])
+    nlp.add_pipe("knn_calibrator", config={"knn_weight": 0.0, "transition_weight": 1.0})
+    with pytest.warns(UserWarning, match="not fitted"):
+        doc = nlp(TEXTS[0])
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        (ent.text, ent.label_) for ent in before.ents
+    ]
