@@ -48,10 +48,8 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     from spacy import require_gpu
 
     from bench import (
-        agreement,
         inference,
         memory,
-        operators,
         parts,
         processes,
         ratios,
@@ -67,7 +65,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         **memory.RATIOS,
         **processes.RATIOS,
     }
-    tables = {module.NAME: module.measure for module in (search, agreement, parts, operators)}
+    tables = {module.NAME: module.measure for module in (search, inference, parts, training)}
     wanted = names or [*ratios.LIMITS, *tables]
     unknown = set(wanted) - {*known, *tables}
     if unknown:

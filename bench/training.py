@@ -1,7 +1,11 @@
-"""What a training step costs, as `spacy train` takes it."""
+"""What a training step costs, as `spacy train` takes it, and where its time goes."""
 
 import random
+import re
+import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import torch
 from spacy import registry
 from spacy.language import Language
 from spacy.training import Example
+from torch.profiler import ProfilerActivity, profile
 
 from bench.material import Setup, with_repeats
 from bench.pipelines import count_words, encoder_name, encoder_of, seen_precision, window_of
@@ -22,6 +27,17 @@ ATL = {"@losses": "spacy_btl.AllTokenLabels.v1"}
 WORDS = 1500  # of a batch, as in configs/minilm.cfg
 BASE_WORDS = 500  # of a batch for the encoder of BioBERT's size, which has eight times the work
 SLOW_REPEATS = 3
+NAME = "train_operators"
+PROFILED_REPEATS = 3
+# The first pattern that is found in an operator's name says what it counts as.
+KINDS = {
+    "matrix products": r"(mm|linear|matmul)($|_)|mkldnn",
+    "attention": "scaled_dot_product",
+    "copies and conversions": r"::(copy_|_to_copy|clone|contiguous|cat)$",
+    "other operators": "",
+}
+OPTIMIZER = "optimizer"
+REST = "windows, alignment, the loss, Python"
 
 Batch = list[Example]
 
@@ -168,6 +184,45 @@ def ours_over_torch(setup: Setup, encoder: Path, words: int) -> Ratio:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def measure(setup: Setup) -> list[dict[str, Any]]:
+    """Milliseconds of a step by what they are spent on; steps as of `train_fp32_over_fast`."""
+    key = "components.transformer.model.mixed_precision"
+    spent = {}
+    for name, mixed in (("float32", False), ("mixed", True)):
+        nlp = setup.untrained(setup.minilm, **{key: mixed})
+        trainer = Trainer(nlp)
+        found = batches(setup, nlp, WORDS)
+        for batch in found:
+            trainer.step(batch)
+        runs = [_profiled(trainer, batch) for _ in range(PROFILED_REPEATS) for batch in found]
+        spent[name] = {part: sum(run[part] for run in runs) / len(runs) for part in runs[0]}
+    return [
+        {"part": part, **{name: round(1000 * parts[part], 1) for name, parts in spent.items()}}
+        for part in (*KINDS, OPTIMIZER, REST)
+    ]
+
+
+def _profiled(trainer: Trainer, batch: Batch) -> dict[str, float]:
+    """Seconds of one step."""
+    spent: dict[str, float] = defaultdict(float, dict.fromkeys(KINDS, 0.0))
+    begin = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        trainer.forward(batch)
+        spent[REST] = time.perf_counter() - begin
+        middle = time.perf_counter()
+        trainer.optimize()
+        spent[OPTIMIZER] = time.perf_counter() - middle
+    for event in profiled.key_averages():
+        kind = next(filter(partial(_is_kind, event.key), KINDS))
+        spent[kind] += event.self_cpu_time_total / 1e6
+    spent[REST] -= sum(spent[kind] for kind in KINDS)
+    return dict(spent)
+
+
+def _is_kind(operator: str, kind: str) -> bool:
+    return re.search(KINDS[kind], operator) is not None
 
 
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {

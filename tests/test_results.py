@@ -57,13 +57,13 @@ def test_the_report_of_a_conversion_is_that_of_the_demo_notes(tmp_path):
 @pytest.fixture(scope="module")
 def demo() -> dict:
     """What `evaluate` says about the demo's pipeline."""
-    return srsly.read_json(DOCS / "results" / "demo.json")
+    return srsly.read_json(DOCS / "results" / "demo.json")["metrics"]
 
 
 @pytest.fixture(scope="module")
 def examples() -> dict:
     """What the demo's pipeline says about the documents of the tutorials."""
-    return srsly.read_json(DOCS / "results" / "demo_examples.json")
+    return srsly.read_json(DOCS / "results" / "demo.json")["examples"]
 
 
 def test_the_report_page_has_the_figures_of_the_demo(demo):
@@ -128,11 +128,10 @@ def test_the_readme_has_the_figures_of_the_page_of_results():
         assert set(scores) <= set(re.findall(r"\d+\.\d", on_page))
 
 
-def test_the_readme_has_the_output_of_the_demo_pipeline():
-    demo = srsly.read_json(ROOT / "docs" / "results" / "demo_examples.json")
-    assert f'nlp("{demo["text"]}")' in README
+def test_the_readme_has_the_output_of_the_demo_pipeline(examples):
+    assert f'nlp("{examples["text"]}")' in README
     lines = [
-        f"{text:10} {label:22} {confidence:.2f}" for text, label, confidence in demo["entities"]
+        f"{text:10} {label:22} {confidence:.2f}" for text, label, confidence in examples["entities"]
     ]
     assert "```text\n" + "\n".join(lines) + "\n```\n" in README
 

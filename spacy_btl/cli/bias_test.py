@@ -51,9 +51,9 @@ def bias_test_cli(
 
     from spacy_btl.corpora.docbin import read_docs
     from spacy_btl.evaluation.report import require_extra
-    from spacy_btl.experiments.bias_test.random_labels import read_shares
-    from spacy_btl.experiments.bias_test.run import LOSSES, BiasTest, run_bias_test
-    from spacy_btl.experiments.bias_test.summary import plot_bias, summarize
+    from spacy_btl.experiments.bias_summary import plot_bias, summarize
+    from spacy_btl.experiments.bias_test import LOSSES, BiasTest, run_bias_test
+    from spacy_btl.experiments.random_labels import read_shares
     from spacy_btl.files import write_file
     from spacy_btl.gpu import use_gpu
     from spacy_btl.pipelines import base_name
@@ -93,7 +93,7 @@ def _command(corpus: str, settings: Mapping[str, Any]) -> str:
 
 def print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
     """Print a table for each distribution, with a row per loss and a column per reading."""
-    from spacy_btl.experiments.bias_test.run import READINGS
+    from spacy_btl.experiments.bias_test import READINGS
 
     console = Console(markup=False)
     for drawn, rows in groupby(summary, key=lambda row: row["drawn"]):

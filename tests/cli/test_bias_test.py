@@ -9,7 +9,7 @@ from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.experiments.bias_test.run import LOSSES, BiasTest, run_bias_test
+from spacy_btl.experiments.bias_test import LOSSES, BiasTest, run_bias_test
 
 
 def run(*args: str | Path) -> tuple[int, str]:
@@ -21,7 +21,7 @@ def run(*args: str | Path) -> tuple[int, str]:
 def test_prints_and_writes_what_was_found(corpus_path, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     losses = {name: LOSSES[name] for name in ("ATL", "ATL, complement")}
-    monkeypatch.setattr("spacy_btl.experiments.bias_test.run.LOSSES", losses)
+    monkeypatch.setattr("spacy_btl.experiments.bias_test.LOSSES", losses)
     small = ("--steps", 2, "--seeds", 1, "--shares", "90/10")
     status, output = run(corpus_path, "--output", tmp_path / "new", *small)
     assert status == 0, output
@@ -42,7 +42,7 @@ def test_prints_and_writes_what_was_found(corpus_path, tmp_path, monkeypatch):
 
 def test_a_missing_library_is_told_before_any_training(corpus_path, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("spacy_btl.experiments.bias_test.run.run_bias_test", None)
+    monkeypatch.setattr("spacy_btl.experiments.bias_test.run_bias_test", None)
     status, output = run(corpus_path, "--output", tmp_path)
     assert status == 1
     assert "pip install '.[report]'" in output

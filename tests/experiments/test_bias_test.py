@@ -12,9 +12,9 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
 from spacy_btl.errors import BtlError, CorpusError
-from spacy_btl.experiments.bias_test.random_labels import read_shares, with_random_labels
-from spacy_btl.experiments.bias_test.run import LOSSES, READINGS, BiasTest, distances, run_bias_test
-from spacy_btl.experiments.bias_test.summary import plot_bias, summarize
+from spacy_btl.experiments.bias_summary import plot_bias, summarize
+from spacy_btl.experiments.bias_test import LOSSES, READINGS, BiasTest, distances, run_bias_test
+from spacy_btl.experiments.random_labels import read_shares, with_random_labels
 from spacy_btl.tags import gold_tags
 from tests.conftest import SENTENCES, VOCABULARY, bert_pipeline, make_examples
 

@@ -1,6 +1,7 @@
-"""Record what the demo's pipeline says about the examples of the README and the tutorials.
+r"""Record what the README and the tutorials say of the demo's pipeline.
 
-python scripts/demo_examples.py training/demo/calibrated corpus/demo/dev.spacy
+python scripts/demo_results.py training/demo/calibrated corpus/demo/dev.spacy \
+    metrics/demo/metrics.json
 """
 
 from pathlib import Path
@@ -10,25 +11,26 @@ import srsly
 import typer
 from spacy.tokens import Doc, DocBin
 
-OUTPUT = Path(__file__).parent.parent / "docs" / "results" / "demo_examples.json"
+OUTPUT = Path(__file__).parent.parent / "docs" / "results" / "demo.json"
 TEXT = "No fever. CRP 84 mg/L, given aspirin 300 mg orally."
 MINIMA = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-def main(model: str, dev: Path) -> None:
-    """Write docs/results/demo_examples.json."""
+def main(model: str, dev: Path, metrics: Path) -> None:
+    """Write docs/results/demo.json: the METRICS of `evaluate`, and what MODEL finds in DEV and in an
+    example."""
     nlp = spacy.load(model)
     gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
     predicted = list(nlp.pipe(doc.text for doc in gold))
     correct = mentions(gold)
-    record = {
+    examples = {
         "text": TEXT,
         "entities": [[ent.text, ent.label_, round(ent._.confidence, 4)] for ent in nlp(TEXT).ents],
         "dev_documents": len(gold),
         "dev_mentions": len(correct),
         "minimum_confidence": [row(mentions(predicted, m), correct, m) for m in MINIMA],
     }
-    srsly.write_json(OUTPUT, record)
+    srsly.write_json(OUTPUT, {"examples": examples, "metrics": srsly.read_json(metrics)})
 
 
 def mentions(docs: list[Doc], minimum: float = 0.0) -> set[tuple[int, int, int, str]]:

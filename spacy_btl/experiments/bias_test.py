@@ -25,7 +25,7 @@ from thinc.api import Config
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CorpusError, PipelineError
 from spacy_btl.evaluation.predictions import predict
-from spacy_btl.experiments.bias_test.random_labels import (
+from spacy_btl.experiments.random_labels import (
     OUTSIDE,
     Per,
     Shares,

@@ -1,1 +1,0 @@
-"""The bias test: losses trained on random labels."""
