@@ -17,8 +17,8 @@ MINIMA = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
 def main(model: str, dev: Path, metrics: Path) -> None:
-    """Write docs/results/demo.json: the METRICS of `evaluate`, and what MODEL finds in DEV and in an
-    example."""
+    """Write docs/results/demo.json: the METRICS of `evaluate`, and what MODEL says of an example
+    and of DEV."""
     nlp = spacy.load(model)
     gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
     predicted = list(nlp.pipe(doc.text for doc in gold))

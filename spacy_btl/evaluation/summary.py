@@ -1,21 +1,25 @@
 """The results of an evaluation as one dictionary of plain JSON."""
 
+from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from spacy_btl.evaluation.curve import tau_curve
+from spacy_btl.calibration.decisions import decide
 from spacy_btl.metrics.bootstrap import SAMPLES, Interval, bootstrap
 from spacy_btl.metrics.bounds import FEW_DOCUMENTS, FEW_MENTIONS, widen, widen_types
-from spacy_btl.metrics.counts import Counts, patient_counts, total, weighted
+from spacy_btl.metrics.counts import Counts, patient_counts, token_counts, total, weighted
 from spacy_btl.metrics.predictions import Predictions
-from spacy_btl.metrics.scores import is_chance, scores, type_scores
+from spacy_btl.metrics.scores import is_chance, scores, tag_scores, type_scores
+from spacy_btl.training.tune import TAUS
 
 UNTRAINED = (
     ": has the network learned anything? `spacy train` keeps as model-best the network of step 0 "
     "where no later one is better; train for longer, or look at model-last."
 )
+CURVES = ("tag_uar", "tag_macro_f", "tag_accuracy")  # over tau
 
 
 def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
@@ -136,3 +140,30 @@ def _confusion(predictions: Predictions) -> dict[str, Any]:
         "classes": [predictions.classes[i] for i in present],
         "cells": np.column_stack([rows, columns, matrix[rows, columns]]).tolist(),
     }
+
+
+def tau_curve(
+    predictions: Predictions, taus: Sequence[float] = TAUS
+) -> list[dict[str, float]] | None:
+    """Compute token scores where a token's class is argmax(log p - tau * log prior).
+
+    taus (Sequence[float]): Above 0 favours the rare types, below 0 the common ones.
+    RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `tag_uar`, `tag_macro_f`,
+        `tag_accuracy`. None without probabilities or a prior.
+    """
+    p, prior = predictions.probabilities, predictions.prior
+    if p is None or prior is None:
+        return None
+    rows = []
+    for tau in taus:
+        predicted = decided(p, prior, tau)
+        values = tag_scores(token_counts(predictions.gold, predicted, len(prior)))
+        rows.append({"tau": tau, **{name: float(values[name]) for name in CURVES}})
+    return rows
+
+
+def decided(p: NDArray[np.float32], prior: NDArray[np.float64], tau: float) -> NDArray[np.integer]:
+    """The class of each token, int [N], among those that the pipeline knows: the others have no
+    prior. p (float32 [N, C]): Probabilities. prior (float64 [C]): Training frequencies."""
+    known = np.flatnonzero(prior)
+    return known[decide(p[:, known].astype(float), prior[known], np.full(len(known), tau))]

@@ -79,9 +79,9 @@ def test_rows_of_another_machine_are_not_mixed(tmp_path):
 
 
 def test_every_ratio_can_be_measured():
-    from bench import inference, loading, memory, parts, processes, training
+    from bench import inference, memory, parts, processes, training
 
-    modules = (training, inference, parts, memory, loading, processes)
+    modules = (training, inference, parts, memory, processes)
     assert {name for module in modules for name in module.RATIOS} == set(LIMITS)
 
 
