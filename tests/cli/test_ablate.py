@@ -15,7 +15,6 @@ import spacy
 import srsly
 from spacy.training import Corpus
 from spacy.vocab import Vocab
-from tests.experiments.conftest import experiment_file
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
@@ -36,6 +35,7 @@ from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.crossfit import CrossFit
 from spacy_btl.training.ensemble import ensemble
+from tests.experiments.test_config import experiment_file
 
 pytestmark = pytest.mark.slow  # almost all are about the trainings of one experiment
 
