@@ -103,6 +103,7 @@ def assert_same(found, expected, tolerance=1e-6):
 def btl_pipeline(tiny_bert, competition="pair", non_target="outside"):
     """An initialized pipeline with the fused loss."""
     loss = {"@losses": BTL, "competition": competition, "non_target": non_target}
+    loss["class_weights"] = "complement"
     nlp = bert_pipeline(tiny_bert, loss=loss, dropout=False)
     fix_random_seed(0)
     nlp.initialize(lambda: make_examples(nlp))
