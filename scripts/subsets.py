@@ -6,7 +6,7 @@ import typer
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.corpora.split import divide
+from spacy_btl.splits.split import divide
 
 
 def main(train: Path, folder: Path, seed: int = 0) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
     from spacy_btl.corpora.convert import convert as convert
-    from spacy_btl.corpora.split import split_corpus as split_corpus
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from spacy_btl.pipeline.btl_ner import BtlNer as BtlNer
     from spacy_btl.pipeline.explanation import top_neighbors as top_neighbors
     from spacy_btl.pipeline.knn_calibrator import KnnCalibrator as KnnCalibrator
+    from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.training.average import average as average
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
@@ -76,7 +76,7 @@ MODULES = {
     "make_ner_scorer": "metrics.scorer",
     "score_ner": "metrics.scorer",
     "sklearn_search": "calibration.search",
-    "split_corpus": "corpora.split",
+    "split_corpus": "splits.split",
     "token_logits": "models.token_logits",
     "top_neighbors": "pipeline.explanation",
     "tune": "training.tune",

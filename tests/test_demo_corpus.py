@@ -12,7 +12,7 @@ from spacy_btl.corpora.brat import read_brat
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
-from spacy_btl.corpora.split import missing_types, split_corpus
+from spacy_btl.splits.split import missing_types, split_corpus
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 PASSES = DEMO.with_name("demo_passes.jsonl.xz")

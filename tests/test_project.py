@@ -20,7 +20,7 @@ from spacy.tokens import DocBin
 from transformers import BertConfig, BertModel
 
 from spacy_btl.corpora.convert import convert
-from spacy_btl.corpora.split import split_corpus
+from spacy_btl.splits.split import split_corpus
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))

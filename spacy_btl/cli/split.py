@@ -27,7 +27,7 @@ def split_cli(
     of one patient stay in one part if `convert --patients` was given, and so do copies of one text.
     split.json lists the documents of each part.
     """
-    from spacy_btl.corpora.split import missing_types, split_corpus
+    from spacy_btl.splits.split import missing_types, split_corpus
 
     names = ("split.json", "train.spacy", "dev.spacy", "test.spacy")
     refuse_to_replace(*(out_dir / name for name in names), force=force)

@@ -9,7 +9,7 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.split import written_parts
+from spacy_btl.corpora.parts import written_parts
 from spacy_btl.errors import CorpusError
 from spacy_btl.lines import FULL_LINE, LINE_END, read_lines
 

@@ -8,9 +8,9 @@ from typing import Any
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.corpora.split import divide, split_corpus
 from spacy_btl.errors import FileError
 from spacy_btl.experiments.config import SHARES, Experiment
+from spacy_btl.splits.split import divide, split_corpus
 
 
 def divide_corpus(experiment: Experiment, corpus: str, cache: Path) -> list[Path]:

@@ -27,7 +27,6 @@ from spacy_btl.calibration.datastore import concatenate_rows
 from spacy_btl.calibration.held_out import HeldOut, concatenate
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.groups import warn_of_copies
-from spacy_btl.corpora.split import divide
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.files import write_file
 from spacy_btl.pipeline.btl_ner import BtlNer
@@ -35,6 +34,7 @@ from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.pipelines import load_pipeline
+from spacy_btl.splits.split import divide
 from spacy_btl.training.subprocess import spacy_train
 
 HELD_OUT = "held-out.safetensors"

@@ -19,9 +19,9 @@ from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.split import split_corpus
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.pipeline.annotations import LOGITS
+from spacy_btl.splits.split import split_corpus
 from tests.fuzz.mutations import BINARY, TEXT, change_values, damage
 
 SECRET = "Zyxwvut"  # stands for a note's text, which must never be in a message

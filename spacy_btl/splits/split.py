@@ -15,11 +15,11 @@ from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.groups import group_numbers, warn_of_copies
-from spacy_btl.corpora.stratify import stratify
+from spacy_btl.corpora.parts import PARTS, parts_of_split
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
+from spacy_btl.splits.stratify import stratify
 
-PARTS = ("train", "dev", "test")
 Parts = dict[str, list[Doc]]
 
 
@@ -64,7 +64,7 @@ def split_corpus(
     files = {folder / f"{name}.spacy" for folder in folders for name in PARTS}
     if any(file.exists() and file.samefile(corpus) for file in files):
         raise CorpusError(f"{corpus} would be replaced by a part of itself. Give another folder.")
-    earlier = _written(out_dir)
+    earlier = parts_of_split(out_dir)
     for folder, parts in zip(folders, splits, strict=True):
         for name, part in parts.items():
             write_docs(folder / f"{name}.spacy", part)
@@ -76,26 +76,6 @@ def split_corpus(
     record = {"seed": seed, "parts": ids[0]} if folds is None else {"seed": seed, "folds": ids}
     write_file(out_dir / "split.json", json.dumps(record, indent=2).encode("utf-8"))
     return splits
-
-
-def written_parts(out_dir: Path) -> list[Path]:
-    """The parts that an earlier split wrote into a folder. It may be the folder of one fold."""
-    return _written(out_dir) + [part for part in _written(out_dir.parent) if part.parent == out_dir]
-
-
-def _written(out_dir: Path) -> list[Path]:
-    """The parts that an earlier split wrote into a folder."""
-    try:
-        record = json.loads((out_dir / "split.json").read_text("utf-8"))
-    except (OSError, ValueError):  # no split, or a file of another program
-        return []
-    folders = []
-    match record:
-        case {"seed": int(), "folds": list(folds)}:
-            folders = [out_dir / f"fold-{i}" for i in range(len(folds))]
-        case {"seed": int(), "parts": dict()}:
-            folders = [out_dir]
-    return [folder / f"{name}.spacy" for folder in folders for name in PARTS]
 
 
 def _remove(files: Iterable[Path], corpus: Path) -> None:

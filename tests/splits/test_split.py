@@ -12,9 +12,9 @@ from spacy.vocab import Vocab
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.groups import group_numbers
-from spacy_btl.corpora.split import missing_types, split_corpus
-from spacy_btl.corpora.stratify import stratify
 from spacy_btl.errors import BtlWarning, CorpusError
+from spacy_btl.splits.split import missing_types, split_corpus
+from spacy_btl.splits.stratify import stratify
 
 PARTS = ("train", "dev", "test")
 

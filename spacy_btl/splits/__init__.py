@@ -1,0 +1,1 @@
+"""Divide corpora by document or patient: stratified by type, copies of one text together."""
