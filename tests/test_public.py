@@ -33,6 +33,7 @@ print(json.dumps([name for name in sys.modules if name in libraries]))
 """
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_library():
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,7 @@
 It knows no Doc and no pipeline: the pipe `knn_calibrator` owns one. N tokens, C tags.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,6 +43,13 @@ class Calibrator:
         self.search = sklearn_search() if search is None else search
         self.datastore: Datastore | None = None
         self.maps: Maps | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings})"
+
+    def get_params(self) -> dict[str, Any]:
+        """The settings by their names."""
+        return asdict(self.settings)
 
     def set_params(self, **settings: Any) -> Self:
         """Change settings. The maps stay, and hold for the settings that they were fitted for.

@@ -1,9 +1,8 @@
 """The settings of a calibrator, which its probabilities and decisions depend on."""
 
 from dataclasses import dataclass
-from numbers import Real
-
-import numpy as np
+from math import isfinite
+from numbers import Integral, Real
 
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.errors import CalibratorError
@@ -32,14 +31,20 @@ class Settings:
     transition_weight: float = 0.15
 
     def __post_init__(self) -> None:
+        is_count = isinstance(self.n_neighbors, Integral) and not isinstance(self.n_neighbors, bool)
         in_range = (
-            self.n_neighbors >= 1 and 0 <= self.knn_weight <= 1 and self.transition_weight >= 0
+            is_count
+            and self.n_neighbors >= 1
+            and is_number(self.knn_weight)
+            and 0 <= self.knn_weight <= 1
+            and is_number(self.transition_weight)
+            and self.transition_weight >= 0
         )
         if not in_range:
             raise CalibratorError(
                 "A calibrator needs n_neighbors >= 1, knn_weight from 0 to 1, and "
-                f"transition_weight >= 0; it got {self.n_neighbors}, {self.knn_weight} and "
-                f"{self.transition_weight}."
+                f"transition_weight >= 0, finite; it got {self.n_neighbors!r}, {self.knn_weight!r} "
+                f"and {self.transition_weight!r}."
             )
         check_tau(self.tau)
         if isinstance(self.tau, dict):
@@ -54,5 +59,10 @@ class Settings:
 def check_tau(tau: Tau) -> None:
     """RAISES: CalibratorError, for anything but a finite number, or one per type."""
     values = tau.values() if isinstance(tau, dict) else [tau]
-    if not all(isinstance(value, Real) and np.isfinite(float(value)) for value in values):
+    if not all(is_number(value) for value in values):
         raise CalibratorError("A calibrator needs a tau that is a finite number, or one per type.")
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting is a finite number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)

@@ -57,6 +57,8 @@ def ablate_cli(
     if not force:
         refuse_other_results(results, summary["counts"], cells)
     if summary["missing"]:
-        msg.warn(f"{len(summary['missing'])} of {len(cells)} cells are not finished")
+        msg.warn(f"{len(summary['missing'])} of {len(cells)} cells are not finished:")
+        for name in summary["missing"]:
+            msg.text(f"  {name}")
     files = write_results(summary, finished.to_archive(cells), results)
     msg.good(f"Wrote {', '.join(map(str, files))}")

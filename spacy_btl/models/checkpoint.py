@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.supported import check_tokenizer, prepare, settle_config
@@ -160,6 +161,8 @@ def _missing(folder: Path) -> str:
 def _call(
     what: str, load: Callable[..., Any], name: str, *, hint: str = "", **settings: Any
 ) -> Any:
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it would warn of is checked here
     try:
         return load(name, **settings)
     except Exception as error:  # json, tokenizers, safetensors, torch, transformers: each its own
@@ -168,6 +171,8 @@ def _call(
         raise PipelineError(
             f"transformers cannot load {what} ({type(error).__name__}).{hint}"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _reason(error: Exception, name: str) -> str:

@@ -136,6 +136,9 @@ class KnnCalibrator(Pipe):
         later calls; what a saved pipeline starts with is in its config.
     ner (str): The name of the `btl_ner` pipe that it reads.
 
+    A pipe that is sourced is the same object in both pipelines, as spaCy has it, and belongs to the
+    one that it was sourced to: load a pipeline of its own to source from.
+
     >>> pipe = nlp.get_pipe("knn_calibrator")
     >>> _ = pipe.calibrator.set_params(tau=0.5)  # more entities, and fewer of them correct
     >>> [(ent.text, ent.label_) for ent in nlp("pain in the left arm , no fever").ents]
@@ -175,7 +178,8 @@ class KnnCalibrator(Pipe):
 
     def _follow_ner(self, nlp: Language) -> None:
         """Set `ner`, here and in the pipeline's config, to the present name of the pipe that it was
-        fitted to: that may have been renamed, or stand beside another."""
+        fitted to: that may have been renamed, or stand beside another. While unfitted, to that of
+        the only `btl_ner` there is."""
         datastore = self.calibrator.datastore
         network = datastore.network if datastore is not None else ""
         name = name_of_network(nlp, network, self.ner)

@@ -52,12 +52,16 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
 def name_of_network(nlp: Language, network: str, preferred: str) -> str | None:
     """What the `btl_ner` pipe of a network is called in a pipeline; None if it is not there.
 
-    network (str): The digest of its head.
+    network (str): The digest of its head; empty, while there is none, for the only pipe there is.
     preferred (str): The name of several such pipes to choose, if it is one of them.
     """
     pipes = [(name, pipe) for name, pipe in nlp.components if isinstance(pipe, BtlNer)]
-    names = [name for name, pipe in pipes if head_digest(pipe.model) == network]
-    return preferred if preferred in names else next(iter(names), None)
+    if network:
+        pipes = [(name, pipe) for name, pipe in pipes if head_digest(pipe.model) == network]
+    names = [name for name, _ in pipes]
+    if preferred in names:
+        return preferred
+    return names[0] if names and (network or len(names) == 1) else None
 
 
 def read_logits(

@@ -102,7 +102,7 @@ def load_uncalibrated(model: str) -> Language:
     nlp = load_pipeline(model)
     if CALIBRATOR in nlp.pipe_factories.values():
         raise PipelineError(
-            f"'{model}' has a calibrator, which was fitted to its own logits. Average the trained "
+            f"'{model}' has a calibrator, which was fitted to its own logits. Combine the trained "
             "pipelines first, then calibrate the result."
         )
     return nlp

@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Corpus
 
 from spacy_btl.calibration.datastore import Datastore
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
@@ -59,6 +60,7 @@ def calibrate(
     ['transformer', 'ner', 'knn_calibrator', 'doc_cleaner']
     """
     refuse_foreign_folder(output)
+    Settings(**{key: value for key, value in settings.items() if key != "ner"})
     if held_out is not None and crossfit is not None:
         raise CalibratorError(
             "Cross-fitting fits the maps on the corpus itself: give no held-out documents with it."

@@ -419,6 +419,7 @@ def test_the_summary_names_what_is_missing(finished, tmp_path):
     assert len(summary["missing"]) == 4
     assert all(row["seeds"] == [0] for row in summary["results"])
     assert "4 of 8 cells are not finished" in result.output
+    assert result.output.count("seed 1") == 4
 
 
 def test_where_no_cell_is_done_earlier_results_stay(finished, tmp_path):

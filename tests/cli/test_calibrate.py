@@ -91,6 +91,8 @@ def test_errors_are_told_in_a_line(trained_path, corpus_path, tmp_path):
         ((trained_path, tmp_path / "gone.spacy", out), "gone.spacy: no such file"),
         ((trained_path, corpus_path, tmp_path), "exists and holds no pipeline"),
         ((trained_path, corpus_path, out, "--n-neighbors", "9999"), "n_neighbors = 9999"),
+        ((trained_path, corpus_path, out, "--tau", "nan"), "a tau that is a finite number"),
+        ((trained_path, corpus_path, out, "--transition-weight", "inf"), "finite; it got"),
     ):
         status, output = run(*args)
         assert status == 1

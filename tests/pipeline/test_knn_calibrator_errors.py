@@ -65,6 +65,33 @@ def test_settings_out_of_range(nlp, pipe, wrong):
     assert pipe.calibrator.settings == before
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_neighbors": 1.5},
+        {"n_neighbors": True},
+        {"knn_weight": True},
+        {"knn_weight": "x"},
+        {"transition_weight": float("inf")},
+        {"tau": True},
+        {"tau": {"Sign": float("nan")}},
+    ],
+)
+def test_settings_of_another_kind(pipe, wrong):
+    with pytest.raises(CalibratorError, match="A calibrator needs"):
+        pipe.calibrator.set_params(**wrong)
+
+
+def test_unfitted_it_reads_the_only_btl_ner_there_is():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("btl_ner")
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
+    assert pipe.ner == nlp.config["components"]["knn_calibrator"]["ner"] == "btl_ner"
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe.fit(make_examples(nlp))
+    assert len(pipe.calibrator.datastore.tags)
+
+
 def test_more_neighbours_than_tokens_to_fit_on(nlp, pipe):
     pipe.calibrator.set_params(n_neighbors=1000)
     with pytest.raises(CalibratorError, match=r"has \d+ annotated tokens .* n_neighbors = 1000"):

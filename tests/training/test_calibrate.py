@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_a_clear_error_and_leaves_nothing(
         ("en_gone", corpus_path, {}, PipelineError, "no package and no pipeline folder"),
         (model, tmp_path / "gone.spacy", {}, CorpusError, "gone.spacy: no such file"),
         (model, tmp_path / "broken.spacy", {}, CorpusError, "broken.spacy: not a .spacy file"),
-        (model, nothing, {}, CorpusError, "holds no document"),
+        (model, nothing, {}, CorpusError, "contains no document"),
         (model, plain, {}, CalibratorError, "no entity"),
         (model, corpus_path, {"n_neighbors": 9999}, CalibratorError, "n_neighbors = 9999"),
         (model, corpus_path, {"ner": "other"}, CalibratorError, "btl_ner pipe named 'other'"),
