@@ -8,7 +8,7 @@ from spacy.cli._util import app
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from tests.corpora.test_split import make_corpus
+from tests.splits.test_split import make_corpus
 
 
 @pytest.fixture

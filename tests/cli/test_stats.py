@@ -6,7 +6,7 @@ from pathlib import Path
 import spacy
 from spacy.cli._util import app
 from spacy.tokens import Span
-from tests.corpora.test_split import make_corpus
+from tests.splits.test_split import make_corpus
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
