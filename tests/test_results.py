@@ -87,7 +87,7 @@ def test_the_calibrator_page_has_the_figures_of_demo_and_experiments(demo, examp
     assert f"{examples['dev_documents']} notes with {examples['dev_mentions']} mentions" in page
     readme = (ROOT / "README.md").read_text("utf-8")
     for title, text in (
-        ("standard fine-tuning, arg-max", "is {} points off its precision"),
+        ("standard fine-tuning, argmax", "is {} points off its precision"),
         (r"\*\*default pipeline", "{} points off there, for one calibrator"),
     ):
         error = re.search(rf"^\| {title}.*\| ([\d.]+) \|$", readme, re.MULTILINE)[1]

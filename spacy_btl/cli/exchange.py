@@ -40,7 +40,7 @@ def export_hf_cli(
 ) -> None:
     """Save a pipeline as a Hugging Face token classifier.
 
-    The checkpoint has the encoder and the head and decides by arg-max, without the calibrator.
+    The checkpoint has the encoder and the head and decides by argmax, without the calibrator.
     """
     from spacy_btl.exchange.huggingface import export_hf
 

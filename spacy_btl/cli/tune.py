@@ -27,7 +27,7 @@ def tune_cli(
     ),
     output: Path = typer.Argument(..., help="The folder to save the tuned pipeline in"),
     tolerance: float = typer.Option(
-        0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's arg-max"
+        0.01, min=0, max=1, help="How far entity F1 may fall below that of the network's argmax"
     ),
     force: bool = FORCE,
 ) -> None:
@@ -56,7 +56,7 @@ def _print(tuned: "Tuned") -> None:
     chosen = tuned.settings
     console.print(f"\nknn_weight {chosen.knn_weight:g}")
     console.print(f"transition_weight {chosen.transition_weight:g}\ntau {chosen.tau:g}\n")
-    table = Table("on these documents, which it was chosen on", "arg-max", "tuned", box=None)
+    table = Table("on these documents, which it was chosen on", "argmax", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for name in FIGURES:

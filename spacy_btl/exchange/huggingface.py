@@ -47,7 +47,7 @@ IMPRECISE = ("mixed_precision", "predict_bfloat16")
 def export_hf(model: str, output: Path) -> None:
     """Save a pipeline's encoder and head as a checkpoint, with its tokenizer.
 
-    The calibrator stays behind: the checkpoint decides by arg-max.
+    The calibrator stays behind: the checkpoint decides by argmax.
 
     model (str): A package name or a folder.
     output (Path): A new or empty folder.

@@ -1,7 +1,7 @@
 """The bias test of arXiv 2409.03238: whether training on random labels preserves their shares.
 
 Random labels do not depend on the text. The best that a network can do is to predict the classes'
-shares as probabilities for every token. Their arg-max is the most frequent class everywhere. Mean
+shares as probabilities for every token. Their argmax is the most frequent class everywhere. Mean
 probabilities that differ from the shares show a bias of the training.
 """
 

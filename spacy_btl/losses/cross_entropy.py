@@ -1,4 +1,4 @@
-"""All-token-labels training (ATL): standard cross-entropy, the baseline of the paper."""
+"""Standard fine-tuning by cross-entropy (all token labels, ATL): the baseline of the paper."""
 
 from dataclasses import dataclass
 

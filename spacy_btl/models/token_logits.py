@@ -20,7 +20,7 @@ def token_logits(
     """A linear layer over token vectors, without softmax.
 
     A token that the encoder never saw (white space, a lone zero-width character) has a zero vector.
-    Its logits are zero too, without the bias, so that arg-max is `O` and `unseen_tokens` counts it.
+    Its logits are zero too, without the bias, so that argmax is `O` and `unseen_tokens` counts it.
 
     tok2vec (Model[List[Doc], List[float32 [T, W]]]): Any token encoder: a TransformerListener, an
         encoder of the pipe's own, spaCy's HashEmbedCNN.

@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 class Judge:
     """Scores decisions on held-out documents, and says which scores are acceptable.
 
-    tolerance (float): How far entity micro F1 may fall below that of the network's arg-max. Token
+    tolerance (float): How far entity micro F1 may fall below that of the network's argmax. Token
         macro F1 may not fall.
     """
 
@@ -66,7 +66,7 @@ class Judge:
         }
 
     def allows(self, scores: Scores, plain: Scores) -> bool:
-        """Whether scores keep what the network's arg-max has."""
+        """Whether scores keep what the network's argmax has."""
         return (
             scores.tag_macro_f >= plain.tag_macro_f
             and scores.ents_f >= plain.ents_f - self.tolerance

@@ -50,7 +50,7 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     """Choose `knn_weight`, `tau` and `transition_weight` on held-out documents, and fit the maps.
 
     The settings have the greatest UAR of those that keep the token macro F1 of the network's
-    arg-max, and its strict entity micro F1 but for the tolerance. What such a choice is worth
+    argmax, and its strict entity micro F1 but for the tolerance. What such a choice is worth
     beside the pipeline's present settings is cross-validated over documents, or patients.
 
     model (str): A calibrated pipeline: a package name or a folder.

@@ -119,7 +119,7 @@ def test_tells_what_was_chosen(model, dev, tmp_path, small_grid):
     assert f"knn_weight {chosen.knn_weight:g} " in output
     assert f"transition_weight {chosen.transition_weight:g} " in output
     assert f"tau {chosen.tau:g} " in output
-    assert "arg-max tuned" in output
+    assert "argmax tuned" in output
     assert "cross-validated present tuned gain 95% interval" in output
     assert "Settings that are chosen on 4 documents hold badly for others: give 100." in output
     assert "token macro F1" in output
