@@ -6,13 +6,13 @@ from pathlib import Path
 import spacy
 from spacy.cli._util import app
 from spacy.tokens import Span
-from tests.splits.test_split import make_corpus
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.splits.split import split_corpus
+from tests.splits.test_split import make_corpus
 
 
 def run(*args: str | Path) -> tuple[int, str]:
