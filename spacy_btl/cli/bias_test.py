@@ -41,7 +41,7 @@ def bias_test_cli(
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     force: bool = FORCE,
 ) -> None:
-    """Train on random labels, and test whether a loss preserves their shares.
+    """Test whether a loss preserves the shares of random labels.
 
     From random labels a network can learn only how frequent they are. Each loss is trained briefly
     on part of the documents. Its predictions on the others are compared with the shares in

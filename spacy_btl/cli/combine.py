@@ -37,7 +37,7 @@ def ensemble_cli(
     output: Path = typer.Argument(..., help="The folder to save the ensemble in"),
     force: bool = FORCE,
 ) -> None:
-    """Combine several trained pipelines in one that averages their logits.
+    """Average the logits of several trained pipelines.
 
     It takes as long as all of them together. Their encoders may differ. Combine pipelines before
     calibration, then calibrate the result.
