@@ -69,7 +69,11 @@ def mention_types(doc: Doc, key: str) -> set[str]:
 
     RAISES: PipelineError, for a mention that has no type, or "O", which would pass for none.
     """
-    types = {label for _, _, label in read_mentions(doc, key)}
+    return _types(doc, key, read_mentions(doc, key))
+
+
+def _types(doc: Doc, key: str, mentions: Sequence[Place]) -> set[str]:
+    types = {label for _, _, label in mentions}
     if types & {"", OUTSIDE}:
         where = f"doc.spans[{key!r}]" if has_group(doc, key) else "doc.ents"
         raise PipelineError(
@@ -85,10 +89,14 @@ def annotated_tokens(doc: Doc, key: str) -> NDArray[np.bool_]:
     here, since their mentions are in the group. A doc with such a group and no annotation of
     entities at all is annotated as a whole.
     """
+    return _annotated(doc, key, read_mentions(doc, key))
+
+
+def _annotated(doc: Doc, key: str, mentions: Sequence[Place]) -> NDArray[np.bool_]:
     if not doc.has_annotation("ENT_IOB") and has_group(doc, key):
         return np.ones(len(doc), dtype=bool)
     annotated = doc.to_array(ENT_IOB) != 0
-    for start, end, _ in read_mentions(doc, key):
+    for start, end, _ in mentions:
         annotated[start:end] = True
     return annotated
 
@@ -103,17 +111,18 @@ def encode_mentions(example: Example, scheme: TagScheme, key: str) -> Targets:
     """
     doc, reference = example.predicted, example.reference
     columns = {label: i for i, label in enumerate(scheme.types)}
-    unknown = mention_types(reference, key) - columns.keys()
+    mentions = read_mentions(reference, key)
+    unknown = _types(reference, key, mentions) - columns.keys()
     if unknown:
         raise PipelineError(
             f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
             "does not know. Initialize the pipe on a corpus that has it, or leave it out."
         )
     tags = np.zeros((len(doc), len(scheme.types)), dtype="int8")
-    missing = white_space(doc) | ~_aligned(example, annotated_tokens(reference, key))
+    missing = white_space(doc) | ~_aligned(example, _annotated(reference, key, mentions))
     unaligned = 0
     to_predicted = example.alignment.y2x
-    for start, end, label in sorted(read_mentions(reference, key), key=_outer_first):
+    for start, end, label in sorted(mentions, key=_outer_first):
         tokens = to_predicted[start:end]
         if not len(tokens) or not _same(doc[tokens[0] : tokens[-1] + 1], reference[start:end]):
             missing[tokens] = True

@@ -15,6 +15,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from torch.nn.functional import cross_entropy
 
+from spacy_btl.annotate.annotate import annotate_file
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
@@ -23,7 +24,7 @@ from spacy_btl.lines import read_lines
 from spacy_btl.pipeline.annotations import set_spans
 from spacy_btl.pipeline.overlapping import decode_overlapping
 from spacy_btl.training.average import average
-from spacy_btl.training.calibrate import calibrate
+from spacy_btl.training.calibrate import calibrate, uncalibrated
 from spacy_btl.training.ensemble import ensemble
 from tests.conftest import bert_pipeline, step
 
@@ -490,6 +491,18 @@ def test_evaluate_works_on_the_entities(nlp, tmp_path):
     assert 0 < scores["ents_f"]["value"] <= 1
     assert "ents_ece" in scores
     assert "tag_ece" not in scores
+
+
+def test_annotate_writes_the_entities(nlp, tmp_path):
+    nlp.to_disk(tmp_path / "model")
+    note = {"id": "n1", "text": NOTES[0][0]}
+    srsly.write_jsonl(tmp_path / "notes.jsonl", [note])
+    annotate_file(str(tmp_path / "model"), tmp_path / "notes.jsonl", tmp_path / "out.jsonl")
+    rows = list(srsly.read_jsonl(tmp_path / "out.jsonl"))
+    doc = nlp(note["text"])
+    assert [(row["start"], row["end"], row["label"]) for row in rows] == places(doc.ents) != []
+    assert [row["confidence"] for row in rows] == pytest.approx(doc._.confidence, rel=1e-3)
+    assert "does not yet support spans_key" in uncalibrated(nlp)
 
 
 def test_pipelines_of_both_modes_cannot_be_joined(nlp, tmp_path):
