@@ -43,11 +43,15 @@ class TagScheme:
     def __len__(self) -> int:
         return len(self.tags)
 
+    @property
+    def width(self) -> int:
+        """The number of tags of a type."""
+        return 1 if self.scheme == "IO" else 2
+
     @cached_property
     def tag_types(self) -> NDArray[np.int64]:
         """int64 [C]: the type of each tag, counted from 1 in the order of `types`; 0 for `O`."""
-        width = 1 if self.scheme == "IO" else 2
-        return np.concatenate([[0], np.repeat(np.arange(1, len(self.types) + 1), width)])
+        return np.concatenate([[0], np.repeat(np.arange(1, len(self.types) + 1), self.width)])
 
     def sum_by_type(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sum values of tags [..., C] over the tags of `O` and of each type: [..., 1 + types]."""

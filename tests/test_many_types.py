@@ -11,9 +11,13 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.lines import read_lines
 from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
+from spacy_btl.losses.overlapping import overlapping_loss
+from spacy_btl.mentions import encode_mentions
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.decoding import decode
+from spacy_btl.pipeline.overlapping import decode_overlapping
 from spacy_btl.tags import TagScheme
 from tests.calibration.made_up import made_up_datastore
 
@@ -91,6 +95,30 @@ def test_memory_of_decoding_is_linear_in_the_types(weight):
             ((spans, confidences),) = decode([doc], [p], calibrator)
             assert len(spans) == len(confidences) > 0
             return spans
+
+        return call
+
+    assert peak_ratio(make_call) < LINEAR
+
+
+def test_memory_of_overlapping_mentions_is_linear_in_the_types():
+    """Targets, loss, spans and scores."""
+
+    def make_call(n_types: int) -> Callable[[], object]:
+        scheme, logits, tags = made_up(n_types)
+        gold = made_up_doc(scheme, tags)
+        gold.spans["mentions"] = list(gold.ents)
+        logits[:, 0] += 4
+        loss = overlapping_loss(BinaryTokenLabels("pair", "ignore", "sqrt_odds"), "ner")
+        counts = np.bincount(tags, minlength=len(scheme))[1:]
+
+        def call() -> object:
+            doc = gold.copy()
+            targets = encode_mentions(Example(doc, gold), scheme, "mentions").tags
+            loss(logits, targets, type_counts=counts, n_tokens=TOKENS)
+            spans, _ = decode_overlapping(doc, logits, read_lines(doc), scheme)
+            doc.spans["btl"] = spans[:TOKENS]
+            return score_ner([Example(doc, gold)], spans_key="btl")
 
         return call
 

@@ -133,10 +133,7 @@ def _warn_of_confidence(nlp: "Language") -> None:
     from spacy_btl.training.calibrate import uncalibrated
 
     if reason := uncalibrated(nlp):
-        warn(
-            f"Confidence is not calibrated: {reason}. Use `python -m spacy btl calibrate "
-            "--held-out`."
-        )
+        warn(f"Confidence is not calibrated: {reason}")
 
 
 class _Speed(ProgressColumn):

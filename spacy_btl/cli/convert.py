@@ -76,6 +76,8 @@ def convert_cli(
     _print(report)
     for warning in _warnings(report, min_mentions):
         msg.warn(warning)
+    if report.expressible.mentions:
+        msg.info(str(report.expressible))
     msg.good(f"Wrote {out} and {report_file(out).name}")
 
 
@@ -110,6 +112,8 @@ def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
     yield "= mentions kept", report.total("kept")
     yield "    of these moved to token boundaries", report.moved
     yield "    of these discontinuous, kept as their enclosing span", report.discontinuous
+    if report.merged:
+        yield "mentions that overlap another of their own type", report.merged
     if report.gapped_kept or report.gapped_lost:
         yield "enclosing spans that hold other words, kept", report.gapped_kept
         yield "enclosing spans that hold other words, left out", report.gapped_lost
@@ -147,7 +151,8 @@ def _warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
     if losing:
         yield (
             f"Types that lose more than {MAX_LOSS:.0%} of their mentions as overlapping or "
-            f"invalid: {', '.join(losing)}. See --overlaps and --drop-types."
+            f"invalid: {', '.join(losing)}. See --overlaps, --drop-types, "
+            "and spans_key of btl_ner."
         )
     if not report.total("read"):
         yield "No note has a mention: there is nothing to train on."

@@ -71,6 +71,8 @@ def _print_remarks(corpus: Path, stats: "CorpusStats") -> None:
         )
     if stats.left_out:
         msg.info(f"{stats.left_out:,} more mentions overlap these and are left out of doc.ents")
+    if stats.expressible:
+        msg.info(str(stats.expressible))
     if report_file(corpus).is_file():
         msg.info(f"What its conversion kept, moved and left out: {report_file(corpus)}")
     if stats.too_rare:

@@ -16,6 +16,7 @@ from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.patients import PATIENT
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.lines import white_space
+from spacy_btl.mentions import MENTIONS, count_merged
 from spacy_btl.tags import strip_space
 
 Overlaps = Literal["outer", "inner"]
@@ -61,7 +62,7 @@ def to_doc(
     if note.patient is not None:
         doc.user_data[PATIENT] = note.patient
     placed = [_align(doc, mention) for mention in note.mentions if mention.type in types]
-    doc.spans["mentions"] = [piece for one in placed for piece in one.pieces]
+    doc.spans[MENTIONS] = [piece for one in placed for piece in one.pieces]
     missing = _mask(doc, [_token_span(doc, offsets) for offsets in note.missing])
     kept, left_out = _resolve_overlaps(placed, set(np.flatnonzero(missing).tolist()), overlaps)
     entities = [one.enclosing_span for one in kept]
@@ -76,6 +77,9 @@ def to_doc(
     report.tokens += int(words.sum())
     report.tokens_missing += int((unknown & words).sum())
     _count(kept, left_out, report)
+    report.merged += count_merged(
+        [(one.enclosing_span.start, one.enclosing_span.end, one.mention.type) for one in placed]
+    )
     return doc
 
 

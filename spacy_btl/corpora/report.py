@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.corpora.note import Note
 from spacy_btl.errors import CorpusError
 
@@ -55,6 +56,8 @@ class ConversionReport:
     remarks (Counter[str]): Notes and mentions that were read in an unusual way.
     moved (int): Kept mentions whose borders moved to token borders.
     discontinuous (int): Kept mentions of several fragments.
+    merged (int): Mentions of the types kept that overlap another of their own type, so that they
+        cannot be told from it with `spans_key` either. One that holds the others is not counted.
     gapped_kept, gapped_lost (int): Mentions whose enclosing span holds words of no fragment, in
         `doc.ents` and left out of it.
     tokens, tokens_missing (int): All tokens, and those without annotation, not counting white
@@ -72,6 +75,7 @@ class ConversionReport:
     remarks: Counter[str] = field(default_factory=Counter)
     moved: int = 0
     discontinuous: int = 0
+    merged: int = 0
     gapped_kept: int = 0
     gapped_lost: int = 0
     tokens: int = 0
@@ -85,6 +89,13 @@ class ConversionReport:
     def notes_written(self) -> int:
         """The notes that were not skipped."""
         return self.notes_read - self.notes_skipped.total()
+
+    @property
+    def expressible(self) -> Expressible:
+        """How many mentions of the types kept a pipeline can express."""
+        kept = self.total("kept")
+        mentions = kept + self.total("overlapped")
+        return Expressible(mentions, kept, mentions - self.merged)
 
     @property
     def types_kept(self) -> list[str]:
@@ -132,4 +143,10 @@ class ConversionReport:
         counts = {name: value for name, value in vars(self).items() if type(value) is not bool}
         mentions = {count.name: self.total(count.name) for count in fields(TypeReport)}
         types = {label: asdict(self.types[label]) for label in sorted(self.types)}
-        return {**counts, "notes_written": self.notes_written, "mentions": mentions, "types": types}
+        return {
+            **counts,
+            "notes_written": self.notes_written,
+            "mentions": mentions,
+            "expressible": asdict(self.expressible),
+            "types": types,
+        }

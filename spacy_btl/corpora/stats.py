@@ -1,7 +1,7 @@
 """Counts of a corpus, type by type."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,11 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.corpora.parts import written_parts
 from spacy_btl.errors import CorpusError
 from spacy_btl.lines import FULL_LINE, LINE_END, read_lines
+from spacy_btl.mentions import MENTIONS, count_merged, read_mentions
 
 OUTSIDE = "O"
 MIN_DOCUMENTS = 3  # one for each of train, dev and test
@@ -47,6 +49,8 @@ class CorpusStats:
         at an empty line, and behind a line that is not full (see `lines.read_lines`).
     left_out (Optional[int]): Mentions in `doc.spans["mentions"]` that are not in `doc.ents`, which
         cannot overlap. None if no doc has such spans.
+    expressible (Optional[Expressible]): How many mentions a pipeline can express. None if no doc
+        has such spans.
     is_part (bool): Whether a split wrote the file.
     types (List[TypeStats]): By their number of mentions, the rarest first.
     outside (TypeStats): The counts of `O`.
@@ -59,6 +63,7 @@ class CorpusStats:
     over_line_ends: int
     cut_by_io: int
     left_out: int | None
+    expressible: Expressible | None
     is_part: bool
     types: list[TypeStats]
     outside: TypeStats
@@ -101,6 +106,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
         ),
         cut_by_io=sum(map(_count_cut, docs)),
         left_out=_left_out(docs),
+        expressible=_expressible(docs),
         is_part=corpus.resolve() in written_parts(corpus.resolve().parent),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
         outside=stats(OUTSIDE),
@@ -119,8 +125,17 @@ def _count_cut(doc: Doc) -> int:
     return sum(bool(((ent.start < begins) & (begins < ent.end)).any()) for ent in doc.ents)
 
 
+def _expressible(docs: Sequence[Doc]) -> Expressible | None:
+    left_out = _left_out(docs)
+    if left_out is None:
+        return None
+    mentions = [read_mentions(doc, MENTIONS) for doc in docs]
+    total = sum(map(len, mentions))
+    return Expressible(total, max(0, total - left_out), total - sum(map(count_merged, mentions)))
+
+
 def _left_out(docs: Iterable[Doc]) -> int | None:
-    docs = [doc for doc in docs if "mentions" in doc.spans]
+    docs = [doc for doc in docs if MENTIONS in doc.spans]
     if not docs:
         return None
     return sum(max(0, _count_mentions(doc) - len(doc.ents)) for doc in docs)
@@ -128,4 +143,4 @@ def _left_out(docs: Iterable[Doc]) -> int | None:
 
 def _count_mentions(doc: Doc) -> int:
     """Count the mentions, whose fragments share an id. Spans of other tools may have no id."""
-    return len({span.id_ or i for i, span in enumerate(doc.spans["mentions"])})
+    return len({span.id_ or i for i, span in enumerate(doc.spans[MENTIONS])})

@@ -28,7 +28,8 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     """Run a pipeline over copies of the predicted docs of examples and read its predictions.
 
     Token probabilities and the prior are a `knn_calibrator`'s, else the softmax of the logits of
-    the last `btl_ner` pipe and its prior, else None.
+    the last `btl_ner` pipe and its prior, else None. Entities are those of `doc.ents`, also behind
+    a pipe with `spans_key`, which has no such probabilities.
 
     RAISES: PipelineError, if no document is left.
     """
@@ -61,10 +62,12 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
 
 
 def _find_ner(nlp: Language, pipe: KnnCalibrator | None) -> BtlNer | None:
-    """The pipe whose logits the docs carry, even if it is disabled and a calibrator reads it."""
+    """The pipe whose logits the docs carry, even if it is disabled and a calibrator reads it. None
+    if its types do not compete for a token, so that their probabilities have no sum of 1."""
     if pipe is not None:
         return find_ner(nlp, pipe.ner, reader=pipe.name)
-    return next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
+    ner = next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
+    return None if ner is None or ner.spans_key is not None else ner
 
 
 def _prior(ner: BtlNer, pipe: KnnCalibrator | None) -> NDArray[np.float64] | None:

@@ -51,10 +51,10 @@ def export_hf(model: str, output: Path) -> None:
 
     model (str): A package name or a folder.
     output (Path): A new or empty folder.
-    RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, or with an
-        ensemble of several, a kind of encoder of which transformers makes no such classifier, a
-        checkpoint whose logits are not those of the pipeline, or an output that exists; FileError,
-        for one that cannot be written.
+    RAISES: PipelineError, for a pipeline without a `btl_ner` over a transformer, with one that has
+        a `spans_key`, or with an ensemble of several, a kind of encoder of which transformers makes
+        no such classifier, a checkpoint whose logits are not those of the pipeline, or an output
+        that exists; FileError, for one that cannot be written.
 
     >>> from spacy_btl import export_hf
     >>> export_hf("trained", Path("exported"))
@@ -63,6 +63,11 @@ def export_hf(model: str, output: Path) -> None:
         raise PipelineError(f"{output} exists: give a new folder.")
     nlp = _load_in_float32(model)
     ner = _find_ner(nlp, model)
+    if ner.spans_key is not None:
+        raise PipelineError(
+            f"'{model}' cannot be exported: its '{ner.name}' has a spans_key and decides each type "
+            "by itself, and a token classifier of transformers gives one label to a token."
+        )
     encoder = _find_encoder(nlp, ner)
     classifier = _classifier(encoder, ner, f"'{model}'")
     with whole_folder(output) as folder:

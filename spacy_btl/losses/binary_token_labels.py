@@ -37,7 +37,8 @@ def binary_token_labels(
     competition (str): "all": a copy's softmax runs over all tags (the paper). "pair": over the
         copy's own tags and `O`, so that copies do not contradict each other.
     non_target (str): What a token of another type is in a copy: "ignore" (no loss) or "outside"
-        (`O`, the paper).
+        (`O`, the paper). It is not read where mentions may overlap (`spans_key` of `btl_ner`):
+        the copy for a type then asks of every token whether it is of that type.
     class_weights (str): Any of `class_weights`: "sqrt_odds", or "complement" (1 - N_c / N, the
         paper).
 

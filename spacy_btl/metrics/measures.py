@@ -1,8 +1,8 @@
 """The names of all measures, and what each of them means: for code, reports and documentation.
 
 A measure has one key everywhere: in the scores of `spacy train`, of `evaluate`, of experiments, and
-in a package's `meta.json`. Keys follow spaCy: `ents_` for entities, `tag_` for the classes of
-tokens, which are the entity types and `O`.
+in a package's `meta.json`. Keys follow spaCy: `ents_` for entities, `spans_btl_` for mentions
+that may overlap, `tag_` for the classes of tokens, which are the entity types and `O`.
 """
 
 from collections.abc import Collection
@@ -24,6 +24,7 @@ class Measure(NamedTuple):
 
 
 STRICT, PARTIAL, TOKENS = "Entities, exact", "Entities, overlapping", "Tokens"
+MENTIONS = "Mentions, exact"
 CALIBRATION = "Calibration"
 # In the order in which they are shown.
 MEASURES = {
@@ -60,17 +61,41 @@ MEASURES = {
     "ents_partial_macro_f": Measure(
         PARTIAL, "partial macro F1", "The mean partial F1 of the entity types."
     ),
+    "spans_btl_p": Measure(
+        MENTIONS,
+        "mention precision",
+        "With `spans_key`: the share of predicted mentions, overlapping or not, whose boundaries "
+        "and type are both correct.",
+    ),
+    "spans_btl_r": Measure(
+        MENTIONS,
+        "mention recall",
+        "With `spans_key`: the share of all annotated mentions that are predicted with the correct "
+        "boundaries and type.",
+    ),
+    "spans_btl_f": Measure(
+        MENTIONS,
+        "mention micro F1",
+        "The harmonic mean of mention precision and recall. Each mention counts the same.",
+    ),
+    "spans_btl_macro_f": Measure(
+        MENTIONS, "mention macro F1", "The mean F1 over the types of mentions."
+    ),
     "tag_uar": Measure(
         TOKENS,
         "UAR",
         "Unweighted average recall: the mean token recall of the classes, `O` included. The paper "
-        "(arXiv 2409.03238) calls it unweighted accuracy.",
+        "(arXiv 2409.03238) calls it unweighted accuracy. With `spans_key` each class is a "
+        "decision of its own: a token is of the type of every mention that it is in, and `O` if it "
+        "is in none.",
     ),
     "tag_uar_types": Measure(
         TOKENS, "UAR, types only", "The mean token recall of the entity types, without `O`."
     ),
     "tag_macro_f": Measure(
-        TOKENS, "token macro F1", "The mean token F1 of the classes, `O` included."
+        TOKENS,
+        "token macro F1",
+        "The mean token F1 of the classes, `O` included; with `spans_key` as for UAR.",
     ),
     "tag_accuracy": Measure(
         TOKENS,

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from spacy_btl.mentions import MENTIONS, Place, has_group, read_mentions
 from spacy_btl.metrics.matching import are_correct
-from spacy_btl.tags import OUTSIDE, gold_tags, strip_space, token_types
+from spacy_btl.tags import OUTSIDE, gold_tags, token_types
 
 # An entity: its document, its first token and the one after its last (in the tokens of the
 # reference doc), and its class.
 ENTITY = np.dtype([("doc", "i4"), ("start", "i4"), ("end", "i4"), ("label", "i4")])
-
-Entity = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -78,17 +77,17 @@ class Row(NamedTuple):
 
     scored (bool [T]): Which tokens of the predicted doc are annotated and not white space.
     gold, predicted (List[str]): The classes of those.
-    gold_ents, predicted_ents, mentions (List[Entity]): In the tokens of the reference doc.
+    gold_ents, predicted_ents, mentions (List[Place]): In the tokens of the reference doc.
     confidence (List[float]): Of each predicted entity; nan without one.
     """
 
     scored: NDArray[np.bool_]
     gold: list[str]
     predicted: list[str]
-    gold_ents: list[Entity]
-    predicted_ents: list[Entity]
+    gold_ents: list[Place]
+    predicted_ents: list[Place]
     confidence: list[float]
-    mentions: list[Entity]
+    mentions: list[Place]
 
 
 def read_example(
@@ -117,7 +116,7 @@ def read_example(
     )
 
 
-def scored_entities(example: Example) -> list[tuple[Span, Entity]]:
+def scored_entities(example: Example) -> list[tuple[Span, Place]]:
     """The predicted entities, in the tokens of the reference as spaCy's scorer aligns them, without
     those that touch tokens without annotation."""
     if not example.reference.has_annotation("ENT_IOB"):
@@ -134,17 +133,9 @@ def scored_entities(example: Example) -> list[tuple[Span, Entity]]:
     return entities
 
 
-def _mentions(reference: Doc) -> list[Entity]:
-    """The mentions of `doc.spans["mentions"]`, each from its first fragment to its last (fragments
-    of one share their id), and the entities that are not among them."""
-    mentions: dict[Any, Entity] = {}
-    for number, span in enumerate(map(strip_space, reference.spans.get("mentions", ()))):
-        if not len(span):
-            continue
-        key = span.id_ or number
-        start, end, _ = mentions.get(key, (span.start, span.end, ""))
-        mentions[key] = (min(start, span.start), max(end, span.end), span.label_)
-    listed = list(mentions.values())
+def _mentions(reference: Doc) -> list[Place]:
+    """All annotated mentions, and the entities that are not among them."""
+    listed = read_mentions(reference, MENTIONS) if has_group(reference, MENTIONS) else []
     ents = [(ent.start, ent.end, ent.label_) for ent in reference.ents]
     return listed + [ent for ent in ents if ent not in set(listed)]
 
@@ -165,7 +156,7 @@ def as_predictions(
     def ids(names: Iterable[str]) -> NDArray[np.int32]:
         return np.array([number[name] for name in names], dtype="int32")
 
-    def entities(per_doc: Iterable[Sequence[Entity]]) -> NDArray[Any]:
+    def entities(per_doc: Iterable[Sequence[Place]]) -> NDArray[Any]:
         numbered = [
             (doc, start, end, number[label])
             for doc, ents in enumerate(per_doc)

@@ -4,13 +4,16 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from spacy.tokens import Doc, Span
+import numpy as np
+from spacy.tokens import Doc, Span, SpanGroup
 
 from spacy_btl.errors import BtlWarning
+from spacy_btl.pipeline.best_subset import best_subset
 
 LOGITS = "token_logits"
 PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
+SPAN_CONFIDENCE = "btl_span_confidence"  # of the spans of a group
 # In `doc.user_data`: the "tags" that the columns of the logits stand for, and a digest of the
 # "network" whose they are.
 WRITER = "btl_ner"
@@ -18,12 +21,15 @@ WRITER = "btl_ner"
 
 def install_extensions() -> None:
     """Register `doc._.token_logits` and `doc._.token_probabilities` (float32 [T, C], or None),
-    `ent._.confidence`, and `doc._.confidence`, that of each of `doc.ents` in their order."""
+    `span._.confidence`, `doc._.confidence`, that of each of `doc.ents` in their order, and
+    `doc._.span_confidence`, that of each span of the groups that hold any."""
     for name in (LOGITS, PROBABILITIES):
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
     if not Doc.has_extension("confidence"):
         Doc.set_extension("confidence", getter=_confidences, setter=_set_confidences)
+    if not Doc.has_extension("span_confidence"):
+        Doc.set_extension("span_confidence", getter=_span_confidences, setter=_set_span_confidences)
     if not Span.has_extension("confidence"):
         Span.set_extension("confidence", getter=confidence)
     elif Span.get_extension("confidence")[2] is not confidence:
@@ -36,7 +42,7 @@ def install_extensions() -> None:
 
 
 def confidence(span: Span) -> float | None:
-    """The estimated probability that the entity is right, boundaries and label both.
+    """The estimated probability that the entity, or span, is right, boundaries and label both.
 
     RETURNS (Optional[float]): From 0 to 1; None where nothing computed it.
 
@@ -44,7 +50,8 @@ def confidence(span: Span) -> float | None:
     >>> confidence(doc.ents[0]) == doc.ents[0]._.confidence
     True
     """
-    return _values(span.doc).get(_key(span))
+    values = _values(span.doc)
+    return values.get(_key(span), values.get(_key(span, SPAN_CONFIDENCE)))
 
 
 def _confidences(doc: Doc) -> list[float | None]:
@@ -57,6 +64,18 @@ def _set_confidences(doc: Doc, values: Sequence[float | None]) -> None:
         if value is not None:
             _values(doc)[_key(ent)] = value
     _show_to_json(doc)
+
+
+def _span_confidences(doc: Doc) -> dict[str, list[float | None]]:
+    values = {key: [confidence(span) for span in group] for key, group in doc.spans.items()}
+    return {key: known for key, known in values.items() if set(known) - {None}}
+
+
+def _set_span_confidences(doc: Doc, values: dict[str, list[float | None]]) -> None:
+    for key, known in values.items():
+        for span, value in zip(doc.spans[key], known, strict=True):
+            if value is not None:
+                _values(doc)[_key(span, SPAN_CONFIDENCE)] = value
 
 
 def set_entities(
@@ -73,17 +92,58 @@ def set_entities(
     The values live in `doc.user_data` by offsets and label, and not in a plain span extension,
     which a relabelled span would inherit.
     """
-    names = {f"{CONFIDENCE}:{label}" for label in labels}
-    ours = {key for key in doc.user_data if _is_of(key, names)}
-    others = [ent for ent in doc.ents if _key(ent) not in ours]
-    for key in ours:
-        del doc.user_data[key]
+    others = _forget(doc, labels)
     taken = {token.i for ent in others for token in ent}
     for span, value in zip(spans, confidences or [None] * len(spans), strict=True):
         if taken.isdisjoint(range(span.start, span.end)):
             _values(doc)[_key(span)] = value
     doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
     _show_to_json(doc)
+
+
+def set_spans(
+    doc: Doc,
+    key: str,
+    spans: Sequence[Span],
+    confidences: Sequence[float],
+    *,
+    labels: Collection[str],
+) -> None:
+    """Make spans, which may overlap, the group `doc.spans[key]`, and some of them entities.
+
+    The entities are those of the greatest sum of confidence that do not overlap each other or an
+    entity of another pipe. Entities are replaced as by `set_entities`, and the group as a whole.
+
+    spans (Sequence[Span]): Sorted by their boundaries; none twice.
+    """
+    others = _forget(doc, labels)
+    doc.spans[key] = SpanGroup(doc, name=key, spans=list(spans))
+    for span, value in zip(spans, confidences, strict=True):
+        _values(doc)[_key(span, SPAN_CONFIDENCE)] = value
+    taken = np.zeros(len(doc) + 1, dtype="int64")  # tokens of other entities before each token
+    for ent in others:
+        taken[ent.start + 1 : ent.end + 1] = 1
+    taken = taken.cumsum()
+    free = [i for i, span in enumerate(spans) if taken[span.start] == taken[span.end]]
+    chosen = best_subset(
+        [(spans[i].start, spans[i].end) for i in free], [confidences[i] for i in free]
+    )
+    entities = [spans[free[i]] for i in chosen]
+    for span in entities:
+        _values(doc)[_key(span)] = _values(doc)[_key(span, SPAN_CONFIDENCE)]
+    doc.set_ents([*others, *entities])
+    _show_to_json(doc)
+
+
+def _forget(doc: Doc, labels: Collection[str]) -> list[Span]:
+    """Delete the confidences of spans of these labels. RETURNS (List[Span]): The entities of a doc
+    that our pipes did not write."""
+    names = {f"{name}:{label}" for label in labels for name in (CONFIDENCE, SPAN_CONFIDENCE)}
+    ours = {key for key in doc.user_data if _is_of(key, names)}
+    others = [ent for ent in doc.ents if _key(ent) not in ours]
+    for key in ours:
+        del doc.user_data[key]
+    return others
 
 
 def _show_to_json(doc: Doc) -> None:
@@ -104,9 +164,9 @@ def _values(doc: Doc) -> dict[Any, Any]:
     return cast(dict[Any, Any], doc.user_data)
 
 
-def _key(span: Span) -> tuple[str, str, int, int]:
+def _key(span: Span, name: str = CONFIDENCE) -> tuple[str, str, int, int]:
     # Like a key of spaCy's span extensions: `as_doc` and `from_docs` then shift the offsets.
-    return ("._.", f"{CONFIDENCE}:{span.label_}", span.start_char, span.end_char)
+    return ("._.", f"{name}:{span.label_}", span.start_char, span.end_char)
 
 
 def _is_of(key: Any, names: Collection[str]) -> bool:

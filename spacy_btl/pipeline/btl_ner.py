@@ -18,11 +18,26 @@ from thinc.types import Floats2d
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.overlapping import overlapping_loss
+from spacy_btl.mentions import (
+    MENTIONS,
+    annotated_rows,
+    encode_mentions,
+    lacks_group,
+    mention_types,
+)
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
-from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, set_entities
-from spacy_btl.pipeline.labels import find_tags
+from spacy_btl.pipeline.annotations import (
+    LOGITS,
+    WRITER,
+    install_extensions,
+    set_entities,
+    set_spans,
+)
+from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
+from spacy_btl.pipeline.overlapping import decode_overlapping
 from spacy_btl.pipeline.stream import annotate_stream
 from spacy_btl.tags import MISSING, SchemeName, TagScheme
 
@@ -36,6 +51,8 @@ DEFAULT_CONFIG = Config().from_str(
     """
     [btl_ner]
     scheme = "IO"
+    spans_key = null
+    mentions_key = "mentions"
 
     [btl_ner.model]
     @architectures = "spacy_btl.TokenLogits.v1"
@@ -61,7 +78,7 @@ DEFAULT_CONFIG = Config().from_str(
 
 @Language.factory(
     "btl_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", f"doc._.{LOGITS}"],
+    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type", f"doc._.{LOGITS}"],
     default_config=DEFAULT_CONFIG["btl_ner"],
     default_score_weights={
         "ents_f": 1.0,
@@ -73,12 +90,14 @@ DEFAULT_CONFIG = Config().from_str(
         "ents_per_type": None,
     },
 )
-def make_btl_ner(
+def make_btl_ner(  # noqa: PLR0917 - an argument is a setting of the config
     nlp: Language,
     name: str,
     model: Model[list[Doc], list[Floats2d]],
     loss: TokenLoss,
     scheme: SchemeName,
+    spans_key: str | None,
+    mentions_key: str,
     scorer: Scorer | None,
 ) -> "BtlNer":
     """Make a `btl_ner` pipe.
@@ -86,13 +105,31 @@ def make_btl_ner(
     model (Model[List[Doc], List[float32 [T, C]]]): Emits raw logits: `spacy_btl.TokenLogits.v1`.
     loss (TokenLoss): `spacy_btl.BinaryTokenLabels.v1`, or another of `spacy_btl.losses`.
     scheme (str): "IO", one tag per type; or "BIO", which keeps touching mentions apart.
+    spans_key (Optional[str]): The group of spans to write, for mentions that may overlap. Each type
+        is then decided by itself. With null, mentions do not overlap.
+    mentions_key (str): With `spans_key`, the group of gold mentions. Without one in a doc, its
+        `doc.ents` are read.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
+    RAISES: PipelineError, for a loss that cannot be used with `spans_key`, or two keys alike.
     """
-    return BtlNer(nlp.vocab, model, loss, name=name, scheme=scheme, scorer=scorer)
+    return BtlNer(
+        nlp.vocab,
+        model,
+        loss,
+        name=name,
+        scheme=scheme,
+        spans_key=spans_key,
+        mentions_key=mentions_key,
+        scorer=scorer,
+    )
 
 
 class BtlNer(TrainablePipe):
     """Tags every token from raw logits and makes the runs of tags entities.
+
+    With `spans_key` a token can be of several types. All mentions, overlapping or not, are in
+    `doc.spans[spans_key]`, each with `span._.confidence`; `doc.ents` has those of the greatest sum
+    of confidence that do not overlap.
 
     It leaves the logits on `doc._.token_logits` (float32 [T, C]) for `knn_calibrator`; a token that
     the encoder never saw has an all-zero row, and is `O`.
@@ -114,8 +151,19 @@ class BtlNer(TrainablePipe):
         *,
         name: str = "ner",
         scheme: SchemeName = "IO",
+        spans_key: str | None = None,
+        mentions_key: str = MENTIONS,
         scorer: Scorer | None = None,
     ) -> None:
+        if spans_key is not None:
+            overlapping_loss(loss, name)
+            if spans_key == mentions_key or not spans_key:
+                raise PipelineError(
+                    f"The pipe '{name}' has the spans_key {spans_key!r}: give a name, and another "
+                    f"than that of the gold mentions, mentions_key = {mentions_key!r}."
+                )
+        self.spans_key = spans_key
+        self.mentions_key = mentions_key
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -148,9 +196,11 @@ class BtlNer(TrainablePipe):
         return counts / counts.sum()
 
     @property
-    def label_data(self) -> dict[str, int]:
-        """What `spacy init labels` saves: training tokens per tag; nothing before `initialize`."""
-        return dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=False))
+    def label_data(self) -> dict[str, Any]:
+        """What `spacy init labels` saves: training tokens per tag; nothing before `initialize`.
+        With `spans_key` these are the "tags", beside the number of all annotated "tokens"."""
+        tags = dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=False))
+        return label_data(tags, self.cfg.get("n_tokens"))
 
     def add_label(self, label: str) -> int:
         """Add an entity type before the pipe is initialized.
@@ -176,25 +226,30 @@ class BtlNer(TrainablePipe):
         get_examples: Callable[[], Iterable[Example]],
         *,
         nlp: Language | None = None,
-        labels: Mapping[str, int] | Sequence[str] | None = None,
+        labels: Mapping[str, Any] | Sequence[str] | None = None,
     ) -> None:
         """Find the entity types and their frequencies in one pass, and size the network.
 
         get_examples (Callable[[], Iterable[Example]]): The whole training corpus.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[Mapping[str, int] | Sequence[str]]): Training tokens per tag, as
+        labels (Optional[Mapping[str, Any] | Sequence[str]]): Training tokens per tag, as
             `spacy init labels` writes them, which spares the pass; or the entity types alone.
         RAISES: PipelineError, without any entity type, with a streamed corpus and no `labels`, with
-            those of the other tag scheme, or with another number of tags than the network has; for
-            a type that is called "O".
+            those of the other tag scheme or mode, or with another number of tags than the network
+            has; for a type that is called "O".
         """
         if nlp is not None:
             resolve_optimizer(nlp)
         streamed = nlp is not None and nlp.config["training"]["max_epochs"] == -1
         if streamed and not isinstance(labels, Mapping):
             raise PipelineError(STREAMED.format(name=self.name))
-        tags, counts, sample = find_tags(
-            get_examples, labels, known=self.labels, scheme=self.cfg["scheme"], name=self.name
+        tags, counts = find_tags(
+            get_examples,
+            labels,
+            known=self.labels,
+            scheme=self.cfg["scheme"],
+            name=self.name,
+            mentions_key=None if self.spans_key is None else self.mentions_key,
         )
         n_tags = self.model.get_dim("nO") if self.model.has_dim("nO") else len(tags)
         if n_tags != len(tags):
@@ -203,8 +258,10 @@ class BtlNer(TrainablePipe):
                 f"corpus {len(tags)} tags: make a new pipe for other entity types."
             )
         self.cfg["labels"] = list(tags.types)
-        self.cfg["tag_counts"] = [int(counts[tag]) for tag in tags.tags]
-        docs = [example.predicted for example in sample]
+        self.cfg["tag_counts"] = [int(counts.tags[tag]) for tag in tags.tags]
+        if self.spans_key is not None:
+            self.cfg["n_tokens"] = counts.tokens
+        docs = [example.predicted for example in counts.sample]
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
 
     def predict(self, docs: Iterable[Doc]) -> list[NDArray[np.float32]]:
@@ -237,14 +294,20 @@ class BtlNer(TrainablePipe):
         scheme, network = self.tag_scheme, head_digest(self.model)
         for doc, doc_logits in zip(docs, logits, strict=True):
             doc._.set(LOGITS, doc_logits)
-            doc.user_data[WRITER] = {"tags": list(scheme.tags), "network": network}
+            writer = {"tags": list(scheme.tags), "network": network}
             lines = read_lines(doc)
             of_words = doc_logits[lines.words]
             n_unseen = int((~of_words.any(axis=1)).sum())
             if n_unseen:
                 self._count_unseen(n_unseen, len(doc))
-            spans = scheme.decode(doc, of_words.argmax(axis=1), lines)
-            set_entities(doc, spans, labels=scheme.types)
+            if self.spans_key is None:
+                doc.user_data[WRITER] = writer
+                spans = scheme.decode(doc, of_words.argmax(axis=1), lines)
+                set_entities(doc, spans, labels=scheme.types)
+            else:
+                doc.user_data[WRITER] = {**writer, "spans_key": self.spans_key}
+                mentions = decode_overlapping(doc, of_words, lines, scheme)
+                set_spans(doc, self.spans_key, *mentions, labels=scheme.types)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; spaCy's error handler gets a failing doc alone."""
@@ -255,26 +318,50 @@ class BtlNer(TrainablePipe):
     ) -> tuple[float, list[Floats2d]]:
         """The configured loss and its gradient; unseen and unannotated tokens carry none."""
         xp = self.model.ops.xp
-        scheme = self.tag_scheme
         logits = xp.concatenate(scores)
-        tags = xp.asarray(np.concatenate([scheme.encode(example) for example in examples]))
-        rows = xp.flatnonzero((tags != MISSING) & logits.any(axis=1))
+        tags = self._gold(examples)
+        annotated = annotated_rows(tags) if tags.ndim == 2 else tags != MISSING
+        rows = xp.flatnonzero(xp.asarray(annotated) & logits.any(axis=1))
         gradient = xp.zeros_like(logits)
         loss = 0.0
         if len(rows):
-            loss, gradient[rows] = self.loss(
-                logits[rows],
-                tags[rows],
-                tag_types=scheme.tag_types,
-                tag_counts=self.tag_counts,
-            )
+            loss, gradient[rows] = self._loss(logits[rows], xp.asarray(tags)[rows])
         borders = np.cumsum([len(doc_logits) for doc_logits in scores])[:-1].tolist()
         return loss, xp.split(gradient, borders)
+
+    def _gold(self, examples: Iterable[Example]) -> NDArray[np.integer]:
+        """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, int [N, K]."""
+        scheme = self.tag_scheme
+        if self.spans_key is None:
+            return np.concatenate([scheme.encode(example) for example in examples])
+        if "n_tokens" not in self.cfg:
+            raise PipelineError(
+                f"The pipe '{self.name}' was initialized without spans_key, and has not counted "
+                "its mentions: initialize it again to train it with spans_key."
+            )
+        key = self.mentions_key
+        return np.concatenate([encode_mentions(one, scheme, key).tags for one in examples])
+
+    def _loss(self, logits: Floats2d, tags: Any) -> tuple[float, Floats2d]:
+        scheme, counts = self.tag_scheme, self.tag_counts
+        if self.spans_key is None:
+            return self.loss(logits, tags, tag_types=scheme.tag_types, tag_counts=counts)
+        return overlapping_loss(self.loss, self.name)(
+            logits,
+            tags,
+            type_counts=scheme.sum_by_type(counts)[1:],
+            n_tokens=self.cfg["n_tokens"],
+        )
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score with the configured scorer; entity types unknown to the model count as missed."""
         examples = list(examples)
         gold = {ent.label_ for example in examples for ent in example.reference.ents}
+        if self.spans_key is not None:
+            kwargs |= {"spans_key": self.spans_key, "mentions_key": self.mentions_key}
+            references = [example.reference for example in examples]
+            gold |= set().union(*(mention_types(doc, self.mentions_key) for doc in references))
+            self._warn_of_missing_group(references)
         for label in sorted(gold - set(self.labels) - self._warned_of):
             self._warned_of.add(label)
             warnings.warn(
@@ -284,6 +371,18 @@ class BtlNer(TrainablePipe):
                 stacklevel=2,
             )
         return super().score(examples, **kwargs)
+
+    def _warn_of_missing_group(self, references: Sequence[Doc]) -> None:
+        where = f"doc.spans[{self.mentions_key!r}]"
+        n_without = sum(lacks_group(doc, self.mentions_key) for doc in references)
+        if n_without and where not in self._warned_of:
+            self._warned_of.add(where)
+            warnings.warn(
+                f"{n_without:,} of {len(references):,} documents of the evaluation data have no "
+                f"mentions in {where}: '{self.name}' is scored by their doc.ents instead.",
+                BtlWarning,
+                stacklevel=3,
+            )
 
     def _count_unseen(self, n_unseen: int, n_tokens: int) -> None:
         if not self.unseen_tokens:

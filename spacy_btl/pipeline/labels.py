@@ -1,63 +1,97 @@
 """The entity types of a network, and how frequent their tags are: from labels, or from a corpus."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Any, NamedTuple
 
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
-from spacy_btl.tags import SchemeName, TagScheme, gold_tags, has_tokens
+from spacy_btl.errors import BtlWarning, PipelineError
+from spacy_btl.mentions import annotated_rows, encode_mentions, lacks_group, mention_types
+from spacy_btl.tags import OUTSIDE, SchemeName, TagScheme, gold_tags, has_tokens
 
 # Docs that size the network's layers at `initialize`.
 SAMPLE_SIZE = 10
 
 
+class TagCounts(NamedTuple):
+    """Training tokens per tag.
+
+    tokens (int): All annotated tokens. Where mentions overlap, a token can have several tags.
+    sample (List[Example]): The first examples with any token.
+    """
+
+    tags: Counter[str]
+    tokens: int
+    sample: list[Example]
+
+
 def find_tags(
     get_examples: Callable[[], Iterable[Example]],
-    labels: Mapping[str, int] | Sequence[str] | None,
+    labels: Mapping[str, Any] | Sequence[str] | None,
     *,
     known: Sequence[str],
     scheme: SchemeName,
     name: str,
-) -> tuple[TagScheme, Counter[str], list[Example]]:
+    mentions_key: str | None = None,
+) -> tuple[TagScheme, TagCounts]:
     """Find the tags in labels, or else in one pass over the corpus.
 
     labels: As for `BtlNer.initialize`.
     known (Sequence[str]): Types that come first.
     name (str): The pipe's, for an error.
-    RETURNS (Tuple[TagScheme, Counter[str], List[Example]]): The tags, training tokens per tag, and
-        the first examples with any token.
-    RAISES: PipelineError, without a type, for one called "O", or labels of the other scheme.
+    mentions_key (Optional[str]): The group of the mentions, if they may overlap.
+    RAISES: PipelineError, without a type, for one called "O", or labels of the other scheme, or
+        counted in the other mode.
     """
     if isinstance(labels, Mapping):
-        if not can_be_of(scheme, labels):
-            raise PipelineError(
-                f"The labels given to the pipe '{name}' are not those of the tag scheme {scheme}. "
-                "Run `python -m spacy init labels` with this config again."
-            )
-        counts = Counter(labels)
+        counts = _from_labels(labels, scheme, name, overlapping=mentions_key is not None)
         sample = list(islice(filter(has_tokens, get_examples()), SAMPLE_SIZE))
+        counts = counts._replace(sample=sample)
+    elif mentions_key is not None:
+        counts = count_mentions(get_examples(), scheme, mentions_key, sample_size=SAMPLE_SIZE)
     else:
-        counts, sample = count_tags(get_examples(), scheme, sample_size=SAMPLE_SIZE)
-    found = labels if isinstance(labels, Sequence) else entity_types(counts, scheme)
-    if "O" in found:
+        counts = count_tags(get_examples(), scheme, sample_size=SAMPLE_SIZE)
+    found = labels if isinstance(labels, Sequence) else entity_types(counts.tags, scheme)
+    if OUTSIDE in found:
         raise PipelineError(f"'O' cannot be an entity type of the pipe '{name}'.")
     tags = TagScheme(tuple(dict.fromkeys([*known, *found])), scheme)
     if not tags.types:
+        where = "`doc.ents`"
+        if mentions_key is not None:
+            where = f"`doc.spans[{mentions_key!r}]`, or `doc.ents`"
         raise PipelineError(
             f"The pipe '{name}' found no entity type in the training corpus. Check that its docs "
-            "have `doc.ents` (`python -m spacy btl stats CORPUS` shows them)."
+            f"have {where} (`python -m spacy btl stats CORPUS` shows them)."
         )
-    return tags, counts, sample
+    return tags, counts
 
 
-def count_tags(
-    examples: Iterable[Example], scheme: SchemeName, *, sample_size: int
-) -> tuple[Counter[str], list[Example]]:
+def label_data(tags: Mapping[str, int], tokens: int | None) -> dict[str, Any]:
+    """What `spacy init labels` saves. tokens (Optional[int]): All annotated tokens, if mentions may
+    overlap; otherwise they are the sum of those of the tags."""
+    return dict(tags) if tokens is None else {"tokens": tokens, "tags": dict(tags)}
+
+
+def _from_labels(
+    labels: Mapping[str, Any], scheme: SchemeName, name: str, *, overlapping: bool
+) -> TagCounts:
+    is_nested = isinstance(labels.get("tags"), Mapping)
+    tags = labels["tags"] if is_nested else labels
+    if is_nested != overlapping or not can_be_of(scheme, tags):
+        mode = "with" if overlapping else "without"
+        raise PipelineError(
+            f"The labels given to the pipe '{name}' are not those of the tag scheme {scheme} "
+            f"{mode} spans_key. Run `python -m spacy init labels` with this config again."
+        )
+    return TagCounts(Counter(tags), labels["tokens"] if is_nested else sum(tags.values()), [])
+
+
+def count_tags(examples: Iterable[Example], scheme: SchemeName, *, sample_size: int) -> TagCounts:
     """Count the gold tags of a corpus in one pass.
 
-    RETURNS (Tuple[Counter[str], List[Example]]): Tokens per tag, and the first examples with any.
     RAISES: PipelineError, for an entity of the type "O", which would pass for none.
     """
     counts: Counter[str] = Counter()
@@ -68,7 +102,57 @@ def count_tags(
         counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
         if len(sample) < sample_size and has_tokens(example):
             sample.append(example)
-    return counts, sample
+    return TagCounts(counts, counts.total(), sample)
+
+
+def count_mentions(
+    examples: Iterable[Example], scheme: SchemeName, key: str, *, sample_size: int
+) -> TagCounts:
+    """Count the tags of mentions that may overlap. `O` is a token that is in none of them.
+
+    Warns of docs without the group, whose entities are read instead, and of mentions that do not
+    align with the tokens.
+
+    key (str): The group of the mentions.
+    RAISES: PipelineError, for a mention without a type, or of a type "O".
+    """
+    counts: Counter[str] = Counter()
+    n_docs = n_without = n_unaligned = tokens = 0
+    sample: list[Example] = []
+    for example in examples:
+        types = TagScheme(sorted(mention_types(example.reference, key)), scheme)
+        targets = encode_mentions(example, types, key)
+        annotated = targets.tags[annotated_rows(targets.tags)]
+        tokens += len(annotated)
+        counts[OUTSIDE] += int((~annotated.any(axis=1)).sum())
+        for tag in range(1, types.width + 1):
+            of_types = (annotated == tag).sum(axis=0).tolist()
+            counts.update(dict(zip(types.tags[tag :: types.width], of_types, strict=True)))
+        n_docs += 1
+        n_without += lacks_group(example.reference, key)
+        n_unaligned += targets.unaligned
+        if len(sample) < sample_size and has_tokens(example):
+            sample.append(example)
+    _warn_of(n_docs, n_without, n_unaligned, key)
+    return TagCounts(counts, tokens, sample)
+
+
+def _warn_of(n_docs: int, n_without: int, n_unaligned: int, key: str) -> None:
+    if n_without:
+        warnings.warn(
+            f"{n_without:,} of {n_docs:,} documents of the training corpus have no mentions in "
+            f"doc.spans[{key!r}]: their doc.ents are read instead. Set mentions_key to the name of "
+            "the group, or convert the corpus again.",
+            BtlWarning,
+            stacklevel=4,
+        )
+    if n_unaligned:
+        warnings.warn(
+            f"{n_unaligned:,} mentions of the training corpus begin or end inside a token of the "
+            "pipeline: their tokens count as not annotated.",
+            BtlWarning,
+            stacklevel=4,
+        )
 
 
 def entity_types(tags: Iterable[str], scheme: SchemeName) -> list[str]:

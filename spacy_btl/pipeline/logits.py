@@ -15,6 +15,11 @@ from spacy_btl.pipeline.annotations import LOGITS, WRITER
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import TagScheme
 
+OVERLAPPING = (
+    "'{reader}' does not yet support spans_key, which the btl_ner pipe '{ner}' has: a calibrator "
+    "decides between types, and here a token can be of several. Use the pipeline without it."
+)
+
 
 def pipes_from(nlp: Language, name: str) -> list[str]:
     """The names of a pipe and of the pipes after it.
@@ -38,7 +43,7 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
     """The `btl_ner` pipe of that name, enabled or not.
 
     reader (str): The name of the pipe that wants its logits, for an error.
-    RAISES: CalibratorError, if there is none.
+    RAISES: CalibratorError, if there is none, or it has a `spans_key`.
     """
     ner = nlp.get_pipe(name) if name in nlp.component_names else None
     if not isinstance(ner, BtlNer):
@@ -46,6 +51,8 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
             f"'{reader}' reads the logits of a btl_ner pipe named '{name}', and the "
             f"pipeline {nlp.component_names} has none. Add one, or set `ner` to its name."
         )
+    if ner.spans_key is not None:
+        raise CalibratorError(OVERLAPPING.format(reader=reader, ner=name))
     return ner
 
 
@@ -72,7 +79,8 @@ def read_logits(
     scheme (TagScheme): The tags that their columns have to stand for.
     ner (str): The name of the pipe that wrote them, for an error.
     reader (str): The name of the pipe that reads them.
-    RAISES: CalibratorError, if there are none, those of other tags, or those of other tokens.
+    RAISES: CalibratorError, if there are none, those of other tags, those of other tokens, or those
+        of a pipe with `spans_key`.
     """
     rows = [np.zeros((0, len(scheme.tags)), "float32")]
     for doc in docs:
@@ -82,7 +90,10 @@ def read_logits(
                 f"A doc reached '{reader}' without token logits. It must run after the btl_ner "
                 f"pipe '{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
             )
-        tags = tuple(doc.user_data.get(WRITER, {}).get("tags", scheme.tags))
+        writer = doc.user_data.get(WRITER, {})
+        if "spans_key" in writer:
+            raise CalibratorError(OVERLAPPING.format(reader=reader, ner=ner))
+        tags = tuple(writer.get("tags", scheme.tags))
         if logits.shape[1] != len(scheme.tags) or tags != scheme.tags:
             raise CalibratorError(
                 f"A doc reached '{reader}' with the logits of other tags than it knows. It must "

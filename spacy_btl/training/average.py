@@ -49,7 +49,7 @@ def average(models: Sequence[str], output: Path) -> list[str]:
         if _kind(other) != _kind(nlp):
             raise PipelineError(
                 f"'{model}' and '{models[0]}' cannot be averaged: they differ in their pipes, "
-                "entity types, layers or the scale of the head."
+                "entity types, layers, the scale of the head, or in spans_key."
             )
         theirs = weights(other)
         if _distance(first, theirs) > FAR:
@@ -118,7 +118,8 @@ def _kind(nlp: Language) -> tuple[Any, ...]:
     """What pipelines must have in common to be averaged."""
     shapes = [(name, values.shape) for name, values in weights(nlp)]
     scales = [layer.attrs["scale"] for layer in _layers(nlp) if "scale" in layer.attrs]
-    return nlp.pipe_factories, nlp.pipe_labels, shapes, scales
+    modes = [getattr(pipe, "spans_key", None) is None for _, pipe in nlp.components]
+    return nlp.pipe_factories, nlp.pipe_labels, shapes, scales, modes
 
 
 def _distance(first: Weights, second: Weights) -> float:

@@ -19,6 +19,7 @@ from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.scores import is_chance
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
+from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
@@ -27,6 +28,7 @@ from spacy_btl.training.trained_on import same_text, training_docs
 
 CALIBRATOR = "knn_calibrator"
 CLEANER = "doc_cleaner"
+USE_CALIBRATE = "Use `python -m spacy btl calibrate --held-out`."
 
 
 def calibrate(
@@ -112,12 +114,17 @@ def learned_nothing(datastore: Datastore) -> bool:
 
 
 def uncalibrated(nlp: Language) -> str:
-    """Why the confidence of a pipeline is not calibrated; empty if it is."""
+    """Why the confidence of a pipeline is not calibrated, and what to do; empty if it is."""
     pipe = find_calibrator(nlp)
+    if any(isinstance(one, BtlNer) and one.spans_key is not None for _, one in nlp.pipeline):
+        return "it is the network's, and knn_calibrator does not yet support spans_key."
     if pipe is None:
-        return "there is no fitted knn_calibrator, which computes it"
+        return f"there is no fitted knn_calibrator, which computes it. {USE_CALIBRATE}"
     if pipe.calibrator.maps is None:
-        return "its knn_calibrator was fitted without held-out documents, so it is likely too high"
+        return (
+            "its knn_calibrator was fitted without held-out documents, so it is likely too high. "
+            + USE_CALIBRATE
+        )
     return ""
 
 

@@ -62,10 +62,10 @@ def ensemble(models: Sequence[str], output: Path) -> list[str]:
     networks = [_load(model) for model in models]
     first = networks[0]
     for network in networks[1:]:
-        if network.ner.tag_scheme.tags != first.ner.tag_scheme.tags:
+        if _kind(network.ner) != _kind(first.ner):
             raise PipelineError(
                 f"'{network.model}' and '{first.model}' cannot be one ensemble: they differ in "
-                "their entity types or their tag scheme."
+                "their entity types, their tag scheme, or in spans_key."
             )
     losses = [loss_of(network.nlp) for network in networks]
     idle = [network.model for network in networks if learned_nothing(network.nlp)]
@@ -73,6 +73,11 @@ def ensemble(models: Sequence[str], output: Path) -> list[str]:
     first.nlp.meta.update(ensemble=losses, performance={})  # the figures were the first one's
     save_whole(first.nlp, output)
     return idle
+
+
+def _kind(ner: BtlNer) -> tuple[tuple[str, ...], bool]:
+    """What pipes must have in common."""
+    return ner.tag_scheme.tags, ner.spans_key is None
 
 
 def _load(model: str) -> _Network:

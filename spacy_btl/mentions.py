@@ -1,0 +1,196 @@
+"""Mentions that may overlap: read from a group of spans, and as one tag per token and type.
+
+T tokens, K types. Each type decides for itself, so a token has K tags: 0 outside the mentions of
+the type, and inside them 1 in scheme IO, and 1 (`B-`) or 2 (`I-`) in BIO.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.attrs import ENT_IOB
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from spacy_btl.errors import PipelineError
+from spacy_btl.lines import Lines, white_space
+from spacy_btl.tags import MISSING, OUTSIDE, TagScheme, strip_space
+
+MENTIONS = "mentions"  # the group that `convert` writes
+
+# First token, the one after the last, type.
+Place = tuple[int, int, str]
+TypeTags = NDArray[np.int8]
+
+
+class Targets(NamedTuple):
+    """The gold tags of an example.
+
+    tags (int8 [T, K]): MISSING in the whole row of a token whose annotation is missing.
+    unaligned (int): Mentions whose borders are inside tokens of the predicted doc. The tags of
+        their tokens are missing.
+    """
+
+    tags: TypeTags
+    unaligned: int
+
+
+def has_group(doc: Doc, key: str) -> bool:
+    """Whether a doc has a mention in `doc.spans[key]`."""
+    return len(doc.spans.get(key, ())) > 0
+
+
+def lacks_group(doc: Doc, key: str) -> bool:
+    """Whether entities are read in the place of the mentions: a doc has no group `key`, or an empty
+    one although it has entities."""
+    return key not in doc.spans or (not has_group(doc, key) and len(doc.ents) > 0)
+
+
+def read_mentions(doc: Doc, key: str) -> list[Place]:
+    """The mentions of `doc.spans[key]`, or the entities of a doc without one.
+
+    A discontinuous mention, whose fragments share an id, counts as its enclosing span. White space
+    is trimmed from the ends; mentions of white space alone are left out.
+    """
+    mentions: dict[Any, Place] = {}
+    spans: Iterable[Span] = doc.spans[key] if has_group(doc, key) else doc.ents
+    grouped = has_group(doc, key)
+    for number, span in enumerate(map(strip_space, spans)):
+        if len(span):
+            name = (span.id_ if grouped else "") or number
+            start, end, _ = mentions.get(name, (span.start, span.end, ""))
+            mentions[name] = (min(start, span.start), max(end, span.end), span.label_)
+    return list(mentions.values())
+
+
+def mention_types(doc: Doc, key: str) -> set[str]:
+    """The types of the mentions of a doc.
+
+    RAISES: PipelineError, for a mention that has no type, or "O", which would pass for none.
+    """
+    return _types(doc, key, read_mentions(doc, key))
+
+
+def _types(doc: Doc, key: str, mentions: Sequence[Place]) -> set[str]:
+    types = {label for _, _, label in mentions}
+    if types & {"", OUTSIDE}:
+        where = f"doc.spans[{key!r}]" if has_group(doc, key) else "doc.ents"
+        raise PipelineError(
+            f"A document has mentions in {where} without a type, or of a type 'O': rename the type."
+        )
+    return types
+
+
+def annotated_tokens(doc: Doc, key: str) -> NDArray[np.bool_]:
+    """Which tokens have annotation: bool [T].
+
+    `convert` marks tokens as missing whose mentions have no room in `doc.ents`. They are annotated
+    here, since their mentions are in the group. A doc with such a group and no annotation of
+    entities at all is annotated as a whole.
+    """
+    return _annotated(doc, key, read_mentions(doc, key))
+
+
+def _annotated(doc: Doc, key: str, mentions: Sequence[Place]) -> NDArray[np.bool_]:
+    if not doc.has_annotation("ENT_IOB") and has_group(doc, key):
+        return np.ones(len(doc), dtype=bool)
+    annotated = doc.to_array(ENT_IOB) != 0
+    for start, end, _ in mentions:
+        annotated[start:end] = True
+    return annotated
+
+
+def encode_mentions(example: Example, scheme: TagScheme, key: str) -> Targets:
+    """Read the gold tags of every type, aligned to the tokens of the predicted doc.
+
+    Mentions of one type that overlap become one. White space belongs to no type; its tags are
+    missing.
+
+    RAISES: PipelineError, for a type that is not in the scheme.
+    """
+    doc, reference = example.predicted, example.reference
+    columns = {label: i for i, label in enumerate(scheme.types)}
+    mentions = read_mentions(reference, key)
+    unknown = _types(reference, key, mentions) - columns.keys()
+    if unknown:
+        raise PipelineError(
+            f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
+            "does not know. Initialize the pipe on a corpus that has it, or leave it out."
+        )
+    tags = np.zeros((len(doc), len(scheme.types)), dtype="int8")
+    missing = white_space(doc) | ~_aligned(example, _annotated(reference, key, mentions))
+    unaligned = 0
+    to_predicted = example.alignment.y2x
+    for start, end, label in sorted(mentions, key=_outer_first):
+        tokens = to_predicted[start:end]
+        if not len(tokens) or not _same(doc[tokens[0] : tokens[-1] + 1], reference[start:end]):
+            missing[tokens] = True
+            unaligned += 1
+        else:
+            _mark(tags[tokens[0] : tokens[-1] + 1, columns[label]], scheme)
+    tags[missing] = MISSING
+    return Targets(tags, unaligned)
+
+
+def annotated_rows(tags: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which tokens have annotation, by their gold tags of every type, int [T, K]: bool [T]."""
+    return (tags != MISSING).all(axis=1)
+
+
+def _outer_first(mention: Place) -> tuple[int, int]:
+    start, end, _ = mention
+    return start, -end
+
+
+def _same(span: Span, other: Span) -> bool:
+    """Whether spans of two tokenizations hold the same text, as spaCy's `Example` compares them."""
+    first, second = (one.text.lower().strip().replace(" ", "") for one in (span, other))
+    return first == second
+
+
+def _aligned(example: Example, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which tokens of the predicted doc align to marked tokens of the reference alone, bool [T]."""
+    lengths = np.asarray(example.alignment.x2y.lengths, dtype="int64")
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    counted = np.bincount(
+        rows, marked[np.asarray(example.alignment.x2y.data)], minlength=len(lengths)
+    )
+    return (lengths > 0) & (counted == lengths)
+
+
+def _mark(tags: TypeTags, scheme: TagScheme) -> None:
+    """Set the tags of one mention in a view. What an earlier one of the type has stays."""
+    new = tags == 0
+    tags[new] = scheme.width  # 1 in IO, and `I-` in BIO
+    if new[0]:
+        tags[0] = 1
+
+
+def decode_mentions(doc: Doc, tags: TypeTags, lines: Lines, scheme: TagScheme) -> list[Span]:
+    """Turn the tags of every type into spans, type by type as `TagScheme.decode` does.
+
+    tags (int [W, K]): Those of the words.
+    RETURNS (List[Span]): Sorted by their boundaries, then by type.
+    """
+    spans: list[Span] = []
+    for number in np.flatnonzero(tags.any(axis=0)).tolist():
+        one_type = TagScheme(scheme.types[number : number + 1], scheme.scheme)
+        spans += one_type.decode(doc, tags[:, number], lines)
+    return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
+
+
+def count_merged(mentions: Sequence[Place]) -> int:
+    """How many mentions cannot be told from another of their type, which they overlap.
+
+    Of several that overlap, one is kept if it holds the others.
+    """
+    kept, last, whole = 0, (0, 0, ""), False
+    for start, end, label in sorted(mentions, key=lambda one: (one[2], *_outer_first(one))):
+        if label == last[2] and start < last[1]:
+            whole &= end <= last[1]
+            last = (last[0], max(end, last[1]), label)
+        else:
+            kept += whole
+            last, whole = (start, end, label), True
+    return len(mentions) - kept - whole
