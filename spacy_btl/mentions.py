@@ -15,12 +15,19 @@ from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import Lines, white_space
-from spacy_btl.tags import MISSING, OUTSIDE, TagScheme, strip_space
+from spacy_btl.tags import (
+    MISSING,
+    O_TAG,
+    OUTSIDE,
+    Annotation,
+    Place,
+    SchemeName,
+    TagScheme,
+    strip_space,
+)
 
 MENTIONS = "mentions"  # the group that `convert` writes
 
-# First token, the one after the last, type.
-Place = tuple[int, int, str]
 TypeTags = NDArray[np.int8]
 
 
@@ -34,6 +41,80 @@ class Targets(NamedTuple):
 
     tags: TypeTags
     unaligned: int
+
+
+class OverlappingScheme(TagScheme):
+    """The tags of entity types of which each decides for itself, so that a token has K tags.
+
+    The decision for a type is between `O` and its own tags: between S = 2 tags in scheme IO, and 3
+    in BIO.
+
+    mentions_key (str): The group of gold mentions.
+    """
+
+    overlapping = True
+    tag_dtype = "int8"
+
+    def __init__(
+        self, types: Sequence[str], scheme: SchemeName = "IO", mentions_key: str = MENTIONS
+    ) -> None:
+        super().__init__(types, scheme)
+        self.mentions_key = mentions_key
+
+    @property
+    def tag_shape(self) -> tuple[int, ...]:
+        """The shape of the tags of one token, (K,)."""
+        return (len(self.types),)
+
+    def by_decision(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of tags [..., C], arranged by type: those of `O` and its tags [..., K, S]."""
+        arranged = np.empty((*values.shape[:-1], len(self.types), 1 + self.width), values.dtype)
+        arranged[..., O_TAG] = values[..., O_TAG, None]
+        own = values[..., 1:]
+        arranged[..., 1:] = own.reshape(*own.shape[:-1], len(self.types), self.width)
+        return arranged
+
+    def type_probabilities(self, p: NDArray[Any]) -> NDArray[Any]:
+        """The probability of each type [..., K] from those of its tags [..., K, S]."""
+        return p[..., 1:].sum(axis=-1)
+
+    def count_tags(self, tags: NDArray[np.integer]) -> NDArray[np.int64]:
+        """How many tokens have each tag of each type, by their tags [N, K]: int64 [K, S]."""
+        return np.stack([(tags == tag).sum(axis=0) for tag in range(1 + self.width)], axis=1)
+
+    def are_known(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which tokens have annotation, by their gold tags [N, K]: bool [N]."""
+        return annotated_rows(tags)
+
+    def classes(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which classes tokens are of, by their tags [N, K]: bool [N, 1 + types]. A token is of
+        every type that has it, and of `O`, which is first, if none has."""
+        of_types = tags > 0
+        return np.column_stack([~of_types.any(axis=1), of_types])
+
+    def annotation(self, reference: Doc) -> Annotation:
+        """The annotated mentions of a doc, each once, and where it is annotated."""
+        mentions = read_mentions(reference, self.mentions_key)
+        known = _annotated(reference, self.mentions_key, mentions)
+        return Annotation(sorted(set(mentions)), known)
+
+    def encode(self, example: Example, *, strict: bool = True) -> NDArray[np.int8]:  # type: ignore[override]
+        """Read the gold tags of an example, see `encode_mentions`: int8 [T, K]."""
+        return encode_mentions(example, self, self.mentions_key, strict=strict).tags
+
+    def decode(self, doc: Doc, tags: NDArray[np.integer], lines: Lines) -> list[Span]:
+        """Turn the tags of words [W, K] into spans, type by type as `TagScheme.decode` does.
+
+        RETURNS (List[Span]): Sorted by their boundaries, then by type.
+        """
+        spans: list[Span] = []
+        for number in np.flatnonzero(tags.any(axis=0)).tolist():
+            spans += self.of_type(number).decode(doc, tags[:, number], lines)
+        return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
+
+    def of_type(self, number: int) -> TagScheme:
+        """The tags of one type alone, by its place in `types`."""
+        return TagScheme(self.types[number : number + 1], self.scheme)
 
 
 def has_group(doc: Doc, key: str) -> bool:
@@ -101,19 +182,23 @@ def _annotated(doc: Doc, key: str, mentions: Sequence[Place]) -> NDArray[np.bool
     return annotated
 
 
-def encode_mentions(example: Example, scheme: TagScheme, key: str) -> Targets:
+def encode_mentions(
+    example: Example, scheme: TagScheme, key: str, *, strict: bool = True
+) -> Targets:
     """Read the gold tags of every type, aligned to the tokens of the predicted doc.
 
     Mentions of one type that overlap become one. White space belongs to no type; its tags are
     missing.
 
-    RAISES: PipelineError, for a type that is not in the scheme.
+    strict (bool): Whether a type that is not in the scheme is an error. Otherwise it is left out,
+        which changes nothing for the others.
+    RAISES: PipelineError, for such a type, if strict.
     """
     doc, reference = example.predicted, example.reference
     columns = {label: i for i, label in enumerate(scheme.types)}
     mentions = read_mentions(reference, key)
     unknown = _types(reference, key, mentions) - columns.keys()
-    if unknown:
+    if unknown and strict:
         raise PipelineError(
             f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
             "does not know. Initialize the pipe on a corpus that has it, or leave it out."
@@ -127,7 +212,7 @@ def encode_mentions(example: Example, scheme: TagScheme, key: str) -> Targets:
         if not len(tokens) or not _same(doc[tokens[0] : tokens[-1] + 1], reference[start:end]):
             missing[tokens] = True
             unaligned += 1
-        else:
+        elif label in columns:
             _mark(tags[tokens[0] : tokens[-1] + 1, columns[label]], scheme)
     tags[missing] = MISSING
     return Targets(tags, unaligned)
@@ -165,19 +250,6 @@ def _mark(tags: TypeTags, scheme: TagScheme) -> None:
     tags[new] = scheme.width  # 1 in IO, and `I-` in BIO
     if new[0]:
         tags[0] = 1
-
-
-def decode_mentions(doc: Doc, tags: TypeTags, lines: Lines, scheme: TagScheme) -> list[Span]:
-    """Turn the tags of every type into spans, type by type as `TagScheme.decode` does.
-
-    tags (int [W, K]): Those of the words.
-    RETURNS (List[Span]): Sorted by their boundaries, then by type.
-    """
-    spans: list[Span] = []
-    for number in np.flatnonzero(tags.any(axis=0)).tolist():
-        one_type = TagScheme(scheme.types[number : number + 1], scheme.scheme)
-        spans += one_type.decode(doc, tags[:, number], lines)
-    return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
 
 
 def count_merged(mentions: Sequence[Place]) -> int:

@@ -7,10 +7,11 @@ touching mentions of one type become one span; "BIO" has two tags per type and k
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy.attrs import ENT_IOB
 from spacy.tokens import Doc, Span, Token
 from spacy.training import Example
 
@@ -24,12 +25,33 @@ MISSING = -1
 SchemeName = Literal["IO", "BIO"]
 
 
+# First token, the one after the last, type.
+Place = tuple[int, int, str]
+
+
+class Annotation(NamedTuple):
+    """The annotation of a doc.
+
+    mentions (List[Place]): Those that a pipe is to find.
+    known (bool [T]): Which tokens have annotation.
+    """
+
+    mentions: list[Place]
+    known: NDArray[np.bool_]
+
+
 class TagScheme:
-    """The tags of a list of entity types.
+    """The tags of a list of entity types, of which each token has one.
+
+    `mentions.OverlappingScheme` is the form in which each type decides for itself. What differs is
+    in methods, so that nothing else has to ask which of the two it has.
 
     types (Sequence[str]): The entity types, in the order of their tags.
     scheme (str): "IO" or "BIO".
     """
+
+    overlapping = False
+    tag_dtype = "int16"
 
     def __init__(self, types: Sequence[str], scheme: SchemeName = "IO") -> None:
         if scheme not in ("IO", "BIO"):
@@ -52,6 +74,36 @@ class TagScheme:
     def tag_types(self) -> NDArray[np.int64]:
         """int64 [C]: the type of each tag, counted from 1 in the order of `types`; 0 for `O`."""
         return np.concatenate([[0], np.repeat(np.arange(1, len(self.types) + 1), self.width)])
+
+    @property
+    def tag_shape(self) -> tuple[int, ...]:
+        """The shape of the tags of one token: they have no axis of their own."""
+        return ()
+
+    def by_decision(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of tags [..., C], arranged so that each decision is along the last axis."""
+        return values
+
+    def type_probabilities(self, p: NDArray[Any]) -> NDArray[Any]:
+        """The probability of each type [..., K] from those of `by_decision`'s tags [..., C]."""
+        return self.sum_by_type(p)[..., 1:]
+
+    def count_tags(self, tags: NDArray[np.integer]) -> NDArray[np.int64]:
+        """How many tokens have each tag, by their tags [N]: int64 [C]."""
+        return np.bincount(tags, minlength=len(self))
+
+    def are_known(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which tokens have annotation, by their gold tags [N]: bool [N]."""
+        return tags != MISSING
+
+    def classes(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which classes tokens are of, by their tags [N]: bool [N, 1 + types], `O` first."""
+        return self.tag_types[tags][:, None] == np.arange(1 + len(self.types))
+
+    def annotation(self, reference: Doc) -> Annotation:
+        """The annotated entities of a doc, in its tokens, and where it is annotated."""
+        entities = [(ent.start, ent.end, ent.label_) for ent in reference.ents]
+        return Annotation(entities, reference.to_array(ENT_IOB) != 0)
 
     def sum_by_type(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sum values of tags [..., C] over the tags of `O` and of each type: [..., 1 + types]."""

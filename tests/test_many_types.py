@@ -14,10 +14,9 @@ from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
 from spacy_btl.losses.overlapping import overlapping_loss
-from spacy_btl.mentions import encode_mentions
+from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.metrics.scorer import score_ner
-from spacy_btl.pipeline.decoding import decode
-from spacy_btl.pipeline.overlapping import decode_overlapping
+from spacy_btl.pipeline.decoding import decode, span_probabilities
 from spacy_btl.tags import TagScheme
 from tests.calibration.made_up import made_up_datastore
 
@@ -108,15 +107,18 @@ def test_memory_of_overlapping_mentions_is_linear_in_the_types():
         scheme, logits, tags = made_up(n_types)
         gold = made_up_doc(scheme, tags)
         gold.spans["mentions"] = list(gold.ents)
+        scheme = OverlappingScheme(scheme.types)
         logits[:, 0] += 4
         loss = overlapping_loss(BinaryTokenLabels("pair", "ignore", "sqrt_odds"), "ner")
         counts = np.bincount(tags, minlength=len(scheme))[1:]
 
         def call() -> object:
             doc = gold.copy()
-            targets = encode_mentions(Example(doc, gold), scheme, "mentions").tags
+            targets = scheme.encode(Example(doc, gold))
             loss(logits, targets, type_counts=counts, n_tokens=TOKENS)
-            spans, _ = decode_overlapping(doc, logits, read_lines(doc), scheme)
+            decisions, lines = scheme.by_decision(logits), read_lines(doc)
+            spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
+            span_probabilities(spans, decisions, lines, scheme)
             doc.spans["btl"] = spans[:TOKENS]
             return score_ner([Example(doc, gold)], spans_key="btl")
 

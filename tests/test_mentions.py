@@ -11,9 +11,9 @@ from spacy.training import Example
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.mentions import (
+    OverlappingScheme,
     annotated_tokens,
     count_merged,
-    decode_mentions,
     encode_mentions,
     lacks_group,
     read_mentions,
@@ -135,8 +135,7 @@ places = st.lists(
 def test_what_is_encoded_comes_back_but_for_what_is_merged(found, scheme):
     mentions = [(start, start + length, label) for start, length, label in found]
     doc = make_doc(["w"] * 14, mentions)
-    tags = TagScheme(TYPES, scheme)
-    spans = decode_mentions(doc, encode(doc, scheme).tags, read_lines(doc), tags)
+    spans = OverlappingScheme(TYPES, scheme).decode(doc, encode(doc, scheme).tags, read_lines(doc))
     decoded = [(span.start, span.end, span.label_) for span in spans]
     assert decoded == sorted(decoded)
     covered = {(i, label) for start, end, label in decoded for i in range(start, end)}

@@ -1,7 +1,8 @@
 """Calibration maps: from stated to calibrated probabilities, and their fits. Arrays only.
 
-N tokens or entities, C tags. All of them are log-linear models with few parameters, so each fit is
-a convex problem with one optimum.
+N tokens or entities, C tags. Where each type decides for itself, [N, C] stands for [N, K, S], the S
+tags of K decisions per token. All maps are log-linear models with few parameters, so each fit is a
+convex problem with one optimum.
 """
 
 from collections.abc import Sequence
@@ -63,12 +64,12 @@ class TokenMap:
             None for the softmax alone.
         knn_weight (float): Their share, from 0 to 1.
         """
-        seen = logits.any(axis=1)
-        p_seen = softmax(logits[seen].astype("float64") / self.temperature, axis=1)
+        seen = logits.any(axis=tuple(range(1, logits.ndim)))
+        p_seen = softmax(logits[seen].astype("float64") / self.temperature, axis=-1)
         if p_knn is not None:
             p_seen = knn_weight * self.neighbors(p_knn) + (1 - knn_weight) * p_seen
         p = np.zeros(logits.shape)
-        p[:, O_TAG] = 1
+        p[..., O_TAG] = 1
         p[seen] = p_seen
         return p
 
@@ -77,7 +78,7 @@ class TokenMap:
         if (self.sharpness, self.certainty) == (1.0, 0.0):
             return p
         log_p, log_odds = _curves(p)
-        return softmax(self.sharpness * log_p + self.certainty * log_odds, axis=1)
+        return softmax(self.sharpness * log_p + self.certainty * log_odds, axis=-1)
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,8 @@ def fit_token_map(
 
     logits (float [N, C]): Raw logits.
     p_knn (Optional[float64 [N, C]]): Probabilities by the neighbours, if they are used.
-    tags (int [N]): Gold tags.
-    prior (float64 [C]): Training frequencies.
+    tags (int [N], or [N, K]): Gold tags.
+    prior (float64 [C], or [K, S]): Training frequencies.
     """
     (inverse,) = _fit_log_linear([logits.astype("float64")], tags, prior, [1.0], [POSITIVE])
     if p_knn is None:
@@ -216,20 +217,21 @@ def _fit_log_linear(
     features (Sequence[float64 [N, C]]): One array per coefficient.
     classes (int [N]): What was observed.
     """
-    rows = np.arange(len(classes))
-    share = 1 / (len(classes) + 1)
+    share = 1 / (classes.size + 1)
+    places = classes[..., None]
     expected = np.array(
         [
-            (1 - share) * feature[rows, classes].mean() + share * (feature @ prior).mean()
+            (1 - share) * np.take_along_axis(feature, places, axis=-1).mean()
+            + share * (feature * prior).sum(axis=-1).mean()
             for feature in features
         ]
     )
 
     def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         score = sum(c * feature for c, feature in zip(coefficients, features, strict=True))
-        log_sum = logsumexp(score, axis=1, keepdims=True)
+        log_sum = logsumexp(score, axis=-1, keepdims=True)
         p: Any = np.exp(score - log_sum)
-        predicted = np.array([(p * feature).sum() for feature in features]) / len(classes)
+        predicted = np.array([(p * feature).sum() for feature in features]) / classes.size
         return float(log_sum.mean() - coefficients @ expected), predicted - expected
 
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}

@@ -1,6 +1,8 @@
 """The kNN calibrator as an estimator over arrays, after the manner of scikit-learn's classifiers.
 
-It knows no Doc and no pipeline: the pipe `knn_calibrator` owns one. N tokens, C tags.
+It knows no Doc and no pipeline: the pipe `knn_calibrator` owns one. N tokens, C tags. Where each of
+K types decides for itself, probabilities are [N, K, S], over the S tags of each decision, and tags
+[N, K].
 """
 
 from dataclasses import asdict, replace
@@ -119,24 +121,24 @@ class Calibrator:
         if datastore is None or not len(datastore.tags):
             raise CalibratorError("The calibrator has no neighbours: call its fit() first.")
         self._check_size(datastore)
-        shares = np.zeros((len(logits), len(datastore.prior)))
+        rows = np.zeros((0, k), dtype="int64")
         if len(logits):
             _, rows = self.search.query(logits, k)
-            np.add.at(shares, (np.arange(len(rows))[:, None], datastore.tags[rows]), 1 / k)
-        return (k * shares + datastore.prior) / (k + 1)
+        return (k * datastore.shares(rows) + datastore.prior) / (k + 1)
 
     def predict_proba(self, logits: NDArray[np.float32]) -> Probabilities:
-        """Class probabilities, float64 [N, C]: rows that sum to 1.
+        """Probabilities of tags, float64 [N, C]: those of a decision sum to 1.
 
         logits (float32 [N, C]): Raw logits. A row of zeros is a token that the encoder did not see:
             it is certainly `O`.
         RAISES: CalibratorError, while unfitted.
         """
+        scheme = self.fitted_datastore().tag_scheme
         weight, p_knn = self.settings.knn_weight, None
         if weight:
             p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])
         token_map = TokenMap() if self.maps is None else self.maps.tokens
-        return token_map(logits, p_knn, weight)
+        return token_map(scheme.by_decision(logits), p_knn, weight)
 
     def decide(
         self,

@@ -8,9 +8,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.arrays import Arrays, load_arrays, save_arrays
-from spacy_btl.calibration.decisions import Transitions, count_pairs
+from spacy_btl.arrays import Arrays, Probabilities, load_arrays, save_arrays
+from spacy_btl.calibration.decisions import Transitions, TypeTransitions, count_pairs
 from spacy_btl.errors import BtlError, CalibratorError
+from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.tags import SchemeName, TagScheme
 
 FORMAT = "spacy_btl.neighbors"
@@ -18,6 +19,8 @@ VERSION = "3"
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
 # Greater ones come from no network, and the squares of their distances would not be finite.
 MAX_LOGIT = 1e15
+# Tokens whose neighbours are counted at once, type by type.
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class LabelledRows:
     """Labelled logits of tokens that the encoder saw, and where in a corpus these tokens stand.
 
     logits (float32 [M, C]): Raw logits.
-    tags (int16 [M]): Gold tags.
+    tags (int16 [M], or int8 [M, K] where each of K types decides for itself): Gold tags.
     documents (int32 [M]): Number of the token's document, from 0 in the order of the corpus. It
         says nothing about the note: a note id may identify a patient.
     starts (int32 [M]): Character offset in the document at which the token starts.
@@ -33,7 +36,7 @@ class LabelledRows:
     """
 
     logits: NDArray[np.float32]
-    tags: NDArray[np.int16]
+    tags: NDArray[np.integer]
     documents: NDArray[np.int32]
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
@@ -43,7 +46,8 @@ class LabelledRows:
 class Datastore(LabelledRows):
     """Labelled rows (M = 0 where only the softmax is read) and the training frequencies of tags.
 
-    prior (float64 [C]): Training frequency of each tag; all positive, sum 1.
+    prior (float64 [C], or [K, S] for the S tags of each type's decision): Training frequency of
+        each tag; all positive, sum 1.
     labels (Tuple[str, ...]): The entity types, in the order of their tags.
     scheme (str): The tag scheme, "IO" or "BIO".
     network (str): A digest of the head that computed the logits; empty where it is not known.
@@ -57,12 +61,31 @@ class Datastore(LabelledRows):
     @cached_property
     def tag_scheme(self) -> TagScheme:
         """The tags of the C columns."""
-        return TagScheme(self.labels, self.scheme)
+        kind = TagScheme if self.tags.ndim == 1 else OverlappingScheme
+        return kind(self.labels, self.scheme)
 
     @cached_property
-    def transitions(self) -> Transitions:
+    def transitions(self) -> Transitions | TypeTransitions:
         """Which tag follows which in the rows."""
+        if self.tag_scheme.overlapping:
+            return TypeTransitions.from_tags(self.tags, self.documents, self.prior.shape[1])
         return Transitions.from_pairs(count_pairs(self.tags, self.documents), len(self.prior))
+
+    def shares(self, rows: NDArray[np.integer]) -> Probabilities:
+        """The share of each tag among rows, float64 [N, C] or [N, K, S].
+
+        rows (int [N, k]): k row numbers for each of N tokens.
+        """
+        shares = np.zeros((len(rows), *self.prior.shape))
+        if self.tag_scheme.overlapping:
+            for start in range(0, len(rows), CHUNK):
+                tags = self.tags[rows[start : start + CHUNK]]
+                for tag in range(self.prior.shape[1]):
+                    shares[start : start + CHUNK, :, tag] = (tags == tag).mean(axis=1)
+        else:
+            places = (np.arange(len(rows))[:, None], self.tags[rows])
+            np.add.at(shares, places, 1 / rows.shape[1])
+        return shares
 
     def to_bytes(self) -> bytes:
         """The datastore as the bytes of a safetensors file."""
@@ -101,10 +124,11 @@ class Datastore(LabelledRows):
         )
 
 
-def empty_rows(n_tags: int) -> LabelledRows:
-    """No rows, for C tags."""
+def empty_rows(scheme: TagScheme) -> LabelledRows:
+    """No rows, for the tags of a scheme."""
     none = np.zeros(0, "int32")
-    return LabelledRows(np.zeros((0, n_tags), "float32"), np.zeros(0, "int16"), none, none, none)
+    tags = np.zeros((0, *scheme.tag_shape), scheme.tag_dtype)
+    return LabelledRows(np.zeros((0, len(scheme)), "float32"), tags, none, none, none)
 
 
 def concatenate_rows(parts: Sequence[LabelledRows]) -> LabelledRows:
@@ -129,16 +153,19 @@ def _require(holds: bool, reason: str) -> None:
 def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     _require(is_list and scheme in ("IO", "BIO"), "its list of labels is damaged")
-    n_tags = 1 + len(labels) * {"IO": 1, "BIO": 2}[scheme]
+    width = {"IO": 1, "BIO": 2}[scheme]
+    n_tags = 1 + len(labels) * width
     _require(set(arrays) == set(ARRAYS), f"it holds the arrays {sorted(arrays)}")
-    n_rows = arrays["tags"].size
+    n_rows, overlapping = len(arrays["tags"]), arrays["tags"].ndim == 2
+    of_types = (len(labels),) if overlapping else ()
+    prior_shape = (*of_types, 1 + width if overlapping else n_tags)
     expected = {
         "logits": ("float32", (n_rows, n_tags)),
-        "tags": ("int16", (n_rows,)),
+        "tags": ("int8" if overlapping else "int16", (n_rows, *of_types)),
         "documents": ("int32", (n_rows,)),
         "starts": ("int32", (n_rows,)),
         "ends": ("int32", (n_rows,)),
-        "prior": ("float64", (n_tags,)),
+        "prior": ("float64", prior_shape),
     }
     for name, (dtype, shape) in expected.items():
         found = arrays[name]
@@ -149,12 +176,12 @@ def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
         _require(bool(np.isfinite(found).all()), f"'{name}' holds values that are not finite")
     are_logits = np.abs(arrays["logits"]).max(initial=0) <= MAX_LOGIT
     _require(bool(are_logits), "'logits' holds values that are no logits")
-    in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < n_tags
+    in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < prior_shape[-1]
     _require(bool(in_range), "'tags' holds numbers of no tag")
     _require(bool((arrays["documents"] >= 0).all()), "'documents' holds negative numbers")
     starts, ends = arrays["starts"], arrays["ends"]
     are_offsets = (starts >= 0).all() and (starts < ends).all()
     _require(bool(are_offsets), "'starts' and 'ends' hold offsets of no token")
     prior = arrays["prior"]
-    is_prior = (prior > 0).all() and np.isclose(prior.sum(), 1)
+    is_prior = (prior > 0).all() and np.isclose(prior.sum(axis=-1), 1).all()
     _require(bool(is_prior), "'prior' holds no frequencies (positive, and 1 in sum)")

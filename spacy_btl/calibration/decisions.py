@@ -1,4 +1,8 @@
-"""From probabilities to tags: token by token, or the best path through a note (Viterbi)."""
+"""From probabilities to tags: token by token, or the best path through a note (Viterbi).
+
+N tokens, C tags. Where each type decides for itself, [N, C] stands for [N, K, S], the S tags of K
+decisions per token.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,44 +26,47 @@ def decide(
     tau: Probabilities,
     *,
     documents: NDArray[np.integer] | None = None,
-    transitions: "Transitions | None" = None,
+    transitions: "Transitions | TypeTransitions | None" = None,
     transition_weight: float = 0.0,
 ) -> NDArray[np.integer]:
     """Decide the tag of each token: argmax(log p - tau * log prior), or the best path through them.
 
-    p (float64 [N, C]): Class probabilities.
+    p (float64 [N, C]): Probabilities of the tags.
     prior (float64 [C]): Training frequencies, all positive.
     tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent
         (logit adjustment, Menon et al. 2021).
     documents (Optional[int [N]]): The document of each token; one for all if it is not given. No
         path leads from one document into the next.
-    transitions (Optional[Transitions]): Which tag follows which.
+    transitions (Optional[Transitions | TypeTransitions]): Which tag follows which.
     transition_weight (float): Their weight in the score of a path; at 0 each token is decided by
         itself.
-    RETURNS (int [N]): Tags.
+    RETURNS (int [N], or [N, K]): Tags.
     """
     with np.errstate(divide="ignore"):
         scores = np.log(p) - tau * np.log(prior)
     if transitions is None or not transition_weight:
-        return scores.argmax(axis=1)
-    return best_paths(scores, transitions, transition_weight, documents)
+        return scores.argmax(axis=-1)
+    return transitions.best_paths(scores, transition_weight, documents)
 
 
 def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
-    """The tau of each tag, float64 [C]: 0 for the types that it does not name.
+    """The tau of each tag, float64 [C]: 0 for the types that it does not name. Where each type
+    decides for itself, [K, 1]: it is the same for `O` and the tags of a type.
 
     RAISES: CalibratorError, for a type that is not in the scheme.
     """
+    shape = (len(scheme.types), 1) if scheme.overlapping else (len(scheme.tags),)
     if not isinstance(tau, dict):
-        return np.full(len(scheme.tags), float(tau))
-    classes = ("O", *scheme.types)
+        return np.full(shape, float(tau))
+    classes = scheme.types if scheme.overlapping else ("O", *scheme.types)
     unknown = sorted(set(tau) - set(classes))
     if unknown:
         raise CalibratorError(
             f"tau names the types {unknown}, which the calibrator does not know. "
             f"It knows {list(classes)}."
         )
-    return np.array([tau.get(classes[i], 0.0) for i in scheme.tag_types])
+    names = classes if scheme.overlapping else [classes[i] for i in scheme.tag_types]
+    return np.array([tau.get(name, 0.0) for name in names]).reshape(shape)
 
 
 def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -105,37 +112,98 @@ class Transitions:
             entering=np.log(as_second.sum()) - np.log(as_second),
         )
 
+    def best_paths(
+        self,
+        scores: Probabilities,
+        weight: float,
+        documents: NDArray[np.integer] | None = None,
+    ) -> NDArray[np.int64]:
+        """The tags whose scores and weighted transitions have the greatest sum (Viterbi's
+        algorithm).
 
-def best_paths(
-    scores: Probabilities,
-    transitions: Transitions,
-    weight: float,
-    documents: NDArray[np.integer] | None = None,
-) -> NDArray[np.int64]:
-    """The tags whose scores and weighted transitions have the greatest sum (Viterbi's algorithm).
+        All documents go forward at once, so that a step costs little for each of them.
 
-    All documents go forward at once, so that a step costs little for each of them.
+        scores (float64 [N, C]): Scores of the tags of each token, in the order of the text.
+        weight (float): What transitions count against the scores.
+        documents (Optional[int [N]]): The document of each token; one for all if not given.
+        RETURNS (int64 [N]): Tags. Time and memory are O(N (C + P)).
+        """
+        if not len(scores):
+            return np.zeros(0, dtype="int64")
+        seen, unseen = weight * self.seen, weight * self.unseen
+        entering = weight * self.entering
+        reached, starts = np.unique(self.following, return_index=True)
+        best = scores.astype("float64")
+        steps = _steps(len(scores), documents)
+        for before, now in pairwise(steps):
+            last = best[before[: len(now)]]
+            arriving = np.repeat((last + unseen).max(axis=1, keepdims=True), best.shape[1], axis=1)
+            if len(reached):
+                along_seen = np.maximum.reduceat(last[:, self.tags] + seen, starts, axis=1)
+                arriving[:, reached] = np.maximum(arriving[:, reached], along_seen)
+            best[now] += arriving + entering
+        return _trace(best, steps, self, seen, unseen)
 
-    scores (float64 [N, C]): Scores of the tags of each token, in the order of the text.
-    weight (float): What transitions count against the scores.
-    documents (Optional[int [N]]): The document of each token; one for all if it is not given.
-    RETURNS (int64 [N]): Tags. Time and memory are O(N (C + P)).
+
+@dataclass(frozen=True)
+class TypeTransitions:
+    """The same for each of K types by itself, between the S tags of its decision.
+
+    log_ratios (float64 [K, S, S]): log P(next | tag) - log P(next), by tag and next tag.
     """
-    if not len(scores):
-        return np.zeros(0, dtype="int64")
-    seen, unseen = weight * transitions.seen, weight * transitions.unseen
-    entering = weight * transitions.entering
-    reached, starts = np.unique(transitions.following, return_index=True)
-    best = scores.astype("float64")
-    steps = _steps(len(scores), documents)
-    for before, now in pairwise(steps):
-        last = best[before[: len(now)]]
-        arriving = np.repeat((last + unseen).max(axis=1, keepdims=True), best.shape[1], axis=1)
-        if len(reached):
-            along_seen = np.maximum.reduceat(last[:, transitions.tags] + seen, starts, axis=1)
-            arriving[:, reached] = np.maximum(arriving[:, reached], along_seen)
-        best[now] += arriving + entering
-    return _trace(best, steps, transitions, seen, unseen)
+
+    log_ratios: Probabilities
+
+    @classmethod
+    def from_tags(
+        cls, tags: NDArray[np.integer], documents: NDArray[np.integer], n_tags: int
+    ) -> "TypeTransitions":
+        """Estimate them, with `UNSEEN` added to every count.
+
+        tags (int [M, K]): Tags of tokens, in the order of the text.
+        documents (int [M]): Their documents.
+        n_tags (int): S.
+        """
+        follows = np.diff(documents) == 0
+        first, second = tags[:-1][follows], tags[1:][follows]
+        counts = np.stack(
+            [
+                np.stack([((first == a) & (second == b)).sum(axis=0) for b in range(n_tags)], -1)
+                for a in range(n_tags)
+            ],
+            axis=1,
+        )
+        p = np.log(counts + UNSEEN)
+        as_first = np.log((counts + UNSEEN).sum(axis=2, keepdims=True))
+        as_second = np.log((counts + UNSEEN).sum(axis=1, keepdims=True))
+        total = np.log((counts + UNSEEN).sum(axis=(1, 2), keepdims=True))
+        return cls(p - as_first - as_second + total)
+
+    def best_paths(
+        self,
+        scores: Probabilities,
+        weight: float,
+        documents: NDArray[np.integer] | None = None,
+    ) -> NDArray[np.int64]:
+        """The best path of each type, as `Transitions.best_paths`; all types go forward at once.
+
+        scores (float64 [N, K, S]): Scores of the tags of each decision.
+        RETURNS (int64 [N, K]): Tags. Time and memory are O(N K), S being 2 or 3.
+        """
+        if not len(scores):
+            return np.zeros(scores.shape[:2], dtype="int64")
+        ratios = weight * self.log_ratios
+        best = scores.astype("float64")
+        steps = _steps(len(scores), documents)
+        for before, now in pairwise(steps):
+            last = best[before[: len(now)]]
+            best[now] += (last[..., None] + ratios).max(axis=2)
+        path = best.argmax(axis=-1)  # right for the last token of a document
+        types = np.arange(scores.shape[1])
+        for here, after in zip(steps[-2::-1], steps[:0:-1], strict=True):
+            leading = here[: len(after)]
+            path[leading] = (best[leading] + ratios[types, :, path[after]]).argmax(axis=-1)
+        return path
 
 
 def _steps(n_tokens: int, documents: NDArray[np.integer] | None) -> list[NDArray[np.integer]]:

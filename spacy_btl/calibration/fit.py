@@ -30,8 +30,9 @@ def fit_maps(
     datastore (Datastore): Has the tags, their training frequencies and their transitions.
     RAISES: CalibratorError, without an annotated token or a predicted entity.
     """
-    token_map = fit_tokens(held_out, p_knn, prior=datastore.prior)
-    p = token_map(held_out.logits, p_knn, settings.knn_weight)
+    token_map = fit_tokens(held_out, p_knn, datastore)
+    scores = datastore.tag_scheme.by_decision(held_out.logits)
+    p = token_map(scores, p_knn, settings.knn_weight)
     tags = decide_held_out(held_out, p, datastore, settings)
     entities = read_entities(held_out, tags, p, scheme=datastore.tag_scheme)
     if not len(entities.correct):
@@ -46,7 +47,7 @@ def fit_maps(
 def decide_held_out(
     held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
 ) -> NDArray[np.integer]:
-    """The tags of all N tokens, from their probabilities [N, C]."""
+    """The tags of all N tokens, from their probabilities [N, C] or [N, K, S]."""
     return decide(
         p,
         datastore.prior,
@@ -57,11 +58,12 @@ def decide_held_out(
     )
 
 
-def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, *, prior: Probabilities) -> TokenMap:
+def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, datastore: Datastore) -> TokenMap:
     """Fit the map of tokens. RAISES: CalibratorError, without an annotated token."""
     labelled = held_out.labelled
     if not labelled.any():
         raise CalibratorError("The held-out documents have no annotated token to fit a map on.")
     if p_knn is not None:
         p_knn = p_knn[labelled[held_out.seen]]
-    return fit_token_map(held_out.logits[labelled], p_knn, held_out.tags[labelled], prior)
+    scores = datastore.tag_scheme.by_decision(held_out.logits[labelled])
+    return fit_token_map(scores, p_knn, held_out.tags[labelled], datastore.prior)

@@ -5,7 +5,7 @@ pass over the documents. They are those of `TagScheme.decode`, and correct as sp
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.datastore import LabelledRows
+from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.metrics.matching import are_correct
 from spacy_btl.tags import MISSING, TagScheme
 
@@ -27,7 +28,8 @@ class HeldOut:
     The tokens of the annotation are counted on from document to document.
 
     logits (float32 [N, C]): Raw logits; a row of zeros for a token that the encoder never saw.
-    tags (int16 [N]): Gold tags; MISSING without annotation.
+    tags (int16 [N], or int8 [N, K] where each of K types decides for itself): Gold tags; MISSING
+        without annotation.
     documents, starts, ends (int32 [N]): As in `LabelledRows`.
     breaks (int8 [N]), short (bool [N]): What lies before each token, and whether its line is short:
         see `lines.Lines`.
@@ -39,7 +41,7 @@ class HeldOut:
     """
 
     logits: NDArray[np.float32]
-    tags: NDArray[np.int16]
+    tags: NDArray[np.integer]
     documents: NDArray[np.int32]
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
@@ -58,7 +60,12 @@ class HeldOut:
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """Which tokens it saw and are annotated, bool [N]."""
-        return self.seen & (self.tags != MISSING)
+        return self.seen & self.known
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Which tokens are annotated, bool [N]."""
+        return np.all((self.tags != MISSING).reshape(len(self.tags), -1), axis=1)
 
     def rows(self) -> LabelledRows:
         """The labelled tokens as rows of a datastore."""
@@ -119,9 +126,23 @@ def read_entities(
 ) -> Entities:
     """The entities that tags make, less those where annotation is missing.
 
-    tags (int [N]): Decided tags.
-    p (float64 [N, C]): Probabilities.
+    tags (int [N], or [N, K]): Decided tags.
+    p (float64 [N, C], or [N, K, S]): Probabilities.
     """
+    if not isinstance(scheme, OverlappingScheme):
+        return _read_entities(held_out, tags, p, scheme)
+    found = [Entities(np.zeros(0, "int64"), np.zeros(0), np.zeros(0, "bool"))]
+    gold = held_out.gold_ents
+    for number in np.flatnonzero(tags.any(axis=0)).tolist():
+        ents = gold[gold[:, 2] == number + 1].copy()
+        ents[:, 2] = 1
+        of_type = replace(held_out, gold_ents=ents)
+        one = _read_entities(of_type, tags[:, number], p[:, number], scheme.of_type(number))
+        found.append(one._replace(types=one.types + number))
+    return Entities(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _read_entities(held_out: HeldOut, tags: Ints, p: Probabilities, scheme: TagScheme) -> Entities:
     types = scheme.tag_types[tags]
     starts = scheme.entity_starts(tags, held_out.breaks, held_out.short)
     inside = np.flatnonzero(types)

@@ -1,6 +1,7 @@
 """What our pipes write on a doc: raw logits, probabilities, entities and their confidence."""
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -8,14 +9,13 @@ import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 
 from spacy_btl.errors import BtlWarning
-from spacy_btl.pipeline.best_subset import best_subset
 
 LOGITS = "token_logits"
 PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
 SPAN_CONFIDENCE = "btl_span_confidence"  # of the spans of a group
 # In `doc.user_data`: the "tags" that the columns of the logits stand for, and a digest of the
-# "network" whose they are.
+# "network" whose they are; with `spans_key`, that.
 WRITER = "btl_ner"
 
 
@@ -78,6 +78,22 @@ def _set_span_confidences(doc: Doc, values: dict[str, list[float | None]]) -> No
                 _values(doc)[_key(span, SPAN_CONFIDENCE)] = value
 
 
+def write_mentions(
+    doc: Doc,
+    spans: Sequence[Span],
+    confidences: Sequence[float] | None,
+    *,
+    labels: Collection[str],
+) -> None:
+    """Write what a pipe found: as entities, or where the `btl_ner` before has a `spans_key` as a
+    group of spans. See `set_entities` and `set_spans`."""
+    key = doc.user_data.get(WRITER, {}).get("spans_key")
+    if key is None or confidences is None:
+        set_entities(doc, spans, confidences, labels=labels)
+    else:
+        set_spans(doc, key, spans, confidences, labels=labels)
+
+
 def set_entities(
     doc: Doc,
     spans: Sequence[Span],
@@ -133,6 +149,32 @@ def set_spans(
         _values(doc)[_key(span)] = _values(doc)[_key(span, SPAN_CONFIDENCE)]
     doc.set_ents([*others, *entities])
     _show_to_json(doc)
+
+
+def best_subset(intervals: Sequence[tuple[int, int]], weights: Sequence[float]) -> list[int]:
+    """The intervals of the greatest sum of weights, none of which overlap. O(n log n).
+
+    Of subsets with the same sum it is the one whose last intervals end first, then the one with
+    the longer intervals, then the one with those that are given first.
+
+    intervals (Sequence[Tuple[int, int]]): Start, and end (exclusive).
+    weights (Sequence[float]): Those that are not positive are never chosen.
+    RETURNS (List[int]): The numbers of the chosen intervals, in the order of the text.
+    """
+    order = sorted(range(len(intervals)), key=lambda i: (intervals[i][1], intervals[i][0]))
+    ends = [intervals[i][1] for i in order]
+    best = [0.0]  # of the first n intervals
+    before = [bisect_right(ends, intervals[i][0]) for i in order]
+    for number, compatible in zip(order, before, strict=True):
+        best.append(max(best[-1], best[compatible] + weights[number]))
+    chosen, n = [], len(order)
+    while n:
+        if best[n] > best[n - 1]:
+            chosen.append(order[n - 1])
+            n = before[n - 1]
+        else:
+            n -= 1
+    return chosen[::-1]
 
 
 def _forget(doc: Doc, labels: Collection[str]) -> list[Span]:

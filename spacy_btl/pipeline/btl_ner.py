@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
@@ -19,27 +20,20 @@ from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.base import TokenLoss
 from spacy_btl.losses.overlapping import overlapping_loss
-from spacy_btl.mentions import (
-    MENTIONS,
-    annotated_rows,
-    encode_mentions,
-    lacks_group,
-    mention_types,
-)
+from spacy_btl.mentions import MENTIONS, OverlappingScheme, lacks_group, mention_types
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
 from spacy_btl.pipeline.annotations import (
     LOGITS,
     WRITER,
     install_extensions,
-    set_entities,
-    set_spans,
+    write_mentions,
 )
+from spacy_btl.pipeline.decoding import span_probabilities
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
-from spacy_btl.pipeline.overlapping import decode_overlapping
 from spacy_btl.pipeline.stream import annotate_stream
-from spacy_btl.tags import MISSING, SchemeName, TagScheme
+from spacy_btl.tags import O_TAG, SchemeName, TagScheme
 
 STREAMED = (
     "With a streamed corpus (max_epochs = -1) spaCy shows the pipe '{name}' only 100 examples, too "
@@ -182,7 +176,15 @@ class BtlNer(TrainablePipe):
     @property
     def tag_scheme(self) -> TagScheme:
         """The tags of the C columns of the logits."""
-        return _tag_scheme(self.labels, self.cfg["scheme"])
+        key = None if self.spans_key is None else self.mentions_key
+        return _tag_scheme(self.labels, self.cfg["scheme"], key)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """With `spans_key`, that and `mentions_key`: which groups of spans a scorer compares."""
+        if self.spans_key is None:
+            return {}
+        return {"spans_key": self.spans_key, "mentions_key": self.mentions_key}
 
     @property
     def tag_counts(self) -> NDArray[np.int64]:
@@ -191,9 +193,13 @@ class BtlNer(TrainablePipe):
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """Training frequency of each tag, float64 [C]; all positive, sum 1."""
-        counts = self.tag_counts + 1.0  # a tag without tokens still has a frequency
-        return counts / counts.sum()
+        """Training frequency of each tag of a decision: all positive, sum 1. float64 [C]; with
+        `spans_key` [K, S], for each of K types those of `O` and its own tags."""
+        counts = self.tag_scheme.by_decision(self.tag_counts + 1.0)  # none has a frequency of 0
+        if self.spans_key is not None:
+            n_tokens = self.cfg.get("n_tokens", 0)
+            counts[:, O_TAG] = 1.0 + n_tokens - (counts[:, 1:] - 1).sum(axis=1)
+        return counts / counts.sum(axis=-1, keepdims=True)
 
     @property
     def label_data(self) -> dict[str, Any]:
@@ -290,24 +296,25 @@ class BtlNer(TrainablePipe):
         return per_doc
 
     def set_annotations(self, docs: Iterable[Doc], logits: list[NDArray[np.float32]]) -> None:
-        """Write logits and entities."""
+        """Write logits and entities, or mentions that may overlap."""
         scheme, network = self.tag_scheme, head_digest(self.model)
         for doc, doc_logits in zip(docs, logits, strict=True):
             doc._.set(LOGITS, doc_logits)
-            writer = {"tags": list(scheme.tags), "network": network}
+            writer: dict[str, Any] = {"tags": list(scheme.tags), "network": network}
             lines = read_lines(doc)
             of_words = doc_logits[lines.words]
             n_unseen = int((~of_words.any(axis=1)).sum())
             if n_unseen:
                 self._count_unseen(n_unseen, len(doc))
-            if self.spans_key is None:
-                doc.user_data[WRITER] = writer
-                spans = scheme.decode(doc, of_words.argmax(axis=1), lines)
-                set_entities(doc, spans, labels=scheme.types)
-            else:
-                doc.user_data[WRITER] = {**writer, "spans_key": self.spans_key}
-                mentions = decode_overlapping(doc, of_words, lines, scheme)
-                set_spans(doc, self.spans_key, *mentions, labels=scheme.types)
+            decisions = scheme.by_decision(of_words)
+            spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
+            confidences = None
+            if self.spans_key is not None:
+                writer["spans_key"] = self.spans_key
+                p = softmax(decisions, axis=-1)
+                confidences = span_probabilities(spans, p, lines, scheme).tolist()
+            doc.user_data[WRITER] = writer
+            write_mentions(doc, spans, confidences, labels=scheme.types)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; spaCy's error handler gets a failing doc alone."""
@@ -320,8 +327,8 @@ class BtlNer(TrainablePipe):
         xp = self.model.ops.xp
         logits = xp.concatenate(scores)
         tags = self._gold(examples)
-        annotated = annotated_rows(tags) if tags.ndim == 2 else tags != MISSING
-        rows = xp.flatnonzero(xp.asarray(annotated) & logits.any(axis=1))
+        known = xp.asarray(self.tag_scheme.are_known(tags))
+        rows = xp.flatnonzero(known & logits.any(axis=1))
         gradient = xp.zeros_like(logits)
         loss = 0.0
         if len(rows):
@@ -331,16 +338,12 @@ class BtlNer(TrainablePipe):
 
     def _gold(self, examples: Iterable[Example]) -> NDArray[np.integer]:
         """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, int [N, K]."""
-        scheme = self.tag_scheme
-        if self.spans_key is None:
-            return np.concatenate([scheme.encode(example) for example in examples])
-        if "n_tokens" not in self.cfg:
+        if self.spans_key is not None and "n_tokens" not in self.cfg:
             raise PipelineError(
                 f"The pipe '{self.name}' was initialized without spans_key, and has not counted "
                 "its mentions: initialize it again to train it with spans_key."
             )
-        key = self.mentions_key
-        return np.concatenate([encode_mentions(one, scheme, key).tags for one in examples])
+        return np.concatenate([self.tag_scheme.encode(example) for example in examples])
 
     def _loss(self, logits: Floats2d, tags: Any) -> tuple[float, Floats2d]:
         scheme, counts = self.tag_scheme, self.tag_counts
@@ -357,8 +360,8 @@ class BtlNer(TrainablePipe):
         """Score with the configured scorer; entity types unknown to the model count as missed."""
         examples = list(examples)
         gold = {ent.label_ for example in examples for ent in example.reference.ents}
+        kwargs |= self.groups
         if self.spans_key is not None:
-            kwargs |= {"spans_key": self.spans_key, "mentions_key": self.mentions_key}
             references = [example.reference for example in examples]
             gold |= set().union(*(mention_types(doc, self.mentions_key) for doc in references))
             self._warn_of_missing_group(references)
@@ -397,5 +400,7 @@ class BtlNer(TrainablePipe):
 
 
 @lru_cache(maxsize=32)
-def _tag_scheme(types: tuple[str, ...], scheme: SchemeName) -> TagScheme:
-    return TagScheme(types, scheme)
+def _tag_scheme(types: tuple[str, ...], scheme: SchemeName, mentions_key: str | None) -> TagScheme:
+    if mentions_key is None:
+        return TagScheme(types, scheme)
+    return OverlappingScheme(types, scheme, mentions_key)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
-from spacy_btl.lines import read_lines
+from spacy_btl.lines import Lines, read_lines
+from spacy_btl.tags import TagScheme
 
 
 def decode(
@@ -20,7 +22,8 @@ def decode(
 ) -> list[tuple[list[Span], list[float]]]:
     """Decide the entities of docs. Changes nothing on them.
 
-    probabilities (Sequence[float64 [T, C]]): Class probabilities of their tokens.
+    probabilities (Sequence[float64 [T, C]]): Probabilities of the tags of their tokens; [T, K, S]
+        where each of K types decides for itself.
     calibrator (Calibrator): A fitted one.
     tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
     RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
@@ -42,11 +45,24 @@ def decode(
     decoded, borders = [], np.cumsum(n_words)[:-1]
     for doc, of_doc, p, doc_tags in zip(docs, lines, p_words, np.split(tags, borders), strict=True):
         spans = scheme.decode(doc, doc_tags, of_doc)
-        minima = np.ones(len(spans))
-        for i, span in enumerate(spans):
-            first, end = np.searchsorted(of_doc.words, (span.start, span.end))
-            columns = scheme.tag_types == 1 + scheme.types.index(span.label_)
-            # The sum over the tags of a type may round to more than 1.
-            minima[i] = min(1.0, p[first:end, columns].sum(axis=1).min())
+        minima = span_probabilities(spans, p, of_doc, scheme)
         decoded.append((spans, calibrator.confidence(minima).tolist()))
     return decoded
+
+
+def span_probabilities(
+    spans: Sequence[Span], p: NDArray[np.floating], lines: Lines, scheme: TagScheme
+) -> NDArray[np.floating]:
+    """The minimum, over the words of each of P spans, of the probability of its type: float64 [P].
+
+    p (float [W, C], or [W, K, S]): Those of the words.
+    lines (Lines): Of the doc of the spans.
+    """
+    of_types = scheme.type_probabilities(p)
+    numbers = {label: number for number, label in enumerate(scheme.types)}
+    minima = np.ones(len(spans))
+    for i, span in enumerate(spans):
+        first, end = np.searchsorted(lines.words, (span.start, span.end))
+        # The sum over the tags of a type may round to more than 1.
+        minima[i] = min(1.0, of_types[first:end, numbers[span.label_]].min())
+    return minima

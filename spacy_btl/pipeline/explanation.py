@@ -13,7 +13,8 @@ from spacy.vocab import Vocab
 from spacy_btl.calibration.datastore import Datastore, LabelledRows
 from spacy_btl.calibration.search import Search
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import CalibratorError, CorpusError
+from spacy_btl.mentions import OverlappingScheme
 
 CONTEXT_WORDS = 4
 
@@ -23,6 +24,7 @@ class Neighbor:
     """A labelled token near another one.
 
     label (str): Its gold tag: its entity type or "O"; in a BIO pipeline "B-" or "I-" and the type.
+        Where types decide for themselves, its tag for the type of the span: "O" if it is not of it.
     distance (float): Euclidean, between the raw logits.
     weight (float): Its share in the token's probabilities by neighbours: 1 / k.
     document (int): Number of its document, from 0 in the corpus that the calibrator was fitted to.
@@ -58,8 +60,9 @@ def explain_span(
 
     logits (float32 [T, C]): The raw logits of the span's doc.
     search (Search): Fitted to the datastore's logits.
+    RAISES: CalibratorError, where types decide for themselves, for a span of no known type.
     """
-    tags = datastore.tag_scheme.tags
+    names, tags = _tags_of(span.label_, datastore)
     tokens = [token.i for token in span if not token.is_space]
     seen = [i for i in tokens if logits[i].any()]
     neighbors: dict[int, tuple[Neighbor, ...]] = {}
@@ -68,7 +71,7 @@ def explain_span(
         for i, *columns in zip(seen, distances, rows, strict=True):
             neighbors[i] = tuple(
                 Neighbor(
-                    label=tags[datastore.tags[row]],
+                    label=names[tags[row]],
                     distance=float(distance),
                     weight=1 / k,
                     document=int(datastore.documents[row]),
@@ -78,6 +81,20 @@ def explain_span(
                 for distance, row in zip(*columns, strict=True)
             )
     return [TokenExplanation(i, neighbors.get(i, ())) for i in tokens]
+
+
+def _tags_of(label: str, datastore: Datastore) -> tuple[tuple[str, ...], NDArray[np.integer]]:
+    """The names of tags, and those of the rows as numbers [M]: with `spans_key`, of one type."""
+    scheme = datastore.tag_scheme
+    if not isinstance(scheme, OverlappingScheme):
+        return scheme.tags, datastore.tags
+    if label not in scheme.types:
+        raise CalibratorError(
+            f"A span of the type {label!r} cannot be explained: with spans_key the neighbours "
+            f"decide type by type, and the calibrator knows {list(scheme.types)}."
+        )
+    number = scheme.types.index(label)
+    return scheme.of_type(number).tags, datastore.tags[:, number]
 
 
 def top_neighbors(explanations: Iterable[TokenExplanation], n: int) -> list[Neighbor]:

@@ -32,7 +32,7 @@ from spacy_btl.pipeline.annotations import (
     LOGITS,
     PROBABILITIES,
     install_extensions,
-    set_entities,
+    write_mentions,
 )
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.decoding import decode
@@ -263,7 +263,7 @@ class KnnCalibrator(Pipe):
         if self.nlp is not None:
             ner = self._ner_pipe()
             if datastore is None or ner.cfg != self._tags_of:  # another pipe, or trained again
-                calibrator.use(make_datastore(ner, empty_rows(len(ner.tag_scheme))))
+                calibrator.use(make_datastore(ner, empty_rows(ner.tag_scheme)))
                 self._tags_of = deepcopy(ner.cfg)
         return calibrator.datastore is not None
 
@@ -311,9 +311,9 @@ class KnnCalibrator(Pipe):
             self._warn_once(STALE_WARNING)
         known_docs, p_known = zip(*known, strict=True)
         decoded = decode(known_docs, p_known, self.calibrator, tau=tau)
-        for (doc, p), entities in zip(known, decoded, strict=True):
+        for (doc, p), mentions in zip(known, decoded, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
-            set_entities(doc, *entities, labels=datastore.labels)
+            write_mentions(doc, *mentions, labels=datastore.labels)
 
     def explain(self, span: Span) -> list[TokenExplanation]:
         """The neighbours of each token of a span, white space left out.
@@ -355,6 +355,11 @@ class KnnCalibrator(Pipe):
             `nlp.pipe(notes, component_cfg={"knn_calibrator": {"tau": 0.5}})`.
         """
         return annotate_stream(self, stream, batch_size, tau=tau)
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score with the configured scorer, as the `ner` pipe is scored."""
+        groups = self._ner_pipe().groups if self.nlp is not None else {}
+        return self.scorer(examples, **{**kwargs, **groups}) if self.scorer is not None else {}
 
     # Saving
 

@@ -15,11 +15,6 @@ from spacy_btl.pipeline.annotations import LOGITS, WRITER
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import TagScheme
 
-OVERLAPPING = (
-    "'{reader}' does not yet support spans_key, which the btl_ner pipe '{ner}' has: a calibrator "
-    "decides between types, and here a token can be of several. Use the pipeline without it."
-)
-
 
 def pipes_from(nlp: Language, name: str) -> list[str]:
     """The names of a pipe and of the pipes after it.
@@ -43,7 +38,7 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
     """The `btl_ner` pipe of that name, enabled or not.
 
     reader (str): The name of the pipe that wants its logits, for an error.
-    RAISES: CalibratorError, if there is none, or it has a `spans_key`.
+    RAISES: CalibratorError, if there is none.
     """
     ner = nlp.get_pipe(name) if name in nlp.component_names else None
     if not isinstance(ner, BtlNer):
@@ -51,8 +46,6 @@ def find_ner(nlp: Language, name: str, *, reader: str) -> BtlNer:
             f"'{reader}' reads the logits of a btl_ner pipe named '{name}', and the "
             f"pipeline {nlp.component_names} has none. Add one, or set `ner` to its name."
         )
-    if ner.spans_key is not None:
-        raise CalibratorError(OVERLAPPING.format(reader=reader, ner=name))
     return ner
 
 
@@ -79,8 +72,8 @@ def read_logits(
     scheme (TagScheme): The tags that their columns have to stand for.
     ner (str): The name of the pipe that wrote them, for an error.
     reader (str): The name of the pipe that reads them.
-    RAISES: CalibratorError, if there are none, those of other tags, those of other tokens, or those
-        of a pipe with `spans_key`.
+    RAISES: CalibratorError, if there are none, those of other tags or tokens, or those of a pipe
+        with `spans_key` where mentions do not overlap, and the other way round.
     """
     rows = [np.zeros((0, len(scheme.tags)), "float32")]
     for doc in docs:
@@ -91,12 +84,12 @@ def read_logits(
                 f"pipe '{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
             )
         writer = doc.user_data.get(WRITER, {})
-        if "spans_key" in writer:
-            raise CalibratorError(OVERLAPPING.format(reader=reader, ner=ner))
         tags = tuple(writer.get("tags", scheme.tags))
-        if logits.shape[1] != len(scheme.tags) or tags != scheme.tags:
+        is_other = writer and ("spans_key" in writer) != scheme.overlapping
+        if logits.shape[1] != len(scheme.tags) or tags != scheme.tags or is_other:
             raise CalibratorError(
-                f"A doc reached '{reader}' with the logits of other tags than it knows. It must "
+                f"A doc reached '{reader}' with the logits of other tags than it knows, or with "
+                "another spans_key. It must "
                 f"run after the btl_ner pipe '{ner}', and before any other; or be fitted again."
             )
         if len(logits) != len(doc):
@@ -142,12 +135,11 @@ def hiding_pipes(nlp: Language) -> list[str]:
 def make_datastore(ner: BtlNer, rows: LabelledRows) -> Datastore:
     """A datastore of labelled rows with the training frequencies of the `ner` pipe's tags; with
     those of the rows where the former are not known, as of a network that was trained elsewhere."""
-    prior = ner.prior
+    prior, scheme = ner.prior, ner.tag_scheme
     if not ner.tag_counts.any():
-        counts = np.bincount(rows.tags, minlength=len(prior)) + 1.0
-        prior = counts / counts.sum()
+        counts = scheme.count_tags(rows.tags) + 1.0
+        prior = counts / counts.sum(axis=-1, keepdims=True)
     arrays = {field.name: getattr(rows, field.name) for field in fields(LabelledRows)}
-    scheme = ner.tag_scheme
     network = head_digest(ner.model) if len(rows.tags) else ""
     return Datastore(
         **arrays, prior=prior, labels=scheme.types, scheme=scheme.scheme, network=network

@@ -32,7 +32,8 @@ def read_held_out(
     reader (str): What wants them, for an error.
     disable (Sequence[str]): Pipes that are not run.
     strict (bool): Whether an entity type that the `ner` pipe lacks is an error. Otherwise its
-        tokens have no tag, and its entities are there to be missed.
+        tokens have no tag (with `spans_key`, those of the other types), and its entities are there
+        to be missed.
     RAISES: CalibratorError, if the docs carry no logits; PipelineError, for such a type, if strict.
     """
     scheme = ner.tag_scheme
@@ -40,7 +41,7 @@ def read_held_out(
         (example.predicted.copy(), (number, example.reference))
         for number, example in enumerate(examples)
     )
-    parts = [_empty(len(scheme))]
+    parts = [_empty(scheme)]
     docs = nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE, disable=list(disable))
     for doc, (number, reference) in docs:
         logits = read_logits([doc], scheme, ner=ner.name, reader=reader)
@@ -49,10 +50,10 @@ def read_held_out(
     return concatenate(parts)
 
 
-def _empty(n_tags: int) -> HeldOut:
+def _empty(scheme: TagScheme) -> HeldOut:
     return HeldOut(
-        logits=np.zeros((0, n_tags), "float32"),
-        tags=np.zeros(0, "int16"),
+        logits=np.zeros((0, len(scheme)), "float32"),
+        tags=np.zeros((0, *scheme.tag_shape), scheme.tag_dtype),
         documents=np.zeros(0, "int32"),
         starts=np.zeros(0, "int32"),
         ends=np.zeros(0, "int32"),
@@ -69,12 +70,13 @@ def _read(
     example: Example, logits: NDArray[np.float32], scheme: TagScheme, number: int, strict: bool
 ) -> HeldOut:
     doc, reference = example.predicted, example.reference
-    tags = scheme.encode(example, strict=strict).astype("int16")
+    tags = scheme.encode(example, strict=strict).astype(scheme.tag_dtype)
+    mentions, known = scheme.annotation(reference)
     numbers, breaks, short = read_lines(doc)
     words = [doc[i] for i in numbers.tolist()]
     aligned = [example.alignment.x2y[token.i] for token in words]
     types = {label: i for i, label in enumerate(scheme.types, start=1)}
-    ents = [(ent.start, ent.end, types.get(ent.label_, 0)) for ent in reference.ents]
+    ents = [(start, end, types.get(label, 0)) for start, end, label in mentions]
     return HeldOut(
         logits=logits[numbers],
         tags=tags[numbers],
@@ -85,6 +87,6 @@ def _read(
         short=short,
         gold_starts=np.array([a[0] if len(a) else -1 for a in aligned], dtype="int64"),
         gold_ends=np.array([a[-1] + 1 if len(a) else -1 for a in aligned], dtype="int64"),
-        annotated=np.array([token.ent_iob != 0 for token in reference], dtype="bool"),
+        annotated=known,
         gold_ents=np.array(ents, dtype="int64").reshape(-1, 3),
     )

@@ -7,7 +7,6 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Corpus
@@ -19,7 +18,6 @@ from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.scores import is_chance
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
-from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
@@ -103,21 +101,16 @@ def calibrate(
 
 def learned_nothing(datastore: Datastore) -> bool:
     """Whether the network tells the classes of labelled tokens no better than chance does."""
-    tag_types = datastore.tag_scheme.tag_types
-    gold = tag_types[datastore.tags]
-    predicted = tag_types[datastore.logits.argmax(axis=1)]
-    correct, annotated = (
-        np.bincount(types, minlength=1 + len(datastore.labels))
-        for types in (gold[gold == predicted], gold)
-    )
+    scheme = datastore.tag_scheme
+    gold = scheme.classes(datastore.tags)
+    predicted = scheme.classes(scheme.by_decision(datastore.logits).argmax(axis=-1))
+    correct, annotated = (gold & predicted).sum(axis=0), gold.sum(axis=0)
     return is_chance(correct, annotated)
 
 
 def uncalibrated(nlp: Language) -> str:
     """Why the confidence of a pipeline is not calibrated, and what to do; empty if it is."""
     pipe = find_calibrator(nlp)
-    if any(isinstance(one, BtlNer) and one.spans_key is not None for _, one in nlp.pipeline):
-        return "it is the network's, and knn_calibrator does not yet support spans_key."
     if pipe is None:
         return f"there is no fitted knn_calibrator, which computes it. {USE_CALIBRATE}"
     if pipe.calibrator.maps is None:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibration_maps import TokenMap
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.fit import decide_held_out
 from spacy_btl.calibration.held_out import HeldOut, read_entities
 from spacy_btl.calibration.settings import Settings
-from spacy_btl.metrics.counts import Counts, token_counts
+from spacy_btl.metrics.counts import Counts
 from spacy_btl.metrics.scores import scores
-from spacy_btl.tags import MISSING
 
 
 class Scores(NamedTuple):
@@ -41,6 +41,14 @@ class Judge:
     datastore: Datastore
     tolerance: float
 
+    def probabilities(
+        self, token_map: TokenMap, p_knn: Probabilities, knn_weight: float
+    ) -> Probabilities:
+        """Those of the tags of all tokens, from those by the neighbours of the tokens that the
+        encoder saw."""
+        scores = self.datastore.tag_scheme.by_decision(self.held_out.logits)
+        return token_map(scores, p_knn if knn_weight else None, knn_weight)
+
     def score(self, p: Probabilities, settings: Settings) -> Scores:
         """Score the decisions by probabilities [N, C]."""
         return Scores.of(self.counts(p, settings))
@@ -49,19 +57,18 @@ class Judge:
         """Count correct, gold and predicted items, over all documents.
 
         RETURNS (Dict[str, float64 [3, K + 1]]): `tokens` of `O` and of each type; `entities` of the
-            types that the pipe lacks and of each type.
+            types that the pipe lacks and of each type: with `spans_key`, all mentions.
         """
         tags = decide_held_out(self.held_out, p, self.datastore, settings)
         scheme = self.datastore.tag_scheme
-        scored = self.held_out.tags != MISSING
+        known = self.held_out.known
+        gold, predicted = (scheme.classes(each[known]) for each in (self.held_out.tags, tags))
         n = len(scheme.types) + 1
-        gold = scheme.tag_types[self.held_out.tags[scored]]
-        predicted = scheme.tag_types[tags[scored]]
         entities = read_entities(self.held_out, tags, p, scheme=scheme)
         gold_types = self.held_out.gold_ents[:, 2]
         types = (entities.types[entities.correct], gold_types, entities.types)
         return {
-            "tokens": token_counts(gold, predicted, n),
+            "tokens": np.stack([each.sum(axis=0) for each in (gold & predicted, gold, predicted)]),
             "entities": np.stack([np.bincount(each, minlength=n) for each in types]).astype(float),
         }
 

@@ -128,11 +128,8 @@ def choose(judge: Judge, p_knn: Probabilities, present: Settings) -> Tuned:
 
     p_knn (float64 [S, C]): Probabilities by the neighbours of the tokens that the encoder saw.
     """
-    token_map = fit_tokens(judge.held_out, p_knn, prior=judge.datastore.prior)
-    by_weight = {
-        weight: token_map(judge.held_out.logits, p_knn if weight else None, weight)
-        for weight in KNN_WEIGHTS
-    }
+    token_map = fit_tokens(judge.held_out, p_knn, judge.datastore)
+    by_weight = {weight: judge.probabilities(token_map, p_knn, weight) for weight in KNN_WEIGHTS}
     argmax = replace(present, knn_weight=0.0, tau=0.0, transition_weight=0.0)
     plain = judge.score(by_weight[0.0], argmax)
     best = Tuned(argmax, plain, plain)

@@ -108,18 +108,11 @@ def _compare(
     """
     others, others_knn = _part(judge, p_knn, ~inside)
     chosen = choose(others, others_knn)
-    token_map = fit_tokens(others.held_out, others_knn, prior=judge.datastore.prior)
+    token_map = fit_tokens(others.held_out, others_knn, judge.datastore)
     for patient in np.unique(patients[inside]):
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]
-            here.counts(
-                token_map(
-                    here.held_out.logits,
-                    here_knn if settings.knn_weight else None,
-                    settings.knn_weight,
-                ),
-                settings,
-            )
+            here.counts(here.probabilities(token_map, here_knn, settings.knn_weight), settings)
             for settings in (present, chosen)
         )
 

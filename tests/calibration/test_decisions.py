@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_btl.calibration.decisions import UNSEEN, Transitions, best_paths, count_pairs, decide
+from spacy_btl.calibration.decisions import UNSEEN, Transitions, count_pairs, decide
 
 N_TAGS = 6
 TAGS = np.array([0, 0, 1, 1, 1, 0, 2, 0, 1])
@@ -46,7 +46,7 @@ def test_no_path_is_better(seed, length, weight):
     n_tags = 3
     pairs = in_one(rng.integers(0, n_tags, size=rng.integers(0, 9)))
     scores = rng.normal(size=(length, n_tags))
-    path = best_paths(scores, Transitions.from_pairs(pairs, n_tags), weight)
+    path = Transitions.from_pairs(pairs, n_tags).best_paths(scores, weight)
     matrix = dense(pairs, n_tags)
     best = max(
         value(each, scores, matrix, weight) for each in product(range(n_tags), repeat=length)
@@ -62,22 +62,22 @@ def test_all_documents_at_once_are_each_by_itself(seed, lengths):
     scores[:, 0] = 0
     transitions = Transitions.from_pairs(in_one(rng.integers(0, 4, size=12)), 4)
     documents = np.repeat(np.arange(len(lengths)), lengths)
-    together = best_paths(scores, transitions, 0.7, documents)
-    alone = [best_paths(scores[documents == d], transitions, 0.7) for d in range(len(lengths))]
+    together = transitions.best_paths(scores, 0.7, documents)
+    alone = [transitions.best_paths(scores[documents == d], 0.7) for d in range(len(lengths))]
     np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
 def test_weight_0_is_arg_max():
     scores = np.random.default_rng(0).normal(size=(20, 3))
     transitions = Transitions.from_pairs(PAIRS, 3)
-    assert (best_paths(scores, transitions, 0.0) == scores.argmax(axis=1)).all()
-    assert best_paths(scores[:0], transitions, 1.0).shape == (0,)
+    assert (transitions.best_paths(scores, 0.0) == scores.argmax(axis=1)).all()
+    assert transitions.best_paths(scores[:0], 1.0).shape == (0,)
 
 
 def test_a_doubtful_token_between_sure_ones_joins_them():
     pairs = in_one([0] * 20 + [1] * 20 + [0] * 20)
     scores = np.log(np.array([[0.9, 0.1], [0.1, 0.9], [0.55, 0.45], [0.1, 0.9], [0.9, 0.1]]))
-    assert best_paths(scores, Transitions.from_pairs(pairs, 2), 0.5).tolist() == [0, 1, 1, 1, 0]
+    assert Transitions.from_pairs(pairs, 2).best_paths(scores, 0.5).tolist() == [0, 1, 1, 1, 0]
 
 
 def test_impossible_tags_are_never_chosen():
@@ -85,7 +85,7 @@ def test_impossible_tags_are_never_chosen():
     with np.errstate(divide="ignore"):
         scores = np.log(np.array([[0.1, 0.9], [1.0, 0.0], [0.1, 0.9]]))
     pairs = in_one([1] * 50)
-    assert best_paths(scores, Transitions.from_pairs(pairs, 2), 5.0)[1] == 0
+    assert Transitions.from_pairs(pairs, 2).best_paths(scores, 5.0)[1] == 0
 
 
 def test_no_path_leads_from_one_document_into_the_next():

@@ -2,15 +2,18 @@
 
 import json
 import pickle
+from itertools import combinations, pairwise
 
 import pytest
 import spacy
+from hypothesis import given
+from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 
 from spacy_btl.annotate.entities import entities_of
 from spacy_btl.errors import BtlWarning
-from spacy_btl.pipeline.annotations import install_extensions, set_entities
+from spacy_btl.pipeline.annotations import best_subset, install_extensions, set_entities
 
 VOCAB = spacy.blank("en").vocab
 LABELS = ["Sign", "Test"]
@@ -162,3 +165,45 @@ def test_the_confidence_of_a_pipeline_is_in_the_json_of_its_docs(calibrated_path
         data = json.loads(json.dumps(doc.to_json(underscore=["confidence"])))
         assert data["_"]["confidence"] == [ent._.confidence for ent in doc.ents]
         assert len(data["ents"] if text else []) == len(doc.ents)
+
+
+# The best spans that do not overlap, against trying all subsets
+
+intervals = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(1, 8)).map(
+        lambda drawn: (drawn[0], drawn[0] + drawn[1], drawn[2] / 8)
+    ),
+    max_size=9,
+)
+
+
+def apart(chosen):
+    ordered = sorted(chosen)
+    return all(one[1] <= other[0] for one, other in pairwise(ordered))
+
+
+@given(intervals)
+def test_no_subset_has_a_greater_sum(drawn):
+    spans, weights = [one[:2] for one in drawn], [one[2] for one in drawn]
+    chosen = best_subset(spans, weights)
+    assert apart([spans[i] for i in chosen])
+    assert [spans[i] for i in chosen] == sorted(spans[i] for i in chosen)
+    subsets = (
+        subset
+        for size in range(len(spans) + 1)
+        for subset in combinations(range(len(spans)), size)
+        if apart([spans[i] for i in subset])
+    )
+    best = max(sum(weights[i] for i in subset) for subset in subsets)
+    assert sum(weights[i] for i in chosen) == best  # eighths are exact
+
+
+def test_it_is_not_greedy():
+    assert best_subset([(0, 2), (1, 4), (3, 5)], [0.6, 0.9, 0.6]) == [0, 2]
+
+
+def test_ties_fall_to_the_longer_interval_and_then_to_the_first():
+    assert best_subset([(1, 3), (0, 3)], [0.5, 0.5]) == [1]
+    assert best_subset([(0, 3), (0, 3)], [0.5, 0.5]) == [0]
+    assert best_subset([(0, 2), (1, 3)], [0.5, 0.5]) == [0]  # the one that ends first
+    assert best_subset([], []) == []

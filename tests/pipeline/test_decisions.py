@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Corpus
 from typer.testing import CliRunner
 
-from spacy_btl.calibration.decisions import Transitions, best_paths, count_pairs
+from spacy_btl.calibration.decisions import Transitions, count_pairs
 from spacy_btl.errors import CalibratorError
 from tests.conftest import PAPER, SENTENCES, make_examples
 
@@ -155,7 +155,7 @@ def test_tags_are_the_best_path_over_the_words(trained_path, knn_weight, weight)
         p = doc._.token_probabilities[words].astype(float)
         with np.errstate(divide="ignore"):
             scores = np.log(p) - 0.5 * np.log(datastore.prior)
-        path = best_paths(scores, transitions, weight)
+        path = transitions.best_paths(scores, weight)
         types = [doc[i].ent_type_ or "O" for i in words]
         assert types == [datastore.tag_scheme.tags[tag] for tag in path]
         changed += (path != scores.argmax(axis=1)).sum()

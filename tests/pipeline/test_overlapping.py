@@ -20,12 +20,12 @@ from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.exchange.huggingface import export_hf
-from spacy_btl.lines import read_lines
 from spacy_btl.pipeline.annotations import set_spans
-from spacy_btl.pipeline.overlapping import decode_overlapping
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate, uncalibrated
 from spacy_btl.training.ensemble import ensemble
+from spacy_btl.training.judge import Judge
+from spacy_btl.training.tune import tune
 from tests.conftest import bert_pipeline, step
 
 LOSS = {
@@ -321,9 +321,11 @@ def test_in_bio_confidence_sums_the_tags_of_the_type():
     columns = [scheme.tags.index(tag) for tag in ("B-Sign", "I-Sign", "B-Value")]
     logits[0, columns] = [1.0, 0.5, 2.0]
     logits[1, columns] = [-1.0, 1.0, -3.0]
-    lines = read_lines(doc)
-    spans, confidences = decode_overlapping(doc, logits[lines.words], lines, scheme)
+    logits[3, 0] = 1.0
+    nlp.get_pipe("ner").set_annotations([doc], [logits])
+    spans = doc.spans["btl"]
     assert [(s.start, s.end, s.label_) for s in spans] == [(0, 1, "Value"), (0, 2, "Sign")]
+    confidences = [span._.confidence for span in spans]
     p = [1 - 1 / (1 + np.exp(1) + np.exp(0.5)), 1 - 1 / (1 + np.exp(-1) + np.exp(1))]
     assert confidences == pytest.approx([1 - 1 / (1 + np.exp(2) + 1), min(p)], rel=1e-6)
 
@@ -331,9 +333,9 @@ def test_in_bio_confidence_sums_the_tags_of_the_type():
 def test_tokens_that_the_encoder_never_saw_are_of_no_type(nlp):
     scheme = nlp.get_pipe("ner").tag_scheme
     doc = nlp.make_doc("a b")
-    lines = read_lines(doc)
-    logits = np.zeros((2, len(scheme)), dtype="float32")
-    assert decode_overlapping(doc, logits, lines, scheme) == ([], [])
+    with pytest.warns(BtlWarning, match="no wordpiece for 2 of 2 tokens"):
+        nlp.get_pipe("ner").set_annotations([doc], [np.zeros((2, len(scheme)), dtype="float32")])
+    assert list(doc.spans["btl"]) == []
 
 
 def with_spans(doc, ents=()):
@@ -438,34 +440,163 @@ def test_sentences_of_other_pipes_are_no_border(nlp, tmp_path):
 def test_ten_thousand_spans_in_a_doc(nlp):
     scheme = nlp.get_pipe("ner").tag_scheme
     doc = nlp.make_doc("w " * 20_000)
-    lines = read_lines(doc)
     logits = np.full((20_000, len(scheme)), -1, dtype="float32")
     logits[:, 0] = 0
     logits[::4, 1], logits[1::4, 1], logits[1::4, 2], logits[2::4, 2] = 1, 1, 2, 2
-    spans, confidences = decode_overlapping(doc, logits[: len(lines.words)], lines, scheme)
-    assert len(spans) == 10_000
-    set_spans(doc, "btl", spans, confidences, labels=scheme.types)
+    nlp.get_pipe("ner").set_annotations([doc], [logits])
     assert len(doc.spans["btl"]) == 10_000
     assert {ent.label_ for ent in doc.ents} == {TYPES[1]}  # the surer of each pair that crosses
     assert len(doc.ents) == 5_000
 
 
-# What does not know the mode yet
+# The calibrator
 
 
-def test_a_calibrator_refuses_the_mode(nlp, tmp_path):
-    nlp.to_disk(tmp_path / "model")
-    calibrated = spacy.load(tmp_path / "model")
-    pipe = calibrated.add_pipe("knn_calibrator")
-    with pytest.raises(CalibratorError, match="does not yet support spans_key"):
-        pipe.fit(make_examples(calibrated))
+@pytest.fixture(scope="module")
+def path(nlp, tmp_path_factory):
+    """The notes as a corpus, the trained pipeline, and the same calibrated on other documents."""
+    path = tmp_path_factory.mktemp("overlapping")
+    examples = make_examples(nlp, repeat=3)
+    write_docs(path / "train.spacy", [one.reference for one in examples])
+    others = [(f"Seen again: {text}", [(s + 12, e + 12, t) for s, e, t in m]) for text, m in NOTES]
+    write_docs(path / "dev.spacy", [one.reference for one in make_examples(nlp, others, 3)])
+    nlp.to_disk(path / "model")
+    calibrate(
+        str(path / "model"),
+        path / "train.spacy",
+        path / "calibrated",
+        settings={"n_neighbors": 5, "knn_weight": 0.5},
+        held_out=path / "dev.spacy",
+    )
+    return path
 
 
-def test_a_fitted_calibrator_refuses_the_logits_of_the_mode(calibrated_path, nlp):
-    fitted = spacy.load(calibrated_path)
-    fitted.get_pipe("ner").spans_key = "btl"
-    with pytest.raises(CalibratorError, match="does not yet support spans_key"):
-        fitted("no fever or cough today")
+@pytest.fixture
+def calibrated(path):
+    return spacy.load(path / "calibrated")
+
+
+def test_the_calibrator_decides_all_mentions(calibrated):
+    """Confidence is that of the maps, from the minimum probability of a span's own type."""
+    calibrator = calibrated.get_pipe("knn_calibrator").calibrator
+    scheme = calibrated.get_pipe("ner").tag_scheme
+    for text, mentions in NOTES:
+        with calibrated.select_pipes(disable="doc_cleaner"):
+            doc = calibrated(text)
+        spans = list(doc.spans["btl"])
+        assert set(places(spans)) == set(mentions)
+        p = doc._.token_probabilities
+        assert p.shape == (len(doc), len(TYPES), 2)
+        np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-5)
+        minima = [
+            p[span.start : span.end, scheme.types.index(span.label_), 1].min() for span in spans
+        ]
+        expected = calibrator.maps.confidence(np.array(minima))
+        assert [span._.confidence for span in spans] == pytest.approx(expected, rel=1e-4)
+        assert doc._.confidence == [ent._.confidence for ent in doc.ents]
+        assert None not in doc._.confidence
+
+
+def test_the_probabilities_are_those_of_neighbours_and_network(calibrated, path):
+    """Counted by hand over the documents that it was fitted to, in place of the search."""
+    ner, pipe = calibrated.get_pipe("ner"), calibrated.get_pipe("knn_calibrator")
+    store, maps = pipe.calibrator.datastore, pipe.calibrator.maps
+    with calibrated.select_pipes(disable="doc_cleaner"):
+        doc = calibrated("crp was 84 mg / l")
+    logits = doc._.token_logits
+    for token, number in ((0, 4), (2, 5), (3, 0)):
+        nearest = np.argsort(((store.logits - logits[token]) ** 2).sum(axis=1))[:5]
+        share = (5 * (store.tags[nearest, number] == 1).mean() + store.prior[number, 1]) / 6
+        a, b = maps.tokens.sharpness, maps.tokens.certainty
+        yes, no = (q**a / (1 - q) ** b for q in (share, 1 - share))
+        margin = (logits[token, 1 + number] - logits[token, 0]) / maps.tokens.temperature
+        expected = 0.5 * yes / (yes + no) + 0.5 / (1 + np.exp(-margin))
+        assert doc._.token_probabilities[token, number, 1] == pytest.approx(expected, rel=1e-3)
+    counts = ner.tag_counts[1:] + 1
+    assert store.prior[:, 1] == pytest.approx(counts / (ner.cfg["n_tokens"] + 2))
+
+
+@pytest.mark.filterwarnings("ignore:'knn_calibrator' has other settings")
+def test_a_greater_tau_of_a_type_finds_more_of_it_and_leaves_the_others(calibrated):
+    text = "no fever or cough"
+    found = {}
+    for tau in (-20.0, 0.0, 20.0):
+        settings = {"knn_calibrator": {"tau": {"Sign": tau}}}
+        doc = next(calibrated.pipe([text], component_cfg=settings))
+        found[tau] = places(doc.spans["btl"])
+    others = {tau: [one for one in found[tau] if one[2] != "Sign"] for tau in found}
+    assert others[-20.0] == others[0.0] == others[20.0] != []
+    signs = [sum(e - s for s, e, label in found[tau] if label == "Sign") for tau in found]
+    assert signs[0] == 0 < signs[1] < signs[2] == len(text)
+    with pytest.raises(CalibratorError, match="tau names the types"):
+        next(calibrated.pipe([text], component_cfg={"knn_calibrator": {"tau": {"O": 1.0}}}))
+
+
+def test_a_span_is_explained_by_the_tags_of_its_type(calibrated):
+    doc = calibrated("no fever or cough today")
+    pipe = calibrated.get_pipe("knn_calibrator")
+    for span in doc.spans["btl"]:
+        tokens = pipe.explain(span)
+        assert [token.token for token in tokens] == list(range(span.start, span.end))
+        labels = {neighbor.label for token in tokens for neighbor in token.neighbors}
+        assert span.label_ in labels
+        assert labels <= {span.label_, "O"}
+    with pytest.raises(CalibratorError, match="A span of the type 'Other' cannot be explained"):
+        pipe.explain(Span(doc, 0, 1, "Other"))
+
+
+def test_without_neighbours_and_maps_it_decides_as_the_network(nlp, path):
+    plain = spacy.load(path / "model")
+    settings = {"knn_weight": 0.0, "transition_weight": 0.0, "tau": 0.0}
+    plain.add_pipe("knn_calibrator", config=settings)
+    for text, _ in NOTES:
+        ours, theirs = plain(text), nlp(text)
+        assert places(ours.spans["btl"]) == places(theirs.spans["btl"])
+        assert places(ours.ents) == places(theirs.ents)
+        confidences = [span._.confidence for span in theirs.spans["btl"]]
+        assert [s._.confidence for s in ours.spans["btl"]] == pytest.approx(confidences, rel=1e-5)
+
+
+def test_held_out_documents_with_a_type_that_is_not_known(calibrated, path, nlp):
+    """It is missed, and says nothing against the types that are known."""
+    notes = [(text, [*mentions, (0, len(text), "Other")]) for text, mentions in NOTES]
+    pipe = calibrated.get_pipe("knn_calibrator")
+    with pytest.warns(BtlWarning, match="does not know: 4"):
+        held_out = pipe.read_held_out(make_examples(nlp, notes))
+    expected = pipe.read_held_out(make_examples(nlp))
+    np.testing.assert_array_equal(held_out.tags, expected.tags)
+    assert len(held_out.gold_ents) == len(expected.gold_ents) + 4
+
+
+def test_what_tune_counts_is_what_the_scorer_counts(calibrated, nlp):
+    notes = [(text, mentions[1:]) for text, mentions in NOTES]  # so that some are wrong
+    pipe = calibrated.get_pipe("knn_calibrator")
+    held_out = pipe.read_held_out(make_examples(nlp, notes))
+    calibrator = pipe.calibrator
+    p = calibrator.predict_proba(held_out.logits)
+    found = Judge(held_out, calibrator.datastore, 0.0).score(p, calibrator.settings)
+    scores = calibrated.evaluate(make_examples(nlp, notes))
+    assert found.ents_f == pytest.approx(scores["spans_btl_f"]) != 1.0
+    assert found.tag_uar == pytest.approx(scores["tag_uar"])
+    assert found.tag_macro_f == pytest.approx(scores["tag_macro_f"])
+
+
+def test_settings_are_tuned_on_mentions(path, tmp_path):
+    tuned = tune(str(path / "calibrated"), path / "dev.spacy", tmp_path / "tuned")
+    assert tuned.chosen.ents_f >= tuned.plain.ents_f - 0.01
+    doc = spacy.load(tmp_path / "tuned")("severe pain in chest")
+    assert all(0 < span._.confidence < 1 for span in doc.spans["btl"])
+
+
+def test_logits_of_the_other_mode_are_refused(calibrated_path, calibrated):
+    flat = spacy.load(calibrated_path)
+    for one, key in ((flat, "btl"), (calibrated, None)):
+        one.get_pipe("ner").spans_key = key
+        with pytest.raises(CalibratorError, match="with another spans_key"):
+            one("no fever or cough today")
+
+
+# What cannot know the mode
 
 
 def test_a_checkpoint_of_one_label_per_token_is_refused(nlp, tmp_path):
@@ -473,13 +604,6 @@ def test_a_checkpoint_of_one_label_per_token_is_refused(nlp, tmp_path):
     with pytest.raises(PipelineError, match="has a spans_key and decides each type by itself"):
         export_hf(str(tmp_path / "model"), tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
-
-
-def test_calibrate_refuses_the_mode_and_writes_nothing(nlp, corpus_path, tmp_path):
-    nlp.to_disk(tmp_path / "model")
-    with pytest.raises(CalibratorError, match="does not yet support spans_key"):
-        calibrate(str(tmp_path / "model"), corpus_path, tmp_path / "new", settings={})
-    assert not (tmp_path / "new").exists()
 
 
 def test_evaluate_works_on_the_entities(nlp, tmp_path):
@@ -502,7 +626,7 @@ def test_annotate_writes_the_entities(nlp, tmp_path):
     doc = nlp(note["text"])
     assert [(row["start"], row["end"], row["label"]) for row in rows] == places(doc.ents) != []
     assert [row["confidence"] for row in rows] == pytest.approx(doc._.confidence, rel=1e-3)
-    assert "does not yet support spans_key" in uncalibrated(nlp)
+    assert "no fitted knn_calibrator" in uncalibrated(nlp)
 
 
 def test_pipelines_of_both_modes_cannot_be_joined(nlp, tmp_path):
