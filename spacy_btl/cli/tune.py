@@ -59,9 +59,11 @@ def _print(tuned: "Tuned") -> None:
     table = Table("on these documents, which it was chosen on", "argmax", "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in FIGURES:
+    entities = "spans_btl_f" if tuned.overlapping else "ents_f"
+    titles = {name: MEASURES[entities if name == "ents_f" else name].title for name in FIGURES}
+    for name, title in titles.items():
         figures = (getattr(scores, name) for scores in (tuned.plain, tuned.chosen))
-        table.add_row(MEASURES[name].title, *(f"{figure:.1%}" for figure in figures))
+        table.add_row(title, *(f"{figure:.1%}" for figure in figures))
     console.print(table)
     console.print()
     if tuned.validation is None:
@@ -69,12 +71,11 @@ def _print(tuned: "Tuned") -> None:
     table = Table("cross-validated", "present", "tuned", "gain", "95% interval", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in FIGURES:
+    for name, title in titles.items():
         gain = tuned.validation.gains[name]
         points = [100 * value for value in (gain.after - gain.before, gain.low, gain.high)]
         difference, low, high = (f"{value:+.1f}" for value in points)
         before, after = f"{gain.before:.1%}", f"{gain.after:.1%}"
-        title = MEASURES[name].title
         table.add_row(title, before, after, difference, f"{low} to {high}")
     console.print(table)
     console.print(

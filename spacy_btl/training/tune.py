@@ -38,12 +38,15 @@ class Tuned:
     chosen (Scores): Of the chosen settings.
     validation (Optional[Validation]): The gain on documents that the settings were not chosen on;
         None where that was not asked for, or with a single patient.
+    overlapping (bool): Whether the scores of entities are those of all mentions, as with
+        `spans_key`.
     """
 
     settings: Settings
     plain: Scores
     chosen: Scores
     validation: Validation | None = None
+    overlapping: bool = False
 
 
 def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> Tuned:
@@ -66,7 +69,8 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     nlp = load_pipeline(model)
     calibrator = _calibrator(nlp, model)
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
-    if not any(doc.ents for doc in docs):
+    scheme = calibrator.calibrator.fitted_datastore().tag_scheme
+    if not any(scheme.annotation(doc).mentions for doc in docs):
         raise CalibratorError(f"{corpus}: has no entity, so there is nothing to tune on.")
     warn_of_trained_on(nlp, docs, corpus)
     examples = Corpus(corpus).make_examples(nlp, docs)
@@ -108,6 +112,7 @@ def tune_calibrator(
             choose=lambda part, p_part: choose(part, p_part, present).settings,
         )
         tuned = replace(tuned, validation=found)
+    tuned = replace(tuned, overlapping=judge.datastore.tag_scheme.overlapping)
     calibrator.settings = tuned.settings
     calibrator.fit_maps(held_out, p_knn if tuned.settings.knn_weight else None)
     return tuned
