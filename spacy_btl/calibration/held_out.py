@@ -65,7 +65,7 @@ class HeldOut:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Which tokens are annotated, bool [N]."""
-        return np.all((self.tags != MISSING).reshape(len(self.tags), -1), axis=1)
+        return np.all(self.tags != MISSING, axis=tuple(range(1, self.tags.ndim)))
 
     def rows(self) -> LabelledRows:
         """The labelled tokens as rows of a datastore."""
