@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from spacy.training import Example
 
 from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import PipelineError
-from spacy_btl.metrics.predictions import Predictions, as_predictions, read_example
+from spacy_btl.metrics.predictions import Predictions, as_predictions
+from spacy_btl.metrics.rows import Group, read_example
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.annotations import confidence as confidence_of
 from spacy_btl.pipeline.btl_ner import BtlNer
@@ -24,22 +26,27 @@ from spacy_btl.tags import O_TAG, OUTSIDE, trim_gold
 BATCH_SIZE = 32
 
 
-def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
+def predict(
+    nlp: Language, examples: Iterable[Example], *, group: Group | None = None
+) -> Predictions:
     """Run a pipeline over copies of the predicted docs of examples and read its predictions.
 
     Token probabilities and the prior are a `knn_calibrator`'s, else the softmax of the logits of
-    the last `btl_ner` pipe and its prior, else None. Entities are those of `doc.ents`, also behind
-    a pipe with `spans_key`, which has no such probabilities.
+    the last `btl_ner` pipe and its prior, else None. Where predicted mentions can overlap there are
+    none, since the types do not compete for a token.
 
+    group (Optional[Group]): The groups of mentions that may overlap. The default is what
+        `find_group` finds.
     RAISES: PipelineError, if no document is left.
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     rows, references, probabilities = [], [], []
     pipe = find_calibrator(nlp)
-    ner = _find_ner(nlp, pipe)
+    group = group or find_group(nlp)
+    ner = _find_ner(nlp, pipe) if group is None else None
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
-            row = read_example(trim_gold(Example(doc, reference)), confidence_of)
+            row = read_example(trim_gold(Example(doc, reference)), confidence_of, group)
             if ner is not None:
                 probabilities.append(_type_probabilities(doc, ner)[row.scored])
             rows.append(row)
@@ -61,13 +68,28 @@ def predict(nlp: Language, examples: Iterable[Example]) -> Predictions:
     return replace(predictions, probabilities=p, prior=prior)
 
 
+def find_group(nlp: Language) -> Group | None:
+    """The groups of mentions that may overlap: those of the last pipe that decides mentions, if it
+    is a `btl_ner` with `spans_key`, or a pipe with labels and the key of a group, such as spaCy's
+    `spancat`. None for other pipelines."""
+    for _, pipe in reversed(nlp.pipeline):
+        decides: Any = pipe
+        if isinstance(pipe, KnnCalibrator) and pipe.is_ready():
+            decides = nlp.get_pipe(pipe.ner)  # also if it is disabled
+        if isinstance(decides, BtlNer):
+            key = decides.spans_key
+            return None if key is None else Group(key, decides.mentions_key)
+        key, labels = (getattr(decides, name, None) for name in ("key", "labels"))
+        if isinstance(key, str) and labels:
+            return Group(key)
+    return None
+
+
 def _find_ner(nlp: Language, pipe: KnnCalibrator | None) -> BtlNer | None:
-    """The pipe whose logits the docs carry, even if it is disabled and a calibrator reads it. None
-    if its types do not compete for a token, so that their probabilities have no sum of 1."""
+    """The pipe whose logits the docs carry, even if it is disabled and a calibrator reads it."""
     if pipe is not None:
         return find_ner(nlp, pipe.ner, reader=pipe.name)
-    ner = next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
-    return None if ner is None or ner.spans_key is not None else ner
+    return next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
 
 
 def _prior(ner: BtlNer, pipe: KnnCalibrator | None) -> NDArray[np.float64] | None:

@@ -10,7 +10,14 @@ from sklearn.metrics import confusion_matrix
 from spacy_btl.calibration.decisions import decide
 from spacy_btl.metrics.bootstrap import SAMPLES, Interval, bootstrap
 from spacy_btl.metrics.bounds import FEW_DOCUMENTS, FEW_MENTIONS, widen, widen_types
-from spacy_btl.metrics.counts import Counts, patient_counts, token_counts, total, weighted
+from spacy_btl.metrics.counts import (
+    Counts,
+    class_counts,
+    patient_counts,
+    token_counts,
+    total,
+    weighted,
+)
 from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.metrics.scores import is_chance, scores, tag_scores, type_scores
 from spacy_btl.training.tune import TAUS
@@ -36,7 +43,7 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
         confidence for is absent from `scores`, and None elsewhere.
     """
     counts = patient_counts(predictions)
-    n_patients = len(counts["tokens"])
+    n_patients = len(counts["documents"])
     intervals = bootstrap(n_patients, lambda weights: scores(weighted(counts, weights)), seed=seed)
     sums = total(counts)
     intervals = widen(intervals, counts)
@@ -44,7 +51,7 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
         "documents": predictions.n_docs,
         "patients": n_patients if n_patients < predictions.n_docs else None,
         "mentions": len(predictions.gold_ents),
-        "annotated": len(predictions.annotated),
+        "annotated": len(predictions.all_mentions.gold),
         "seed": seed,
         "samples": SAMPLES,
         "scores": {
@@ -79,7 +86,7 @@ def _cautions(sums: Counts, n_patients: int) -> list[str]:
         cautions.append("No entity is predicted" + UNTRAINED)
     elif not correct:
         cautions.append(f"None of the {predicted:,.0f} predicted entities is correct" + UNTRAINED)
-    elif is_chance(*sums["tokens"][:2]):
+    elif is_chance(*class_counts(sums)[:2]):
         cautions.append("The token classes are predicted no better than by chance" + UNTRAINED)
     if n_patients < FEW_DOCUMENTS:
         cautions.append(f"{n_patients} document(s) or patient(s): too few to generalize from.")
@@ -92,7 +99,7 @@ def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dic
     """A row per type that is annotated or predicted, by support and name. The scores of a type
     without support are 0."""
     intervals = bootstrap(
-        len(counts["tokens"]), lambda weights: type_scores(weighted(counts, weights)), seed=seed
+        len(counts["documents"]), lambda weights: type_scores(weighted(counts, weights)), seed=seed
     )
     sums, types = total(counts), predictions.classes[1:]
     intervals = widen_types(intervals, counts)
@@ -103,7 +110,7 @@ def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dic
         types[i]: {
             "support": int(support[i]),
             "annotated": int(annotated[i]),
-            "tag_support": int(sums["tokens"][1, 1 + i]),
+            "tag_support": int(class_counts(sums)[1, 1 + i]),
             **_row(intervals, i),
         }
         for i in sorted(present, key=lambda i: (support[i], types[i]))

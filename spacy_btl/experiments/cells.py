@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.evaluation.predictions import predict
+from spacy_btl.evaluation.predictions import find_group, predict
 from spacy_btl.experiments.config import Decoding
 from spacy_btl.experiments.networks import (
     COST,
@@ -128,10 +128,11 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     """Decode the kept logits, and write counts per test document or patient."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
-    nlp.disable_pipe("ner")  # the docs have its logits or entities
+    group = find_group(nlp)
+    nlp.disable_pipe("ner")  # the docs have its logits or mentions
     if isinstance(nlp.get_pipe("ner"), BtlNer):
         _add_calibrator(nlp, cell, folder, decoding, gpu)
-    predictions = predict(nlp, _examples(folder, "test", nlp))
+    predictions = predict(nlp, _examples(folder, "test", nlp), group=group)
     counts = patient_counts(predictions)
     save_counts(folder / counts_name(decoding), counts, predictions.classes)
 

@@ -18,6 +18,9 @@ from spacy_btl.metrics.significance import compare_counts, holm
 
 # The scores in which each arm is tested against the baseline.
 TESTED = ("tag_uar", "tag_macro_f", "ents_f")
+# The same where mentions overlap.
+TESTED_MENTIONS = ("spans_btl_f", "spans_btl_macro_f")
+OF_TYPES = ("tag_r", "tag_f", "ents_r", "ents_f", "spans_btl_r", "spans_btl_f")
 COSTS = ("encoder_passes", "optimizer_steps", "seconds", "peak_memory_mb")
 ARITHMETIC = ("precision", "threads", "gpu")
 SEED = 0
@@ -111,7 +114,7 @@ def _result(
             widened(counts, classes, every),
             widened(theirs, their_classes, every),
             seed=SEED,
-            names=TESTED,
+            names=(*TESTED, *TESTED_MENTIONS),
         )
         result["versus_baseline"] = {
             name: {key: round(row[key], 5) for key in ("difference", "low", "high", "p")}
@@ -169,10 +172,10 @@ def _per_fold(
 
 
 def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    """Support in mentions and scores of each type, the rarest first."""
-    support = counts["entities"][:, 1].sum(axis=0)
+    """Support in mentions, overlapping ones too, and scores of each type, the rarest first."""
+    support = counts["mentions" if "mentions" in counts else "entities"][:, 1].sum(axis=0)
     intervals = bootstrap(
-        len(counts["tokens"]),
+        len(counts["documents"]),
         lambda weights: type_scores(weighted(counts, weights)),
         seed=SEED,
     )
@@ -181,7 +184,8 @@ def _types(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
             "support": int(support[i]),
             **{
                 name: _bounds([part[i] for part in intervals[name]])
-                for name in ("tag_r", "tag_f", "ents_r", "ents_f")
+                for name in OF_TYPES
+                if name in intervals and isfinite(intervals[name].value[i])
             },
         }
         for i in np.argsort(support, kind="stable")

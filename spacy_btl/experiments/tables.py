@@ -6,24 +6,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spacy_btl.metrics.measures import MEASURES
 
-COLUMNS = {
-    name: MEASURES[name].title
-    for name in ("tag_uar", "tag_macro_f", "ents_f", "ents_macro_f", "tag_ece", "ents_ece")
-}
+COLUMNS = ("tag_uar", "tag_macro_f", "ents_f", "ents_macro_f", "tag_ece", "ents_ece")
+# Where mentions overlap.
+MENTION_COLUMNS = ("spans_btl_f", "spans_btl_macro_f", "spans_btl_r_lost", "spans_btl_ece")
 
 
 def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     """The cells of the heading, and of one row per arm and decoding.
 
     Scores are in percent with their 95% interval. A star means that the difference from the
-    baseline has p < 0.05 by Holm's correction.
+    baseline has p < 0.05 by Holm's correction. Scores of mentions are shown if some overlap.
     """
-    rows = [["corpus", "arm", "decoding", "folds", *COLUMNS.values(), "steps", "minutes"]]
+    known = {name for result in summary["results"] for name in result["scores"]}
+    columns = [*COLUMNS, *(name for name in MENTION_COLUMNS if name in known)]
+    titles = [MEASURES[name].title for name in columns]
+    rows = [["corpus", "arm", "decoding", "folds", *titles, "steps", "minutes"]]
     for result in summary["results"]:
         tested = result.get("versus_baseline", {})
         scores = [
             _cell(result["scores"].get(name), tested.get(name, {}).get("p_holm", 1))
-            for name in COLUMNS
+            for name in columns
         ]
         cost = result["cost"]
         rows.append(

@@ -19,7 +19,7 @@ LEVEL = 0.95
 BATCH = 250
 # ECE averages absolute gaps, so it is biased upward in finite samples, and more so in bootstrap
 # samples of them.
-BIASED = ("tag_ece", "ents_ece")
+BIASED = ("tag_ece", "ents_ece", "spans_btl_ece")
 
 # From the weights of documents, float64 [B, D], to scores, float64 [B, ...].
 Statistic = Callable[[Weights], Scores]

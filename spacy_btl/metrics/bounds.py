@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from spacy_btl.metrics.bootstrap import LEVEL, Interval
-from spacy_btl.metrics.counts import Counts, total
-from spacy_btl.metrics.scores import CALIBRATION
+from spacy_btl.metrics.counts import Counts, class_counts, total
+from spacy_btl.metrics.scores import CALIBRATION, SPANS_KEYS
 
 # The bootstrap is not used below FEW items for a share, below FEW_MENTIONS for a calibration error,
 # and below FEW_DOCUMENTS for either.
@@ -92,17 +92,18 @@ def widened(interval: Interval, by: Share) -> Interval:
 
 
 def widen_types(intervals: Mapping[str, Interval], counts: Counts) -> dict[str, Interval]:
-    """Widen the intervals of the entity scores of each type.
+    """Widen the intervals of the entity and mention scores of each type.
 
     intervals (Mapping[str, Interval]): The bootstrap's.
     counts (Counts): Per document, or per patient, as the bootstrap samples them.
     """
-    correct, gold, predicted = _as_one(counts)["entities"]
-    return dict(intervals) | {
-        "ents_p": widened(intervals["ents_p"], share(correct, predicted)),
-        "ents_r": widened(intervals["ents_r"], share(correct, gold)),
-        "ents_f": widened(intervals["ents_f"], f_share(correct, gold, predicted)),
-    }
+    new, sums = dict(intervals), _as_one(counts)
+    for prefix, kind in {"ents": "entities", "spans_btl": "mentions"}.items():
+        if kind in sums:
+            for letter, one in zip("prf", _p_r_f(*sums[kind]), strict=True):
+                name = f"{prefix}_{letter}"
+                new[name] = widened(intervals[name], one)
+    return new
 
 
 def widen(intervals: Mapping[str, Interval], counts: Counts) -> dict[str, Interval]:
@@ -117,7 +118,7 @@ def widen(intervals: Mapping[str, Interval], counts: Counts) -> dict[str, Interv
         if f"{kind}_bins" not in sums:
             continue
         bins, ece = sums[f"{kind}_bins"], f"{prefix}_ece"
-        few = len(counts["tokens"]) < FEW_DOCUMENTS or bins[0].sum() < FEW_MENTIONS
+        few = len(counts["documents"]) < FEW_DOCUMENTS or bins[0].sum() < FEW_MENTIONS
         if few or _all_or_none(bins):
             new[ece] = gap(bins)._replace(value=intervals[ece].value)
         if few:
@@ -140,22 +141,28 @@ def _as_one(counts: Counts) -> Counts:
 
 
 def _shares(sums: Counts) -> dict[str, Share]:
-    entities, tokens = sums["entities"], sums["tokens"]
+    entities, tokens = sums["entities"], class_counts(sums)
     partly = np.stack([sums["overlaps"], *entities[1:]])
     annotated, classes = entities[1] > 0, tokens[1] > 0
-    correct, gold, predicted = entities.sum(axis=1)
     shares = {
-        "ents_p": share(correct, predicted),
-        "ents_r": share(correct, gold),
-        "ents_f": f_share(correct, gold, predicted),
+        **dict(zip(("ents_p", "ents_r", "ents_f"), _p_r_f(*entities.sum(axis=1)), strict=True)),
         "ents_macro_f": mean(f_share(*entities), annotated),
         "ents_partial_f": f_share(*partly.sum(axis=1)),
         "ents_partial_macro_f": mean(f_share(*partly), annotated),
         "tag_uar": mean(share(*tokens[:2]), classes),
         "tag_uar_types": mean(share(*tokens[:2, 1:]), classes[1:]),
         "tag_macro_f": mean(f_share(*tokens), classes),
-        "tag_accuracy": share(*tokens.sum(axis=1)[:2]),
     }
+    if "tokens" in sums:
+        shares["tag_accuracy"] = share(*tokens.sum(axis=1)[:2])
     if "mentions" in sums:
-        shares["ents_r_all"] = share(*sums["mentions"].sum(axis=-1))
+        mentions = sums["mentions"]
+        macro = mean(f_share(*mentions), mentions[1] > 0)
+        shares |= zip(SPANS_KEYS, (*_p_r_f(*mentions.sum(axis=1)), macro), strict=True)
+    if "lost" in sums:
+        shares["spans_btl_r_lost"] = share(*sums["lost"].sum(axis=-1))
     return shares
+
+
+def _p_r_f(correct: Floats, gold: Floats, predicted: Floats) -> tuple[Share, Share, Share]:
+    return share(correct, predicted), share(correct, gold), f_share(correct, gold, predicted)

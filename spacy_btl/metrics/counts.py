@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
 from spacy_btl.metrics.matching import are_among, partial_credit
-from spacy_btl.metrics.predictions import Predictions, as_rows
+from spacy_btl.metrics.predictions import Mentions, Predictions, as_rows
 from spacy_btl.tags import OUTSIDE
 
 # Equal-width bins of confidence, from 0 to 1.
@@ -27,6 +27,10 @@ N_BINS = 15
 # Counts are saved as whole numbers of such parts, with the documents last. This halves the size of
 # an archive and changes scores of many entities in the fifth decimal.
 PARTS_OF_ONE = 1024
+
+# The counts that have a column for each class, or for each type.
+OF_TOKENS = {"tokens", "decisions"}
+BY_CLASS = {*OF_TOKENS, "entities", "overlaps", "mentions", "lost"}
 
 Weights = NDArray[np.float64]
 Counts = Mapping[str, NDArray[np.float64]]
@@ -37,28 +41,39 @@ def document_counts(predictions: Predictions) -> Counts:
 
     RETURNS (Dict[str, float64 [D, ...]]):
         documents [D]: 1 each.
-        tokens [D, 3, C]: correct, gold and predicted tokens of each class.
+        tokens [D, 3, C]: correct, gold and predicted tokens of each class; or
+        decisions [D, 3, C]: the same where a token counts in each class that it is of.
         entities [D, 3, K]: the same for entities, see `matching.are_correct`.
-        mentions [D, 2, K]: predicted and annotated mentions, if some overlap others and so are not
-            among the entities.
+        mentions [D, 3, K]: the same for all mentions, if some overlap others.
+        lost [D, 2, K]: found and gold mentions of those that are no entities, like `mentions`.
         overlaps [D, K]: correct entities, and half of those that only overlap one of their type.
-        token_bins, entity_bins [D, 3, 15]: by confidence, how many there are, the sum of their
-            confidence, and how many are correct. The confidence of a token is its highest
-            probability.
-        token_losses, entity_losses [D, 2]: sums of Brier scores (of a token: squared errors over
-            all classes) and of negative log-likelihoods.
-        The counts of tokens' calibration need probabilities, those of entities' need confidence.
+        token_bins, entity_bins, mention_bins [D, 3, 15]: by confidence, how many there are, the
+            sum of their confidence, and how many are correct. The confidence of a token is its
+            highest probability.
+        token_losses, entity_losses, mention_losses [D, 2]: sums of Brier scores (of a token:
+            squared errors over all classes) and of negative log-likelihoods.
+        The counts of tokens' calibration need probabilities, the others need confidence.
     """
     counts = {
         "documents": np.ones(predictions.n_docs),
-        "tokens": _token_counts(predictions),
-        **_entity_counts(predictions),
+        **_token_counts(predictions),
+        "entities": _counts(predictions.entities, predictions),
+        "overlaps": _overlaps(predictions),
     }
+    if predictions.mentions is not None:
+        counts["mentions"] = _counts(predictions.mentions, predictions)
+        counts["lost"] = _lost(predictions)
     if predictions.probabilities is not None:
         counts |= _token_calibration(predictions, predictions.probabilities)
-    if not np.isnan(predictions.confidence).all():
-        counts |= _entity_calibration(predictions)
+    for kind, found in (("entity", predictions.entities), ("mention", predictions.mentions)):
+        if found is not None and not np.isnan(found.confidence).all():
+            counts |= _calibration(kind, found, predictions.n_docs)
     return counts
+
+
+def class_counts(counts: Counts) -> NDArray[np.float64]:
+    """The counts of tokens by class, float64 [..., 3, C], whichever way they are counted."""
+    return counts["decisions" if "decisions" in counts else "tokens"]
 
 
 def patient_counts(predictions: Predictions) -> Counts:
@@ -79,8 +94,8 @@ def widened(counts: Counts, classes: Sequence[str], wider: Sequence[str]) -> Cou
     numbers = {label: i for i, label in enumerate(wider)}
     columns = np.array([numbers[label] for label in classes])
     new = dict(counts)
-    for name in {"tokens", "entities", "overlaps", "mentions"} & counts.keys():
-        first = 0 if name == "tokens" else 1  # `O` is no entity
+    for name in BY_CLASS & counts.keys():
+        first = 0 if name in OF_TOKENS else 1  # `O` is no entity
         new[name] = np.zeros((*counts[name].shape[:-1], len(wider) - first))
         new[name][..., columns[first:] - first] = counts[name]
     return new
@@ -121,7 +136,7 @@ def load_counts(data: bytes, name: str) -> tuple[Counts, tuple[str, ...]]:
             arrays = dict(file)
         classes = tuple(arrays.pop("classes").tolist())
         counts = {key: np.moveaxis(array, -1, 0) / PARTS_OF_ONE for key, array in arrays.items()}
-        if counts["tokens"].shape[2] != len(classes):
+        if class_counts(counts).shape[2] != len(classes):
             raise ValueError("other classes")
         return counts, classes
     except Exception as error:  # a damaged file can fail in any of zipfile, zlib and numpy
@@ -160,33 +175,38 @@ def token_counts(
     return np.stack([np.bincount(labels, minlength=n) for labels in counted]).astype(float)
 
 
-def _token_counts(predictions: Predictions) -> NDArray[np.float64]:
+def _token_counts(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
+    if predictions.decisions is not None:
+        return {"decisions": _counts(predictions.decisions, predictions, first=0)}
     n = len(predictions.classes)
     cells = predictions.token_docs.astype("int64") * n
     gold, predicted = cells + predictions.gold, cells + predictions.predicted
     counts = token_counts(gold, predicted, predictions.n_docs * n)
-    return counts.reshape(3, predictions.n_docs, n).swapaxes(0, 1)
+    return {"tokens": counts.reshape(3, predictions.n_docs, n).swapaxes(0, 1)}
 
 
-def _entity_counts(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
-    gold, predicted = predictions.gold_ents, predictions.predicted_ents
+def _counts(mentions: Mentions, predictions: Predictions, *, first: int = 1) -> NDArray[np.float64]:
+    """Correct, gold and predicted mentions of each class from the `first` one on: [D, 3, ...]."""
+    shape = (predictions.n_docs, len(predictions.classes) - first)
+    counted = (mentions.predicted[mentions.correct], mentions.gold, mentions.predicted)
+    tables = [_table(which["doc"], which["label"] - first, shape) for which in counted]
+    return np.stack(tables, axis=1)
+
+
+def _lost(predictions: Predictions) -> NDArray[np.float64]:
+    lost, mentions = predictions.lost, predictions.all_mentions
     shape = (predictions.n_docs, len(predictions.classes) - 1)
-    tables = [
-        _table(ents["doc"], ents["label"] - 1, shape)
-        for ents in (predicted[predictions.correct], gold, predicted)
-    ]
-    overlaps = np.zeros(shape)
-    spans, predicted_spans = _spans(gold), _spans(predicted)
-    for doc, label in spans.keys() & predicted_spans.keys():
-        overlaps[doc, label - 1] = partial_credit(spans[doc, label], predicted_spans[doc, label])
-    counts = {"entities": np.stack(tables, axis=1), "overlaps": overlaps}
-    mentions = predictions.mentions
-    if mentions is not None:
-        are_predicted = are_among(as_rows(mentions), as_rows(predicted))
-        both = (mentions[are_predicted], mentions)
-        tables = [_table(which["doc"], which["label"] - 1, shape) for which in both]
-        counts["mentions"] = np.stack(tables, axis=1)
-    return counts
+    found = lost[are_among(as_rows(lost), as_rows(mentions.predicted))]
+    tables = [_table(which["doc"], which["label"] - 1, shape) for which in (found, lost)]
+    return np.stack(tables, axis=1)
+
+
+def _overlaps(predictions: Predictions) -> NDArray[np.float64]:
+    overlaps = np.zeros((predictions.n_docs, len(predictions.classes) - 1))
+    gold, predicted = (_spans(ents) for ents in (predictions.gold_ents, predictions.predicted_ents))
+    for doc, label in gold.keys() & predicted.keys():
+        overlaps[doc, label - 1] = partial_credit(gold[doc, label], predicted[doc, label])
+    return overlaps
 
 
 def _spans(ents: NDArray[Any]) -> dict[tuple[int, int], list[tuple[int, int]]]:
@@ -209,15 +229,14 @@ def _token_calibration(
     return {"token_bins": bins, "token_losses": _loss_sums(docs, losses, predictions.n_docs)}
 
 
-def _entity_calibration(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
-    known = ~np.isnan(predictions.confidence)
-    confidence = predictions.confidence[known]
-    correct = predictions.correct[known]
-    docs = predictions.predicted_ents["doc"][known]
+def _calibration(kind: str, mentions: Mentions, n_docs: int) -> dict[str, NDArray[np.float64]]:
+    known = ~np.isnan(mentions.confidence)
+    confidence, correct = mentions.confidence[known], mentions.correct[known]
+    docs = mentions.predicted["doc"][known]
     likelihood = np.where(correct, confidence, 1 - confidence)
     losses = np.stack([(confidence - correct) ** 2, -_log(likelihood)], axis=1)
-    bins = _bins(docs, confidence, correct, predictions.n_docs)
-    return {"entity_bins": bins, "entity_losses": _loss_sums(docs, losses, predictions.n_docs)}
+    bins = _bins(docs, confidence, correct, n_docs)
+    return {f"{kind}_bins": bins, f"{kind}_losses": _loss_sums(docs, losses, n_docs)}
 
 
 def _bins(

@@ -39,12 +39,6 @@ MEASURES = {
         "The share of annotated entities that are predicted with the correct boundaries and type. "
         "Annotated entities do not overlap.",
     ),
-    "ents_r_all": Measure(
-        STRICT,
-        "entity recall, overlapping mentions too",
-        "The same over all annotated mentions. Some overlap others, and one label per token cannot "
-        "express those. Absent where no mentions overlap.",
-    ),
     "ents_f": Measure(
         STRICT,
         "entity micro F1",
@@ -64,14 +58,14 @@ MEASURES = {
     "spans_btl_p": Measure(
         MENTIONS,
         "mention precision",
-        "With `spans_key`: the share of predicted mentions, overlapping or not, whose boundaries "
-        "and type are both correct.",
+        "The share of predicted mentions, overlapping or not, whose boundaries and type are both "
+        "correct. Of a pipeline without a group of spans, they are the entities.",
     ),
     "spans_btl_r": Measure(
         MENTIONS,
         "mention recall",
-        "With `spans_key`: the share of all annotated mentions that are predicted with the correct "
-        "boundaries and type.",
+        "The share of all annotated mentions, overlapping or not, that are predicted with the "
+        "correct boundaries and type.",
     ),
     "spans_btl_f": Measure(
         MENTIONS,
@@ -81,13 +75,19 @@ MEASURES = {
     "spans_btl_macro_f": Measure(
         MENTIONS, "mention macro F1", "The mean F1 over the types of mentions."
     ),
+    "spans_btl_r_lost": Measure(
+        MENTIONS,
+        "recall of lost mentions",
+        "Mention recall over the mentions that are not in the annotated `doc.ents`, because they "
+        "overlap others: one label per token cannot express them.",
+    ),
     "tag_uar": Measure(
         TOKENS,
         "UAR",
         "Unweighted average recall: the mean token recall of the classes, `O` included. The paper "
-        "(arXiv 2409.03238) calls it unweighted accuracy. With `spans_key` each class is a "
-        "decision of its own: a token is of the type of every mention that it is in, and `O` if it "
-        "is in none.",
+        "(arXiv 2409.03238) calls it unweighted accuracy. Where predicted mentions can overlap, "
+        "each class is a decision of its own: a token is of the type of every mention that it is "
+        "in, and `O` if it is in none.",
     ),
     "tag_uar_types": Measure(
         TOKENS, "UAR, types only", "The mean token recall of the entity types, without `O`."
@@ -95,12 +95,13 @@ MEASURES = {
     "tag_macro_f": Measure(
         TOKENS,
         "token macro F1",
-        "The mean token F1 of the classes, `O` included; with `spans_key` as for UAR.",
+        "The mean token F1 of the classes, `O` included.",
     ),
     "tag_accuracy": Measure(
         TOKENS,
         "token accuracy",
-        "The share of tokens whose class is correct. `O` and the common types dominate it.",
+        "The share of tokens whose class is correct. `O` and the common types dominate it. Absent "
+        "where predicted mentions can overlap.",
     ),
     "tag_ece": Measure(
         CALIBRATION,
@@ -147,10 +148,31 @@ MEASURES = {
         percent=False,
         lower_is_better=True,
     ),
+    "spans_btl_ece": Measure(
+        CALIBRATION,
+        "mention ECE",
+        "As entity ECE, of all predicted mentions, overlapping or not.",
+        lower_is_better=True,
+    ),
+    "spans_btl_brier": Measure(
+        CALIBRATION,
+        "mention Brier score",
+        "The squared error of a mention's confidence.",
+        percent=False,
+        lower_is_better=True,
+    ),
+    "spans_btl_nll": Measure(
+        CALIBRATION,
+        "mention NLL",
+        "As entity NLL, of all predicted mentions.",
+        percent=False,
+        lower_is_better=True,
+    ),
 }
 # What is measured of each entity type.
 TYPE_MEASURES = {
     **{key: MEASURES[key] for key in ("ents_p", "ents_r", "ents_f")},
+    **{key: MEASURES[key] for key in ("spans_btl_p", "spans_btl_r", "spans_btl_f")},
     "tag_r": Measure(
         TOKENS, "token recall", "The share of a type's annotated tokens that are predicted as it."
     ),

@@ -3,24 +3,42 @@
 Every score is computed from `Predictions`, so two pipelines can be compared document by document.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
-from spacy.tokens import Doc, Span
-from spacy.training import Example
 
-from spacy_btl.mentions import MENTIONS, Place, has_group, read_mentions
+from spacy_btl.mentions import Place
 from spacy_btl.metrics.matching import are_correct
-from spacy_btl.tags import OUTSIDE, gold_tags, token_types
+from spacy_btl.metrics.rows import Pairs, Row
+from spacy_btl.tags import OUTSIDE
 
 # An entity: its document, its first token and the one after its last (in the tokens of the
 # reference doc), and its class.
 ENTITY = np.dtype([("doc", "i4"), ("start", "i4"), ("end", "i4"), ("label", "i4")])
+
+
+@dataclass(frozen=True, eq=False)
+class Mentions:
+    """Gold and predicted mentions of D documents.
+
+    gold (ENTITY [M]): Annotated mentions.
+    predicted (ENTITY [P]): Predicted mentions, without those that touch tokens without annotation.
+    confidence (float64 [P]): `span._.confidence`; nan without one.
+    """
+
+    gold: NDArray[Any]
+    predicted: NDArray[Any]
+    confidence: NDArray[np.float64]
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each predicted mention is correct, bool [P]."""
+        return are_correct(as_rows(self.predicted), as_rows(self.gold))
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,8 @@ class Predictions:
     classes (Tuple[str, ...]): `O` and the entity types, sorted.
     n_docs (int): D.
     patients (int64 [D]): The patient of each document, from 0; one of its own if not known.
-    token_docs (int32 [N]): The document of each scored token: annotated, and not white space.
+    token_docs (int32 [N]): The document of each scored token: annotated, and not white space. There
+        are none if tokens can be of several types, see `decisions`.
     gold (int32 [N]): The annotated class of each token.
     predicted (int32 [N]): The predicted class of each token.
     probabilities (Optional[float32 [N, C]]): Its class probabilities; None without any.
@@ -39,8 +58,11 @@ class Predictions:
     predicted_ents (ENTITY [P]): Predicted entities, without those that touch tokens without
         annotation.
     confidence (float64 [P]): `ent._.confidence`; nan without one.
-    mentions (Optional[ENTITY [A]]): All annotated mentions, if some overlap others and so are not
-        in `doc.ents`; None if the entities are all.
+    mentions (Optional[Mentions]): All mentions, each once; None if the entities are all and cannot
+        overlap.
+    lost (ENTITY [L]): The annotated mentions that are no entities, because they overlap others.
+    decisions (Optional[Mentions]): Where predicted mentions overlap: the types of each scored
+        token, or `O`, one row for each; None elsewhere.
     """
 
     classes: tuple[str, ...]
@@ -54,90 +76,29 @@ class Predictions:
     gold_ents: NDArray[Any]
     predicted_ents: NDArray[Any]
     confidence: NDArray[np.float64]
-    mentions: NDArray[Any] | None = None
-
-    @property
-    def annotated(self) -> NDArray[Any]:
-        """All annotated mentions."""
-        return self.gold_ents if self.mentions is None else self.mentions
+    mentions: Mentions | None = None
+    lost: NDArray[Any] = field(default_factory=lambda: np.zeros(0, ENTITY))
+    decisions: Mentions | None = None
 
     @cached_property
+    def entities(self) -> Mentions:
+        """Those of `doc.ents`."""
+        return Mentions(self.gold_ents, self.predicted_ents, self.confidence)
+
+    @property
+    def all_mentions(self) -> Mentions:
+        """All mentions, or the entities if those are all."""
+        return self.entities if self.mentions is None else self.mentions
+
+    @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each predicted entity is correct, bool [P]."""
-        return are_correct(as_rows(self.predicted_ents), as_rows(self.gold_ents))
+        return self.entities.correct
 
 
 def as_rows(ents: NDArray[Any]) -> NDArray[np.int32]:
     """Entities as rows, int32 [P, 4]."""
     return structured_to_unstructured(ents)
-
-
-class Row(NamedTuple):
-    """One document, classes by name.
-
-    scored (bool [T]): Which tokens of the predicted doc are annotated and not white space.
-    gold, predicted (List[str]): The classes of those.
-    gold_ents, predicted_ents, mentions (List[Place]): In the tokens of the reference doc.
-    confidence (List[float]): Of each predicted entity; nan without one.
-    """
-
-    scored: NDArray[np.bool_]
-    gold: list[str]
-    predicted: list[str]
-    gold_ents: list[Place]
-    predicted_ents: list[Place]
-    confidence: list[float]
-    mentions: list[Place]
-
-
-def read_example(
-    example: Example, confidence: Callable[[Span], float | None] = lambda _: None
-) -> Row:
-    """Read an example whose gold entities are trimmed (`tags.trim_gold`).
-
-    confidence (Callable[[Span], Optional[float]]): The confidence of a predicted entity.
-    """
-    gold = gold_tags(example)
-    scored = np.array([tag is not None for tag in gold], dtype=bool)
-    ents = scored_entities(example)
-    values = [confidence(ent) for ent, _ in ents]
-    return Row(
-        scored=scored,
-        gold=[tag for tag in gold if tag is not None],
-        predicted=[
-            label
-            for label, keep in zip(token_types(example.predicted), scored, strict=True)
-            if keep
-        ],
-        gold_ents=[(ent.start, ent.end, ent.label_) for ent in example.reference.ents],
-        predicted_ents=[entity for _, entity in ents],
-        confidence=[np.nan if value is None else value for value in values],
-        mentions=_mentions(example.reference),
-    )
-
-
-def scored_entities(example: Example) -> list[tuple[Span, Place]]:
-    """The predicted entities, in the tokens of the reference as spaCy's scorer aligns them, without
-    those that touch tokens without annotation."""
-    if not example.reference.has_annotation("ENT_IOB"):
-        return []
-    to_reference = example.alignment.x2y
-    entities = []
-    for ent in example.predicted.ents:
-        tokens = to_reference[ent.start : ent.end]
-        if not len(tokens):
-            continue
-        start, end = int(tokens[0]), int(tokens[-1]) + 1
-        if all(token.ent_iob for token in example.reference[start:end]):
-            entities.append((ent, (start, end, ent.label_)))
-    return entities
-
-
-def _mentions(reference: Doc) -> list[Place]:
-    """All annotated mentions, and the entities that are not among them."""
-    listed = read_mentions(reference, MENTIONS) if has_group(reference, MENTIONS) else []
-    ents = [(ent.start, ent.end, ent.label_) for ent in reference.ents]
-    return listed + [ent for ent in ents if ent not in set(listed)]
 
 
 def as_predictions(
@@ -148,23 +109,38 @@ def as_predictions(
     types (Iterable[str]): Types that are classes whether or not the documents have them.
     patients (Optional[int64 [D]]): The patient of each document; without, each has its own.
     """
-    known = {ent[2] for row in rows for ent in [*row.mentions, *row.predicted_ents]}
-    known.update(*(row.gold + row.predicted for row in rows), types)
+    known = set(types).union(*(row.gold + row.predicted for row in rows))
+    known.update(
+        label
+        for row in rows
+        for pairs in (row.entities, row.mentions, row.decisions)
+        if pairs is not None
+        for _, _, label in pairs.gold + pairs.predicted
+    )
     classes = (OUTSIDE, *sorted(known - {OUTSIDE}))
     number = {label: i for i, label in enumerate(classes)}
 
     def ids(names: Iterable[str]) -> NDArray[np.int32]:
         return np.array([number[name] for name in names], dtype="int32")
 
-    def entities(per_doc: Iterable[Sequence[Place]]) -> NDArray[Any]:
-        numbered = [
+    def numbered(per_doc: Iterable[Sequence[Place]]) -> NDArray[Any]:
+        places = [
             (doc, start, end, number[label])
             for doc, ents in enumerate(per_doc)
             for start, end, label in ents
         ]
-        return np.array(numbered, dtype=ENTITY)
+        return np.array(places, dtype=ENTITY)
 
-    overlapping = any(len(row.mentions) > len(row.gold_ents) for row in rows)
+    def joined(per_doc: Sequence[Pairs]) -> Mentions:
+        return Mentions(
+            gold=numbered(pairs.gold for pairs in per_doc),
+            predicted=numbered(pairs.predicted for pairs in per_doc),
+            confidence=np.array([value for pairs in per_doc for value in pairs.confidence]),
+        )
+
+    entities = joined([row.entities for row in rows])
+    decisions = [row.decisions for row in rows if row.decisions is not None]
+    overlapping = bool(decisions) or any(row.mentions is not row.entities for row in rows)
     return Predictions(
         classes=classes,
         n_docs=len(rows),
@@ -174,8 +150,10 @@ def as_predictions(
         predicted=ids(tag for row in rows for tag in row.predicted),
         probabilities=None,
         prior=None,
-        gold_ents=entities(row.gold_ents for row in rows),
-        predicted_ents=entities(row.predicted_ents for row in rows),
-        confidence=np.array([value for row in rows for value in row.confidence]),
-        mentions=entities(row.mentions for row in rows) if overlapping else None,
+        gold_ents=entities.gold,
+        predicted_ents=entities.predicted,
+        confidence=entities.confidence,
+        mentions=joined([row.mentions for row in rows]) if overlapping else None,
+        lost=numbered(row.lost for row in rows),
+        decisions=joined(decisions) if decisions else None,
     )

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.metrics.counts import Counts
+from spacy_btl.metrics.counts import OF_TOKENS, Counts, class_counts
 
 Numbers = NDArray[np.number[Any]]
 # By the keys of `measures.MEASURES`.
 Scores = dict[str, NDArray[np.float64]]
 
 # The counts of calibration by the prefix of their measures.
-CALIBRATION = {"tag": "token", "ents": "entity"}
+CALIBRATION = {"tag": "token", "ents": "entity", "spans_btl": "mention"}
+# Of mentions that may overlap, whatever the name of their group.
+SPANS_KEYS = ("spans_btl_p", "spans_btl_r", "spans_btl_f", "spans_btl_macro_f")
 
 
 def scores(counts: Counts) -> Scores:
@@ -31,15 +33,19 @@ def scores(counts: Counts) -> Scores:
         states low confidence, which is no merit.
     """
     entities = counts["entities"]
-    values = tag_scores(counts["tokens"])
+    values = tag_scores(class_counts(counts)) if counts.keys() & OF_TOKENS else {}
+    if "decisions" in counts:
+        del values["tag_accuracy"]  # of tokens with one class each
     names = ("ents_p", "ents_r", "ents_f", "ents_macro_f")
     values |= zip(names, _micro_and_macro(entities), strict=True)
     if "overlaps" in counts:
         partial = np.concatenate([counts["overlaps"][..., None, :], entities[..., 1:, :]], axis=-2)
         _, _, values["ents_partial_f"], values["ents_partial_macro_f"] = _micro_and_macro(partial)
     if "mentions" in counts:
-        predicted, annotated = np.moveaxis(counts["mentions"].sum(-1), -1, 0)
-        values["ents_r_all"] = _ratio(predicted, annotated)
+        values |= zip(SPANS_KEYS, _micro_and_macro(counts["mentions"]), strict=True)
+    if "lost" in counts:
+        found, gold = np.moveaxis(counts["lost"].sum(-1), -1, 0)
+        values["spans_btl_r_lost"] = _ratio(found, gold, empty=np.nan)
     for prefix, kind in CALIBRATION.items():
         if f"{kind}_bins" in counts:
             values |= _calibration_scores(counts, prefix)
@@ -47,16 +53,22 @@ def scores(counts: Counts) -> Scores:
 
 
 def type_scores(counts: Counts) -> Scores:
-    """The scores of each type, float64 [..., K]; nan for a type that is not in the gold annotation.
+    """The scores of each type, float64 [..., K]; nan for a type without gold entities, mentions or
+    tokens.
 
-    RETURNS (Dict[str, float64 [..., K]]): By the keys of `measures.TYPE_MEASURES`.
+    RETURNS (Dict[str, float64 [..., K]]): By the keys of `measures.TYPE_MEASURES`; those of
+        mentions are missing without their counts.
     """
-    entities, tokens = counts["entities"], counts["tokens"][..., 1:]
-    annotated = entities[..., 1, :] > 0
-    p, r, f = precision_recall_f(entities)
-    _, tag_r, tag_f = precision_recall_f(tokens)
-    values = {"ents_p": p, "ents_r": r, "ents_f": f, "tag_r": tag_r, "tag_f": tag_f}
-    return {name: np.where(annotated, value, np.nan) for name, value in values.items()}
+    counted = {"ents": counts["entities"], "tag": class_counts(counts)[..., 1:]}
+    if "mentions" in counts:
+        counted["spans_btl"] = counts["mentions"]
+    values = {
+        f"{prefix}_{letter}": np.where(items[..., 1, :] > 0, value, np.nan)
+        for prefix, items in counted.items()
+        for letter, value in zip("prf", precision_recall_f(items), strict=True)
+    }
+    del values["tag_p"]
+    return values
 
 
 def tag_scores(tokens: NDArray[np.float64]) -> Scores:

@@ -30,8 +30,12 @@ COMPARED = (
     "tag_uar_types",
     "tag_macro_f",
     "tag_accuracy",
+    "spans_btl_f",
+    "spans_btl_macro_f",
+    "spans_btl_r_lost",
     "tag_ece",
     "ents_ece",
+    "spans_btl_ece",
 )
 
 
@@ -66,7 +70,7 @@ def compare_counts(
     """
     shared = ours.keys() & theirs.keys()
     a, b = ({key: counts[key] for key in shared} for counts in (ours, theirs))
-    n_docs = len(a["tokens"])
+    n_docs = len(a["entities"])
     values = [scores(total(counts)) for counts in (a, b)]
     compared = [name for name in names if all(np.isfinite(v.get(name, np.nan)) for v in values)]
 

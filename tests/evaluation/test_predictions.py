@@ -9,9 +9,11 @@ from scipy.special import softmax
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.errors import PipelineError
-from spacy_btl.evaluation.predictions import predict
+from spacy_btl.errors import BtlWarning, PipelineError
+from spacy_btl.evaluation.predictions import find_group, predict
+from spacy_btl.metrics.counts import document_counts
 from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.metrics.rows import Group
 from tests.conftest import bert_pipeline, make_examples, train
 from tests.evaluation.made_up import predictions_of, tagger
 
@@ -69,7 +71,8 @@ def test_a_mention_with_white_space_at_its_ends_is_its_entity():
     gold = Doc(tagger().vocab, ["fever", "\n", "today"], ents=["B-Sign", "I-Sign", "O"])
     gold.spans["mentions"] = [*gold.ents, Span(gold, 1, 2, label="Sign")]
     predictions = annotate(gold, "B-Sign", "O", "O")
-    assert predictions.annotated.tolist() == predictions.gold_ents.tolist() == [(0, 0, 1, 1)]
+    assert predictions.mentions is None
+    assert predictions.gold_ents.tolist() == [(0, 0, 1, 1)]
 
 
 def test_entities_are_in_the_tokens_of_the_annotation():
@@ -161,3 +164,66 @@ def test_gold_with_white_space_at_its_ends_is_found_without_it():
     gold.ents = [Span(gold, 1, 4, label="Sign")]
     predictions = annotate(gold, "O", "O", "B-Sign", "O", "O")
     assert predictions.gold_ents.tolist() == predictions.predicted_ents.tolist() == [(0, 2, 3, 1)]
+
+
+# Pipelines whose predicted mentions can overlap.
+
+PAIR = {"@losses": "spacy_btl.BinaryTokenLabels.v1", "competition": "pair"}
+
+
+@pytest.fixture(scope="module")
+def overlapping():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("btl_ner", config={"spans_key": "found", "loss": PAIR})
+    with pytest.warns(BtlWarning, match="doc.ents are read instead"):
+        return train(nlp, steps=30)
+
+
+def test_mentions_are_those_of_the_group(overlapping):
+    examples = make_examples(overlapping)
+    predictions = predict(overlapping, examples)
+    docs = [overlapping(example.predicted.copy()) for example in examples]
+    spans = [(i, span) for i, doc in enumerate(docs) for span in doc.spans["found"]]
+    expected = [(i, s.start, s.end, predictions.classes.index(s.label_)) for i, s in spans]
+    assert expected
+    assert predictions.mentions.predicted.tolist() == expected
+    assert predictions.mentions.confidence == pytest.approx([s._.confidence for _, s in spans])
+    assert predictions.probabilities is predictions.prior is None
+    assert {"mentions", "decisions", "mention_bins"} <= document_counts(predictions).keys()
+
+
+def test_a_spancat_is_read_by_its_key():
+    nlp = spacy.blank("en")
+    suggester = {"@misc": "spacy.ngram_suggester.v1", "sizes": [1]}
+    spancat = nlp.add_pipe("spancat", config={"spans_key": "sc", "suggester": suggester})
+    examples = make_examples(nlp)
+    for example in examples:
+        example.reference.spans["sc"] = list(example.reference.ents)
+        example.reference.ents = []
+    nlp.initialize(lambda: examples)
+    spancat.cfg["threshold"] = 0.0  # all that is suggested
+    predictions = predict(nlp, examples)
+    assert find_group(nlp) == Group("sc")
+    assert len(predictions.mentions.gold) > 0
+    n_tokens = sum(len(example.predicted) for example in examples)
+    assert len(predictions.mentions.predicted) == n_tokens * len(spancat.labels)
+    assert not np.isnan(predictions.mentions.confidence).any()
+
+
+def test_the_last_pipe_that_decides_says_where_mentions_are(overlapping):
+    assert find_group(overlapping) == Group("found", "mentions")
+    nlp = spacy.blank("en")
+    assert find_group(nlp) is None
+    ruler = nlp.add_pipe("span_ruler", config={"spans_key": "ruled"})
+    assert find_group(nlp) is None  # without a pattern it finds nothing
+    ruler.add_patterns([{"label": "Sign", "pattern": "fever"}])
+    assert find_group(nlp) == Group("ruled")
+    nlp.add_pipe("btl_ner")
+    assert find_group(nlp) is None
+    nlp.add_pipe(
+        "btl_ner", name="second", config={"spans_key": "a", "mentions_key": "b", "loss": PAIR}
+    )
+    nlp.add_pipe("doc_cleaner")
+    assert find_group(nlp) == Group("a", "b")
+    nlp.disable_pipe("second")
+    assert find_group(nlp) is None

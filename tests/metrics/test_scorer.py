@@ -14,7 +14,7 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_btl.metrics.predictions import read_example
+from spacy_btl.metrics.rows import read_example
 from spacy_btl.metrics.scorer import make_ner_scorer, score_ner
 
 VOCAB = spacy.blank("en").vocab
