@@ -32,6 +32,7 @@ def evaluate_cli(
     """Measure a pipeline on held-out documents.
 
     Type by type, the rarest first. An entity is correct if its boundaries and its type both are.
+    Where predicted mentions can overlap (spans_key, spancat), all mentions are scored.
     UAR is the mean token recall of the classes, O included; ECE is the expected calibration error.
     The 95% intervals are from a bootstrap over documents, or over patients if the corpus names
     them. Intervals of few mentions are Wilson's.
@@ -61,8 +62,9 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     from spacy_btl.metrics.measures import MEASURES, headline
 
     types = _table("type", "mentions", "precision", "recall", "F1")
+    kind = "spans_btl" if metrics["overlapping"] else "ents"
     for label, row in metrics["types"].items():
-        values = (f"{row[key]['value']:.1%}" for key in ("ents_p", "ents_r", "ents_f"))
+        values = (f"{row[f'{kind}_{letter}']['value']:.1%}" for letter in "prf")
         types.add_row(label, f"{row['support']:,}", *values)
     summary = _table("", "", "95% interval")
     for name, measure in headline(metrics["scores"]).items():
@@ -70,13 +72,15 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         summary.add_row(
             measure.title, f"{row['value']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"
         )
-    if metrics["calibration"]["entities"] is not None and "ents_ece" not in metrics["scores"]:
-        summary.add_row(MEASURES["ents_ece"].title, "n/a", "no entity is correct")
+    for things, name in {"entities": "ents_ece", "mentions": "spans_btl_ece"}.items():
+        if metrics["calibration"].get(things) is not None and name not in metrics["scores"]:
+            summary.add_row(MEASURES[name].title, "n/a", "none is correct")
     console = Console(markup=False)  # a type in brackets is no markup of rich
     console.print(types)
     of = f" of {metrics['patients']:,} patients" if metrics["patients"] else ""
-    console.print(f"\n {metrics['mentions']:,} mentions in {metrics['documents']:,} documents{of}")
-    lost = metrics["annotated"] - metrics["mentions"]
+    scored = metrics["annotated" if metrics["overlapping"] else "mentions"]
+    console.print(f"\n {scored:,} mentions in {metrics['documents']:,} documents{of}")
+    lost = metrics["annotated"] - scored
     if lost:
         console.print(
             f" {metrics['annotated']:,} are annotated: {lost:,} overlap these, and one label per "

@@ -15,8 +15,9 @@ from spacy_btl.about import __version__
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, CorpusError, PipelineError
 from spacy_btl.evaluation.mistakes import Explain, worst_errors
-from spacy_btl.evaluation.predictions import predict
+from spacy_btl.evaluation.predictions import find_group, predict
 from spacy_btl.evaluation.summary import summarize
+from spacy_btl.mentions import mention_types
 from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.metrics.significance import compare, require_statsmodels
 from spacy_btl.pipeline.explanation import top_neighbors
@@ -108,7 +109,8 @@ def _explain_by(nlp: Language) -> Explain | None:
 
     def explain(gold: Span) -> list[dict[str, Any]]:
         doc = nlp.make_doc(gold.doc.text)
-        span = doc.char_span(gold.start_char, gold.end_char, alignment_mode="expand")
+        borders = gold.start_char, gold.end_char
+        span = doc.char_span(*borders, label=gold.label_, alignment_mode="expand")
         assert span is not None
         return [asdict(one) for one in top_neighbors(pipe.explain(span), NEIGHBORS)]
 
@@ -118,12 +120,15 @@ def _explain_by(nlp: Language) -> Explain | None:
 def _predictions(nlp: Language, model: str, corpus: Path) -> tuple[Predictions, list[Doc]]:
     """Predictions on a corpus, and its documents."""
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
+    group = find_group(nlp)
     types = {ent.label_ for doc in docs for ent in doc.ents}
+    if group is not None:
+        types |= set().union(*(mention_types(doc, group.key_of_gold(doc)) for doc in docs))
     if not types:
         raise CorpusError(f"{corpus}: has no entity, so there is nothing to score.")
     warn_of_trained_on(nlp, docs, corpus)
     predictions = predict(nlp, Corpus(corpus).make_examples(nlp, docs))
-    if not len(predictions.predicted_ents) and not _finds_entities(nlp):
+    if group is None and not len(predictions.predicted_ents) and not _finds_entities(nlp):
         raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")
     _warn_of_unknown(types, nlp, model)
     return predictions, docs

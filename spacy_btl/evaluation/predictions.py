@@ -75,7 +75,7 @@ def find_group(nlp: Language) -> Group | None:
     for _, pipe in reversed(nlp.pipeline):
         decides: Any = pipe
         if isinstance(pipe, KnnCalibrator) and pipe.is_ready():
-            decides = nlp.get_pipe(pipe.ner)  # also if it is disabled
+            decides = find_ner(nlp, pipe.ner, reader=pipe.name)  # also if it is disabled
         if isinstance(decides, BtlNer):
             key = decides.spans_key
             return None if key is None else Group(key, decides.mentions_key)

@@ -71,7 +71,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
         scores=_grouped(metrics["scores"]),
         versus=_compared(metrics["versus"]),
         notable=_notable(metrics["curve"] or []),
-        confusions=_confusions(**metrics["confusion"]),
+        confusions=_confusions(**metrics["confusion"]) if metrics["confusion"] else [],
         plots=_plots(metrics),
         max_classes=MAX_CLASSES,
         errors=errors and [{**error, "rendered": _rendered(error, colors)} for error in errors],
@@ -147,7 +147,9 @@ def _plots(metrics: Mapping[str, Any]) -> Mapping[str, str]:
     """SVG by name, for the data that is there."""
     from spacy_btl.evaluation.plots import confusion_plot, curve_plot, reliability_plot
 
-    plots = {"confusion": confusion_plot(**metrics["confusion"])}
+    plots = {}
+    if metrics["confusion"]:
+        plots["confusion"] = confusion_plot(**metrics["confusion"])
     if metrics["curve"]:
         now = {name: metrics["scores"][name]["value"] for name in ("tag_uar", "tag_macro_f")}
         plots["curve"] = curve_plot(metrics["curve"], **now)

@@ -36,11 +36,13 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
     RETURNS (Dict[str, Any]): Plain JSON. `documents`; `patients`, None unless some have several
         documents (then the bootstrap samples patients, and a document of an unknown patient counts
         as one); `mentions`; `annotated`, with the mentions that overlap others and so are not in
-        `doc.ents`; `seed`; `samples`; `scores` by the keys of `measures.MEASURES`, each with
-        `value`, `low` and `high` (both None if too little was counted); `types`, the rarest first;
-        `curve` over tau; `calibration`, the bins of tokens and of entities; `confusion` of tokens;
+        `doc.ents`; `overlapping`, whether predicted mentions can overlap; `seed`; `samples`;
+        `scores` by the keys of `measures.MEASURES`, each with `value`, `low` and `high` (both None
+        if too little was counted); `types`, the rarest first; `curve` over tau; `calibration`, the
+        bins of tokens, of entities and of all mentions where some overlap; `confusion` of tokens;
         `cautions`, warnings about the scores. What the pipeline states no probabilities or
-        confidence for is absent from `scores`, and None elsewhere.
+        confidence for is absent from `scores`, and None elsewhere; so are the curve and the
+        confusions of predicted mentions that can overlap.
     """
     counts = patient_counts(predictions)
     n_patients = len(counts["documents"])
@@ -52,6 +54,7 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
         "patients": n_patients if n_patients < predictions.n_docs else None,
         "mentions": len(predictions.gold_ents),
         "annotated": len(predictions.all_mentions.gold),
+        "overlapping": predictions.decisions is not None,
         "seed": seed,
         "samples": SAMPLES,
         "scores": {
@@ -64,6 +67,7 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
         "calibration": {
             "tokens": _bins(sums, "token"),
             "entities": _bins(sums, "entity"),
+            **({"mentions": _bins(sums, "mention")} if "mentions" in sums else {}),
         },
         "confusion": _confusion(predictions),
         "cautions": _cautions(sums, n_patients),
@@ -80,7 +84,7 @@ def _number(value: SupportsFloat) -> float | None:
 
 def _cautions(sums: Counts, n_patients: int) -> list[str]:
     """Warnings about the scores."""
-    correct, gold, predicted = sums["entities"].sum(axis=1)
+    correct, gold, predicted = sums[_headline(sums)].sum(axis=1)
     cautions = []
     if not predicted:
         cautions.append("No entity is predicted" + UNTRAINED)
@@ -95,6 +99,11 @@ def _cautions(sums: Counts, n_patients: int) -> list[str]:
     return cautions
 
 
+def _headline(sums: Counts) -> str:
+    """The counts that say most: those of all mentions where predicted ones can overlap."""
+    return "mentions" if "decisions" in sums else "entities"
+
+
 def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dict[str, Any]]:
     """A row per type that is annotated or predicted, by support and name. The scores of a type
     without support are 0."""
@@ -103,7 +112,7 @@ def _types(predictions: Predictions, counts: Counts, seed: int) -> dict[str, dic
     )
     sums, types = total(counts), predictions.classes[1:]
     intervals = widen_types(intervals, counts)
-    _, support, predicted = sums["entities"]
+    _, support, predicted = sums[_headline(sums)]
     annotated = sums["mentions"][1] if "mentions" in sums else support
     present = (i for i in range(len(types)) if annotated[i] or predicted[i])
     return {
@@ -137,9 +146,12 @@ def _bins(sums: Counts, kind: str) -> list[dict[str, Any]] | None:
     ]
 
 
-def _confusion(predictions: Predictions) -> dict[str, Any]:
+def _confusion(predictions: Predictions) -> dict[str, Any] | None:
     """The confusion matrix of tokens: the `classes` that have tokens, `O` first, and the `cells`
-    that are not 0, each with its gold and its predicted class, by number, and its tokens."""
+    that are not 0, each with its gold and its predicted class, by number, and its tokens. None if
+    a token can be of several classes, since none is then predicted in place of another."""
+    if predictions.decisions is not None:
+        return None
     present = np.union1d(predictions.gold, predictions.predicted)
     matrix = confusion_matrix(predictions.gold, predictions.predicted, labels=present)
     rows, columns = matrix.nonzero()

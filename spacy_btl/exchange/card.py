@@ -12,6 +12,7 @@ from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
+from spacy_btl.metrics.measures import KINDS
 from spacy_btl.pipelines import (
     fingerprint,
     forget_paths,
@@ -23,6 +24,11 @@ from spacy_btl.pipelines import (
 README = "README.md"  # `spacy package` makes it the README of the package
 # The scores in `meta.json`.
 PERFORMANCE = (
+    "spans_btl_f",
+    "spans_btl_p",
+    "spans_btl_r",
+    "spans_btl_macro_f",
+    "spans_btl_ece",
     "ents_f",
     "ents_p",
     "ents_r",
@@ -35,7 +41,7 @@ PERFORMANCE = (
 # What a card needs of `metrics.json`.
 PARTS = {
     *("model_files", "corpus", "date", "spacy_btl", "cautions"),
-    *("documents", "patients", "mentions", "annotated", "samples"),
+    *("documents", "patients", "mentions", "annotated", "overlapping", "samples"),
     *("scores", "types", "calibration"),
 }
 MADE_WITH = ("spacy-btl", "spacy", "spacy-transformers", "transformers", "torch")
@@ -108,8 +114,12 @@ def _performance(metrics: dict[str, Any]) -> dict[str, Any]:
     scores, types = metrics["scores"], metrics["types"]
     return {
         **{name: scores[name]["value"] for name in PERFORMANCE if name in scores},
-        "ents_per_type": {
-            label: {letter: row[f"ents_{letter}"]["value"] for letter in "prf"}
-            for label, row in types.items()
+        **{
+            f"{kind}_per_type": {
+                label: {letter: row[f"{kind}_{letter}"]["value"] for letter in "prf"}
+                for label, row in types.items()
+            }
+            for kind in KINDS
+            if f"{kind}_f" in scores
         },
     }

@@ -21,6 +21,10 @@ from spacy_btl.tags import OUTSIDE, TagScheme
 
 # The names of the metrics that the Hub lists.
 HUB_METRICS = {
+    "spans_btl_p": "precision",
+    "spans_btl_r": "recall",
+    "spans_btl_f": "f1",
+    "spans_btl_macro_f": "f1",
     "ents_p": "precision",
     "ents_r": "recall",
     "ents_f": "f1",
@@ -67,16 +71,20 @@ def card_text(
         version=version,
         nlp=nlp,
         scheme=ner.tag_scheme,
+        spans_key=ner.spans_key,
+        kind="spans_btl" if metrics["overlapping"] else "ents",
         losses=nlp.meta.get("averaged") or together or [nlp.get_pipe_config(name)["loss"]],
         mean_of="logits" if together else "weights",
         counts=counts,
+        n_tokens=ner.cfg.get("n_tokens", sum(counts.values())),  # a token can be of several types
         encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
         calibrator=_calibrator(nlp),
         metrics=metrics,
         measured=_measured(metrics),
         measures=headline(metrics["scores"]),
         unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
-        bands=_bands(metrics["calibration"]["entities"]),
+        things="mentions" if metrics["overlapping"] else "entities",
+        bands=_bands(metrics["calibration"]["mentions" if metrics["overlapping"] else "entities"]),
         facts=facts,
         versions=versions,
     )
@@ -112,6 +120,7 @@ def _front_matter(package: str, lang: str | None, metrics: Metrics, facts: CardF
             metric_value=round(scores[name]["value"], 4),
         )
         for name, metric in HUB_METRICS.items()
+        if name in scores
     ]
     data = ModelCardData(
         language=lang,

@@ -28,6 +28,32 @@ MENTIONS = "Mentions, exact"
 CALIBRATION = "Calibration"
 # In the order in which they are shown.
 MEASURES = {
+    "spans_btl_p": Measure(
+        MENTIONS,
+        "mention precision",
+        "The share of predicted mentions, overlapping or not, whose boundaries and type are both "
+        "correct. Of a pipeline without a group of spans, they are the entities.",
+    ),
+    "spans_btl_r": Measure(
+        MENTIONS,
+        "mention recall",
+        "The share of all annotated mentions, overlapping or not, that are predicted with the "
+        "correct boundaries and type.",
+    ),
+    "spans_btl_f": Measure(
+        MENTIONS,
+        "mention micro F1",
+        "The harmonic mean of mention precision and recall. Each mention counts the same.",
+    ),
+    "spans_btl_macro_f": Measure(
+        MENTIONS, "mention macro F1", "The mean F1 over the types of mentions."
+    ),
+    "spans_btl_r_lost": Measure(
+        MENTIONS,
+        "recall of lost mentions",
+        "Mention recall over the mentions that are not in the annotated `doc.ents`, because they "
+        "overlap others: one label per token cannot express them.",
+    ),
     "ents_p": Measure(
         STRICT,
         "entity precision",
@@ -54,32 +80,6 @@ MEASURES = {
     ),
     "ents_partial_macro_f": Measure(
         PARTIAL, "partial macro F1", "The mean partial F1 of the entity types."
-    ),
-    "spans_btl_p": Measure(
-        MENTIONS,
-        "mention precision",
-        "The share of predicted mentions, overlapping or not, whose boundaries and type are both "
-        "correct. Of a pipeline without a group of spans, they are the entities.",
-    ),
-    "spans_btl_r": Measure(
-        MENTIONS,
-        "mention recall",
-        "The share of all annotated mentions, overlapping or not, that are predicted with the "
-        "correct boundaries and type.",
-    ),
-    "spans_btl_f": Measure(
-        MENTIONS,
-        "mention micro F1",
-        "The harmonic mean of mention precision and recall. Each mention counts the same.",
-    ),
-    "spans_btl_macro_f": Measure(
-        MENTIONS, "mention macro F1", "The mean F1 over the types of mentions."
-    ),
-    "spans_btl_r_lost": Measure(
-        MENTIONS,
-        "recall of lost mentions",
-        "Mention recall over the mentions that are not in the annotated `doc.ents`, because they "
-        "overlap others: one label per token cannot express them.",
     ),
     "tag_uar": Measure(
         TOKENS,
@@ -169,10 +169,10 @@ MEASURES = {
         lower_is_better=True,
     ),
 }
+KINDS = ("spans_btl", "ents")
 # What is measured of each entity type.
 TYPE_MEASURES = {
-    **{key: MEASURES[key] for key in ("ents_p", "ents_r", "ents_f")},
-    **{key: MEASURES[key] for key in ("spans_btl_p", "spans_btl_r", "spans_btl_f")},
+    **{f"{kind}_{letter}": MEASURES[f"{kind}_{letter}"] for kind in KINDS for letter in "prf"},
     "tag_r": Measure(
         TOKENS, "token recall", "The share of a type's annotated tokens that are predicted as it."
     ),

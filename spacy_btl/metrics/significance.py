@@ -1,6 +1,7 @@
 """Paired significance tests between two pipelines on the same documents."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def compare(ours: Predictions, theirs: Predictions, *, seed: int) -> dict[str, d
 
     RETURNS (Dict[str, Dict[str, float]]): As for `compare_counts`, and `p_holm`: p by Holm's
         correction over these scores.
-    RAISES: PipelineError, if the two differ in documents, tokens or gold annotation; BtlError, if
+    RAISES: PipelineError, if the two differ in documents, tokens or gold annotation (where only one
+        of them predicts mentions that can overlap, tokens are not compared); BtlError, if
         statsmodels is not installed.
     """
     _refuse_other_gold(ours, theirs)
@@ -149,19 +151,24 @@ def _sum(a: Counts, weights_a: Weights, b: Counts, weights_b: Weights) -> Counts
 
 
 def _refuse_other_gold(ours: Predictions, theirs: Predictions) -> None:
-    names = [np.array(predictions.classes) for predictions in (ours, theirs)]
-    gold = [
-        (
-            predictions.patients.tolist(),
-            predictions.token_docs.tolist(),
-            labels[predictions.gold].tolist(),
-            labels[predictions.gold_ents["label"]].tolist(),
-            [predictions.gold_ents[field].tolist() for field in ("doc", "start", "end")],
-        )
-        for predictions, labels in zip((ours, theirs), names, strict=True)
-    ]
+    alike = (ours.decisions is None) == (theirs.decisions is None)
+    gold = [_gold(predictions, with_tokens=alike) for predictions in (ours, theirs)]
     if gold[0] != gold[1]:
         raise PipelineError(
             "The two pipelines cannot be compared: they were scored on other documents, other "
             "annotation or other tokens (their tokenizers differ)."
         )
+
+
+def _gold(predictions: Predictions, *, with_tokens: bool) -> list[Any]:
+    """What two pipelines have to share, with classes by name."""
+    labels = np.array(predictions.classes)
+    mentions = [predictions.gold_ents, predictions.all_mentions.gold]
+    if with_tokens and predictions.decisions is not None:
+        mentions.append(predictions.decisions.gold)
+    shared: list[Any] = [predictions.patients.tolist()]
+    for gold in mentions:
+        shared += [labels[gold["label"]].tolist(), gold[["doc", "start", "end"]].tolist()]
+    if with_tokens:
+        shared += [predictions.token_docs.tolist(), labels[predictions.gold].tolist()]
+    return shared

@@ -4,17 +4,27 @@ import json
 import warnings
 from dataclasses import asdict
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import spacy
+from spacy.cli._util import app
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Corpus
+from typer.testing import CliRunner
 
+import spacy_btl.cli  # noqa: F401  (adds the commands)
+from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import CorpusError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
+from spacy_btl.evaluation.report import write_report
+from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.exchange.card_text import card_text
 from spacy_btl.pipeline.explanation import top_neighbors
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import SENTENCES, make_examples, step
+from tests.pipeline.test_overlapping import blank, reference
+from tests.pipeline.test_overlapping import make_examples as overlapping_examples
 
 
 def corpus(path: Path, *notes: tuple[str, list[tuple[int, int, str]]]) -> Path:
@@ -239,7 +249,7 @@ def test_recall_is_of_all_annotated_mentions_too(ruled, tmp_path):
     metrics = evaluate(str(ruled), tmp_path / "c.spacy")
     assert (metrics["mentions"], metrics["annotated"]) == (2, 4)
     assert metrics["scores"]["ents_r"]["value"] == 1 / 2
-    assert metrics["scores"]["ents_r_all"]["value"] == 2 / 4
+    assert metrics["scores"]["spans_btl_r"]["value"] == 2 / 4
     assert metrics["types"]["Sign"]["annotated"] == 4
 
 
@@ -259,3 +269,139 @@ def test_what_cannot_be_scored_is_a_clear_error(ruled, corpus_path, tmp_path):
     ):
         with pytest.raises(kind, match=message):
             evaluate(name, path)
+
+
+# Pipelines whose predicted mentions can overlap.
+
+
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A calibrated pipeline with `spans_key`, and a corpus whose mentions overlap."""
+    folder = tmp_path_factory.mktemp("overlapping")
+    nlp = blank()
+    examples = overlapping_examples(nlp, repeat=2)
+    optimizer = nlp.initialize(lambda: examples)
+    optimizer.learn_rate = 0.005
+    for _ in range(25):
+        step(nlp, examples, optimizer)
+    pipe = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3, "knn_weight": 0.25})
+    pipe.fit(examples)
+    pipe.fit_maps(examples)
+    nlp.to_disk(folder / "model")
+    docs = [example.reference for example in overlapping_examples(nlp)]
+    docs += [reference(nlp, "no pain today", [(3, 7, "Sign"), (0, 7, "Sign")])]  # one is missed
+    write_docs(folder / "corpus.spacy", docs)
+    return folder / "model", folder / "corpus.spacy"
+
+
+@pytest.fixture(scope="module")
+def overlapping_metrics(overlapping) -> dict:
+    model, path = overlapping
+    return evaluate(str(model), path, with_text=True)
+
+
+def test_all_mentions_are_measured_where_they_can_overlap(overlapping, overlapping_metrics):
+    nlp = spacy.load(overlapping[0])
+    examples = list(Corpus(overlapping[1])(nlp))
+    expected = nlp.evaluate(examples)
+    found = overlapping_metrics["scores"]
+    for name in ("spans_btl_p", "spans_btl_r", "spans_btl_f", "spans_btl_macro_f", "ents_f"):
+        assert found[name]["value"] == pytest.approx(expected[name])
+    assert {"tag_uar", "tag_macro_f", "spans_btl_ece", "spans_btl_r_lost"} <= found.keys()
+    assert not {"tag_accuracy", "tag_ece"} & found.keys()
+    gold = [span.label_ for one in examples for span in one.reference.spans["mentions"]]
+    assert overlapping_metrics["overlapping"]
+    assert overlapping_metrics["annotated"] == len(gold) > overlapping_metrics["mentions"]
+    for label, row in overlapping_metrics["types"].items():
+        assert row["support"] == gold.count(label)
+        values = expected["spans_btl_per_type"][label]
+        assert row["spans_btl_f"]["value"] == pytest.approx(values["f"])
+    n = sum(row["n"] for row in overlapping_metrics["calibration"]["mentions"])
+    assert n == sum(len(nlp(one.reference.text).spans["btl"]) for one in examples)
+    assert overlapping_metrics["calibration"]["tokens"] is None
+    assert overlapping_metrics["curve"] is overlapping_metrics["confusion"] is None
+    assert json.loads(json.dumps(overlapping_metrics, allow_nan=False)) == overlapping_metrics
+
+
+def test_errors_among_overlapping_mentions_are_shown_without_overlaps(overlapping_metrics):
+    errors = overlapping_metrics["errors"]
+    assert errors
+    for error in errors:
+        assert error["neighbors"]
+        for name in ("gold", "predicted"):
+            ends = [(ent["start"], ent["end"]) for ent in error[name]]
+            assert all(end <= start for (_, end), (start, _) in pairwise(ends))
+        own = error["predicted" if error["kind"] == "wrong" else "gold"]
+        assert error["label"] in [ent["label"] for ent in own]
+
+
+def test_a_report_and_the_command_show_overlapping_mentions(overlapping, tmp_path):
+    args = ["btl", "evaluate", *map(str, overlapping), "--output", str(tmp_path), "--with-text"]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, args)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    page = (tmp_path / "report.html").read_text("utf-8")
+    f = f"{metrics['scores']['spans_btl_f']['value']:.1%}"
+    assert f"Their F1 is <strong>{f}</strong>" in page
+    assert "reliability-mentions" in page
+    assert page.count("Not shown:") == 2  # the curve and the confusions
+    assert f" {metrics['annotated']} mentions in {metrics['documents']} documents" in result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    for label, row in metrics["types"].items():
+        values = [f"{row[f'spans_btl_{letter}']['value']:.1%}" for letter in "prf"]
+        assert [label, str(row["support"]), *values] in rows
+    assert any(row[:3] == ["mention", "micro", "F1"] and row[3] == f for row in rows)
+
+
+def test_a_card_tells_how_to_read_overlapping_mentions(overlapping, overlapping_metrics):
+    facts = {"description": "d", "author": "a", "license": "MIT", "dataset": "Notes"}
+    texts = dict.fromkeys(("training_data", "evaluation_data", "intended_use"), "t")
+    sources = [{"name": "n", "license": "MIT"}]
+    card = CardFile(**facts, **texts, limits=["l"], sources=sources)
+    nlp = spacy.load(overlapping[0])
+    text = card_text(nlp, overlapping_metrics, card, versions={"spacy-btl": "1"})
+    assert '.spans["btl"]:' in text
+    f = overlapping_metrics["scores"]["spans_btl_f"]
+    assert f"| mention micro F1 | {f['value']:.1%} ({100 * f['low']:.1f}" in text
+    n_mentions, n_tokens = overlapping_metrics["annotated"], nlp.get_pipe("ner").cfg["n_tokens"]
+    assert f"{n_mentions} annotated mentions, overlapping or not" in text
+    assert f"was trained on {n_tokens} tokens" in text
+    assert "| confidence | mentions |" in text
+    assert "The predicted entities do not overlap" not in text
+
+
+def test_a_flat_pipeline_is_compared_by_mentions_and_not_by_tokens(overlapping, tmp_path):
+    model, path = overlapping
+    flat = ruler(tmp_path / "flat", fever="Sign", cough="Sign", aspirin="Sign")
+    with pytest.warns(UserWarning, match="does not know"):
+        metrics = evaluate(str(model), path, versus=str(flat))
+    compared = metrics["versus"]["scores"]
+    assert {"ents_f", "spans_btl_f", "spans_btl_r_lost"} <= compared.keys()
+    assert not [name for name in compared if name.startswith("tag_")]
+    with pytest.warns(UserWarning, match="does not know"):
+        theirs = evaluate(str(flat), path)
+    for name, row in compared.items():
+        values = [part["scores"][name]["value"] for part in (metrics, theirs)]
+        assert row["difference"] == pytest.approx(values[0] - values[1])
+    same = evaluate(str(model), path, versus=str(model))["versus"]["scores"]
+    assert same["tag_uar"]["p"] == 1
+    apart = corpus(tmp_path / "apart.spacy", ("no fever , no cough", [(3, 8, "Sign")]))
+    metrics = evaluate(str(model), apart, versus=str(flat))
+    assert "ents_f" in metrics["versus"]["scores"]
+
+
+def test_a_spancat_is_measured_by_its_group(overlapping, tmp_path):
+    nlp = spacy.blank("en")
+    suggester = {"@misc": "spacy.ngram_suggester.v1", "sizes": [1, 2, 3]}
+    config = {"spans_key": "sc", "suggester": suggester, "threshold": 0.0}
+    nlp.add_pipe("spancat", config=config)
+    examples = overlapping_examples(nlp)
+    for example in examples:
+        example.reference.spans["sc"] = list(example.reference.spans["mentions"])
+    nlp.initialize(lambda: examples)
+    nlp.to_disk(tmp_path / "model")
+    metrics = evaluate(str(tmp_path / "model"), overlapping[1])
+    assert metrics["overlapping"]
+    assert metrics["scores"]["spans_btl_r"]["value"] > 0.5
+    assert "spans_btl_ece" in metrics["scores"]
+    write_report(metrics, tmp_path / "report.html")

@@ -53,6 +53,7 @@ def make_metrics() -> dict[str, Any]:
         "patients": None,
         "mentions": 4753,
         "annotated": 4753,
+        "overlapping": False,
         "seed": 7,
         "samples": 2000,
         "scores": {name: interval(0.321 + 0.01 * i) for i, name in enumerate(names)},
