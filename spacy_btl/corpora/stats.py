@@ -1,7 +1,7 @@
 """Counts of a corpus, type by type."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,11 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.expressible import Expressible
+from spacy_btl.corpora.expressible import Expressible, fragments_of, lost_with_spans_key
 from spacy_btl.corpora.parts import written_parts
 from spacy_btl.errors import CorpusError
 from spacy_btl.lines import FULL_LINE, LINE_END, read_lines
-from spacy_btl.mentions import MENTIONS, count_merged, read_mentions
+from spacy_btl.mentions import MENTIONS
 
 OUTSIDE = "O"
 MIN_DOCUMENTS = 3  # one for each of train, dev and test
@@ -39,6 +39,24 @@ class TypeStats:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """The mentions in `doc.spans["mentions"]`, overlapping or not.
+
+    expressible (Expressible): How many of them a pipeline can express.
+    left_out (int): Those that are not in `doc.ents`, which cannot overlap.
+    lost (Dict[str, int]): Those that `spans_key` cannot express either, by reason.
+    discontinuous (int): Those of several fragments: each counts as its enclosing span.
+    white_space (int): Spans of white space alone, which are no mentions.
+    """
+
+    expressible: Expressible
+    left_out: int
+    lost: dict[str, int]
+    discontinuous: int
+    white_space: int
+
+
+@dataclass(frozen=True)
 class CorpusStats:
     """The counts of a corpus. White space is never counted.
 
@@ -47,10 +65,7 @@ class CorpusStats:
     over_line_ends (int): Mentions that continue on the next line.
     cut_by_io (int): Those that the tag scheme IO cannot represent, since it ends an entity there:
         at an empty line, and behind a line that is not full (see `lines.read_lines`).
-    left_out (Optional[int]): Mentions in `doc.spans["mentions"]` that are not in `doc.ents`, which
-        cannot overlap. None if no doc has such spans.
-    expressible (Optional[Expressible]): How many mentions a pipeline can express. None if no doc
-        has such spans.
+    listed (Optional[Listed]): Those in `doc.spans["mentions"]`. None if no doc has the group.
     is_part (bool): Whether a split wrote the file.
     types (List[TypeStats]): By their number of mentions, the rarest first.
     outside (TypeStats): The counts of `O`.
@@ -62,8 +77,7 @@ class CorpusStats:
     mentions: int
     over_line_ends: int
     cut_by_io: int
-    left_out: int | None
-    expressible: Expressible | None
+    listed: Listed | None
     is_part: bool
     types: list[TypeStats]
     outside: TypeStats
@@ -105,8 +119,7 @@ def corpus_stats(corpus: Path) -> CorpusStats:
             LINE_END.search(ent.text) is not None for doc in docs for ent in doc.ents
         ),
         cut_by_io=sum(map(_count_cut, docs)),
-        left_out=_left_out(docs),
-        expressible=_expressible(docs),
+        listed=_listed([doc for doc in docs if MENTIONS in doc.spans]),
         is_part=corpus.resolve() in written_parts(corpus.resolve().parent),
         types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
         outside=stats(OUTSIDE),
@@ -125,22 +138,18 @@ def _count_cut(doc: Doc) -> int:
     return sum(bool(((ent.start < begins) & (begins < ent.end)).any()) for ent in doc.ents)
 
 
-def _expressible(docs: Sequence[Doc]) -> Expressible | None:
-    left_out = _left_out(docs)
-    if left_out is None:
-        return None
-    mentions = [read_mentions(doc, MENTIONS) for doc in docs]
-    total = sum(map(len, mentions))
-    return Expressible(total, max(0, total - left_out), total - sum(map(count_merged, mentions)))
-
-
-def _left_out(docs: Iterable[Doc]) -> int | None:
-    docs = [doc for doc in docs if MENTIONS in doc.spans]
+def _listed(docs: Sequence[Doc]) -> Listed | None:
     if not docs:
         return None
-    return sum(max(0, _count_mentions(doc) - len(doc.ents)) for doc in docs)
-
-
-def _count_mentions(doc: Doc) -> int:
-    """Count the mentions, whose fragments share an id. Spans of other tools may have no id."""
-    return len({span.id_ or i for i, span in enumerate(doc.spans[MENTIONS])})
+    mentions, left_out, lost = 0, 0, Counter[str]()
+    discontinuous = white_space = 0
+    for doc in docs:
+        groups = fragments_of(doc)
+        fragments = [group for group in groups if group]
+        mentions += len(fragments)
+        left_out += max(0, len(fragments) - len(doc.ents))
+        lost.update(lost_with_spans_key(fragments).values())
+        discontinuous += sum(len(one) > 1 for one in fragments)
+        white_space += len(groups) - len(fragments)
+    expressible = Expressible(mentions, mentions - left_out, mentions - lost.total())
+    return Listed(expressible, left_out, dict(sorted(lost.items())), discontinuous, white_space)

@@ -39,7 +39,7 @@ def test_counts_from_the_rarest(docs: list[Doc], tmp_path: Path) -> None:
     ]
     assert stats.outside == TypeStats("O", 0, 3, 4, 0.4, 0.6)
     assert (stats.documents, stats.tokens, stats.tokens_missing, stats.mentions) == (3, 10, 0, 5)
-    assert stats.left_out is None
+    assert stats.listed is None
     assert stats.too_rare == ["Color"]
 
 
@@ -66,7 +66,7 @@ def test_mentions_without_a_place_in_the_entities(docs: list[Doc], tmp_path: Pat
     # Spans of another tool, without ids: two of them entities, one left out.
     second.spans["mentions"] = [*second.ents, Span(second, 0, 2, label="Sign")]
     write_docs(tmp_path / "c.spacy", docs)
-    assert corpus_stats(tmp_path / "c.spacy").left_out == 2
+    assert corpus_stats(tmp_path / "c.spacy").listed.left_out == 2
 
 
 def test_the_counts_are_those_that_training_weighs_by(tmp_path: Path) -> None:
