@@ -157,7 +157,7 @@ def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:
     missing = [number for number, note in enumerate(notes, start=1) if note.id not in patients]
     if missing:
         raise CorpusError(
-            f"{file}: no patient for {len(missing)} of {counted(len(notes), 'note')}. The first is note "
-            f"{missing[0]} of those that are not skipped."
+            f"{file}: no patient for {len(missing)} of {counted(len(notes), 'note')}. The first is "
+            f"note {missing[0]} of those that are not skipped."
         )
     return [replace(note, patient=patients[note.id]) for note in notes]
