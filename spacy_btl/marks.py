@@ -59,14 +59,17 @@ def drawn(text: str, mentions: Sequence[Mention], colors: Mapping[str, str]) -> 
         if hidden
         else ""
     )
-    return f'<div class="entities" style="line-height:1.9" dir="auto">{content}</div>{note}'
+    return (
+        '<div class="entities" style="line-height:1.9;overflow-wrap:anywhere" dir="auto">'
+        f"{content}</div>{note}"
+    )
 
 
 def _pieces(mentions: Sequence[Mention]) -> tuple[list[_Piece], int]:
     """Cut mentions so that each piece is inside another or apart from it.
 
-    RETURNS (Tuple[List[_Piece], int]): The pieces, the outer before the inner, and how many mentions
-        would be too deep.
+    RETURNS (Tuple[List[_Piece], int]): The pieces, the outer before the inner, and how many
+        mentions would be too deep.
     """
     pieces: list[_Piece] = []
     open_: list[tuple[Mention, int]] = []  # from the outermost, each with the start of its piece

@@ -8,7 +8,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
-from spacy_btl.errors import AnnotateError, BtlError, counted
+from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
 
@@ -71,7 +71,7 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
             failures.append(Failure(note.id, note.where, result))
     if len(good) >= MANY and len(failures) == len(notes):
         raise AnnotateError(
-            f"All {counted(len(good), 'note')} failed, the last with {failures[-1].reason}. The notes are "
+            f"All {len(good)} notes failed, the last with {failures[-1].reason}. The notes are "
             "unlikely to be the cause. Remove the cause and run the command again: finished parts "
             "are kept."
         )

@@ -45,12 +45,17 @@ def stats_cli(
 
 
 def _table(stats: "CorpusStats") -> Table:
-    table = Table("type", "mentions", "documents", "tokens", "share", "weight", box=None)
+    """The mentions are those of `doc.ents`; the column "all" has those that overlap them too."""
+    columns = ["type", "mentions", "documents", "tokens", "share", "weight"]
+    if overlap := any(row.annotated != row.mentions for row in stats.types):
+        columns.insert(2, "all")
+    table = Table(*columns, box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in [*stats.types, stats.outside]:
-        counts = (f"{count:,}" for count in (row.mentions, row.documents, row.tokens))
-        table.add_row(row.type, *counts, f"{row.share:.3%}", f"{row.weight:.4f}")
+        counts = [row.mentions, *[row.annotated] * overlap, row.documents, row.tokens]
+        figures = (f"{count:,}" for count in counts)
+        table.add_row(row.type, *figures, f"{row.share:.3%}", f"{row.weight:.4f}")
     return table
 
 

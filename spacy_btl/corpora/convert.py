@@ -67,7 +67,7 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     notes = _read_notes(src, patients, report)
     kept = _kept_types(notes, min_mentions, types, drop_types, report)
     docs = [to_doc(note, nlp, types=kept, report=report, overlaps=overlaps) for note in notes]
-    if report.total("read") and not report.total("kept"):
+    if report.total("read") and not report.types_kept:
         read = counted(report.total("read"), "mention")
         raise CorpusError(f"{src}: of its {read} none is left.")
     settings = {

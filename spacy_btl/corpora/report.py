@@ -110,8 +110,8 @@ class ConversionReport:
 
     @property
     def types_kept(self) -> list[str]:
-        """The types that have a mention in `doc.ents`."""
-        return sorted(label for label, mentions in self.types.items() if mentions.kept)
+        """The types of the mentions that are neither dropped nor skipped."""
+        return sorted(label for label, one in self.types.items() if one.kept or one.overlapped)
 
     def require_skip(self, reason: str, where: object) -> None:
         """RAISES: CorpusError, unless `skip_invalid`."""

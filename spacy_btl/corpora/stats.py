@@ -24,7 +24,9 @@ class TypeStats:
     """The counts of one entity type, or of `O`.
 
     mentions (int): In `doc.ents`; 0 for `O`.
-    documents (int): Those with a token of the type.
+    annotated (int): In `doc.spans["mentions"]`, overlapping or not; in a doc without such a group
+        those of `doc.ents`.
+    documents (int): Those with a mention of the type; for `O` with a token.
     tokens (int): N_c, not counting white space.
     share (float): N_c / N, where N counts all tokens with annotation.
     weight (float): The paper's class weight, 1 - N_c / N.
@@ -32,6 +34,7 @@ class TypeStats:
 
     type: str
     mentions: int
+    annotated: int
     documents: int
     tokens: int
     share: float
@@ -67,7 +70,7 @@ class CorpusStats:
         at an empty line, and behind a line that is not full (see `lines.read_lines`).
     listed (Optional[Listed]): Those in `doc.spans["mentions"]`. None if no doc has the group.
     is_part (bool): Whether a split wrote the file.
-    types (List[TypeStats]): By their number of mentions, the rarest first.
+    types (List[TypeStats]): By their number of annotated mentions, the rarest first.
     outside (TypeStats): The counts of `O`.
     """
 
@@ -100,15 +103,22 @@ def corpus_stats(corpus: Path) -> CorpusStats:
     """
     docs = read_docs(corpus, spacy.blank("xx").vocab)  # whose attributes tell white space
     tokens = Counter(label for doc in docs for label in _token_types(doc))
-    documents = Counter(label for doc in docs for label in set(_token_types(doc)))
     mentions = Counter(ent.label_ for doc in docs for ent in doc.ents)
+    of_docs = [_annotated(doc) for doc in docs]
+    annotated = sum(of_docs, Counter[str]())
+    documents = Counter(
+        label
+        for doc, labels in zip(docs, of_docs, strict=True)
+        for label in {*labels, *_token_types(doc)}
+    )
     total = tokens.total()
     if not total:
         raise CorpusError(f"{corpus}: no token has entity annotation: there is nothing to count.")
 
     def stats(label: str) -> TypeStats:
         share = tokens[label] / total
-        return TypeStats(label, mentions[label], documents[label], tokens[label], share, 1 - share)
+        counts = (mentions[label], annotated[label], documents[label], tokens[label])
+        return TypeStats(label, *counts, share, 1 - share)
 
     return CorpusStats(
         documents=len(docs),
@@ -121,7 +131,10 @@ def corpus_stats(corpus: Path) -> CorpusStats:
         cut_by_io=sum(map(_count_cut, docs)),
         listed=_listed([doc for doc in docs if MENTIONS in doc.spans]),
         is_part=corpus.resolve() in written_parts(corpus.resolve().parent),
-        types=[stats(label) for label in sorted(mentions, key=lambda key: (mentions[key], key))],
+        types=[
+            stats(label)
+            for label in sorted({*annotated, *mentions}, key=lambda key: (annotated[key], key))
+        ],
         outside=stats(OUTSIDE),
     )
 
@@ -130,6 +143,13 @@ def _token_types(doc: Doc) -> list[str]:
     """The types of the tokens with annotation, without white space."""
     words = (token for token in doc if token.ent_iob and not token.is_space)
     return [token.ent_type_ or OUTSIDE for token in words]
+
+
+def _annotated(doc: Doc) -> Counter[str]:
+    """The types of the mentions of a doc, overlapping or not."""
+    if MENTIONS not in doc.spans:
+        return Counter(ent.label_ for ent in doc.ents)
+    return Counter(fragments[0].label_ for fragments in fragments_of(doc) if fragments)
 
 
 def _count_cut(doc: Doc) -> int:
