@@ -120,8 +120,8 @@ def _checked(counts: Counts, job: Job, options: Options) -> Counts:
     """Return counts; with `strict`, raise if an earlier run left failed notes."""
     if options.strict and counts.failed:
         raise AnnotateError(
-            f"{counted(counts.failed, 'note')} failed in an earlier run, which was not strict. Delete "
-            f"{job.output if job.output.exists() else job.parts} and run the command again."
+            f"{counted(counts.failed, 'note')} failed in an earlier run, which was not strict. "
+            f"Delete {job.output if job.output.exists() else job.parts} and run the command again."
         )
     return counts
 
