@@ -22,7 +22,7 @@ MARK = (
     '-webkit-box-decoration-break:clone;box-decoration-break:clone">'
 )
 LABEL = (
-    '<span style="font-size:0.72em;font-weight:600;white-space:nowrap">{label}'
+    '<span style="font-size:0.72em;font-weight:600">{label}'
     '<span style="font-weight:400">{figure}</span></span>'
 )
 ROUND, CUT = "0.3em", "0"
@@ -156,6 +156,6 @@ def _end(piece: _Piece, *, alone: bool) -> str:
     mention = piece.mention
     if piece.end < mention.end:
         return "</mark>"
-    figure = "" if mention.confidence is None else f" {mention.confidence:.2f}"
+    figure = "" if mention.confidence is None else f"&nbsp;{mention.confidence:.2f}"
     space = "&nbsp;" if alone else " "
     return f"{space}{LABEL.format(label=html.escape(mention.label), figure=figure)}</mark>"

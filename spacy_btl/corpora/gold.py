@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.corpora.expressible import (
+from spacy_btl.corpora.note import Mention, Note
+from spacy_btl.corpora.patients import PATIENT
+from spacy_btl.corpora.report import ConversionReport, ModeReport
+from spacy_btl.expressible import (
     DUPLICATE,
     GAP,
     OTHER_TYPE,
     OWN_TYPE,
     lost_with_spans_key,
 )
-from spacy_btl.corpora.note import Mention, Note
-from spacy_btl.corpora.patients import PATIENT
-from spacy_btl.corpora.report import ConversionReport, ModeReport
 from spacy_btl.lines import white_space
 from spacy_btl.mentions import MENTIONS
 from spacy_btl.tags import strip_space

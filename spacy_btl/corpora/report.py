@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.corpora.note import Note
 from spacy_btl.errors import CorpusError
+from spacy_btl.expressible import Expressible
 
 
 def report_file(corpus: Path) -> Path:

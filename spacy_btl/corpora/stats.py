@@ -9,9 +9,9 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.corpora.expressible import Expressible, fragments_of, lost_with_spans_key
 from spacy_btl.corpora.parts import written_parts
 from spacy_btl.errors import CorpusError
+from spacy_btl.expressible import Expressible, fragments_of, lost_with_spans_key
 from spacy_btl.lines import FULL_LINE, LINE_END, read_lines
 from spacy_btl.mentions import MENTIONS
 
