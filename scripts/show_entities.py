@@ -6,7 +6,7 @@ the file.
 
 python scripts/show_entities.py en_btl_clinical assets/samples/breathlessness.txt \
     --html entities.html
-python scripts/show_entities.py corpus/nested.spacy --html overlapping.html  # --window-size=1000,120
+python scripts/show_entities.py corpus/nested.spacy --html overlapping.html  # 1000,120
 chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,490 \
     --screenshot=entities.png entities.html
 python -c "from PIL import Image; image = Image.open('entities.png').convert('RGB'); \
