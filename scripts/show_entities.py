@@ -1,16 +1,13 @@
 r"""Load an installed pipeline by its name and show what it finds in notes.
 
-The pictures of the documentation are pages that --html writes. That of overlapping mentions is of
-the first document of a .spacy file, in the place of a pipeline and notes: docs/overlapping.md makes
-the file.
+The picture of overlapping mentions is a page that --html writes, of the first document of the
+.spacy file that docs/overlapping.md makes:
 
-python scripts/show_entities.py en_btl_clinical assets/samples/breathlessness.txt \
-    --html entities.html
-python scripts/show_entities.py corpus/nested.spacy --html overlapping.html  # 1000,120
-chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,490 \
-    --screenshot=entities.png entities.html
-python -c "from PIL import Image; image = Image.open('entities.png').convert('RGB'); \
-    image.quantize(256, dither=0).save('docs/images/entities.png', optimize=True)"
+python scripts/show_entities.py corpus/nested.spacy --html overlapping.html
+chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1000,120 \
+    --screenshot=overlapping.png overlapping.html
+python -c "from PIL import Image; image = Image.open('overlapping.png').convert('RGB'); \
+    image.quantize(256, dither=0).save('docs/images/overlapping.png', optimize=True)"
 """
 
 from pathlib import Path
