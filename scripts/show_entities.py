@@ -1,13 +1,13 @@
 r"""Load an installed pipeline by its name and show what it finds in notes.
 
-The picture in the README is a page that --html writes:
+The picture of overlapping mentions is a page that --html writes, of the first document of the
+.spacy file that docs/overlapping.md makes:
 
-python scripts/show_entities.py en_btl_clinical assets/samples/breathlessness.txt \
-    --html entities.html
-chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,490 \
-    --screenshot=entities.png entities.html
-python -c "from PIL import Image; image = Image.open('entities.png').convert('RGB'); \
-    image.quantize(256, dither=0).save('docs/images/entities.png', optimize=True)"
+python scripts/show_entities.py corpus/nested.spacy --html overlapping.html
+chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1000,120 \
+    --screenshot=overlapping.png overlapping.html
+python -c "from PIL import Image; image = Image.open('overlapping.png').convert('RGB'); \
+    image.quantize(256, dither=0).save('docs/images/overlapping.png', optimize=True)"
 """
 
 from pathlib import Path
@@ -17,30 +17,46 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from spacy_btl.annotate.entities import mentions_of, spans_keys
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.mentions import MENTIONS
+from spacy_btl.pipeline.annotations import confidence
+from spacy_btl.web.content import marked
+
 PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <body style="font: 16px/1.95 sans-serif; margin: 12px 20px; background: white">{marked}</body>
 """
 
 
-def main(package: str, notes: list[Path], html: Path | None = None) -> None:
-    """Print the entities of NOTES, with their confidence, as PACKAGE finds them, and write the
-    marked notes to HTML."""
-    nlp = spacy.load(package)
-    docs = list(nlp.pipe(note.read_text("utf-8") for note in notes))
+def main(
+    package: str, notes: list[Path] | None = typer.Argument(None), html: Path | None = None
+) -> None:
+    """Print the mentions of NOTES, with their confidence, as PACKAGE finds them, and write the
+    marked notes to HTML. If PACKAGE is a .spacy file, its annotation is shown."""
     console = Console(markup=False)
-    for path, doc in zip(notes, docs, strict=True):
-        table = Table("text", "label", "confidence", title=path.stem, title_justify="left")
+    if package.endswith(".spacy"):
+        docs = read_docs(Path(package), spacy.blank("en").vocab)[:1]
+        found = [(doc.user_data["note_id"], list(doc.spans[MENTIONS])) for doc in docs]
+    else:
+        nlp = spacy.load(package)
+        docs = list(nlp.pipe(note.read_text("utf-8") for note in notes or ()))
+        console.print(f"{package} {nlp.meta['version']}: {' > '.join(nlp.pipe_names)}")
+        keys = spans_keys(nlp)
+        found = [
+            (note.stem, mentions_of(doc, keys)) for note, doc in zip(notes or (), docs, strict=True)
+        ]
+    for title, mentions in found:
+        table = Table("text", "label", "confidence", title=title, title_justify="left")
         table.columns[2].justify = "right"
-        for ent in doc.ents:
-            sure = ent._.confidence
-            table.add_row(ent.text, ent.label_, "-" if sure is None else f"{sure:.2f}")
+        for span in mentions:
+            sure = confidence(span)
+            table.add_row(span.text, span.label_, "-" if sure is None else f"{sure:.2f}")
         console.print(table)
-    console.print(f"{package} {nlp.meta['version']}: {' > '.join(nlp.pipe_names)}")
     if html is not None:
-        from spacy_btl.web.content import marked
-
-        content = "".join(marked(doc.text, doc.ents) for doc in docs)
+        content = "".join(
+            marked(doc.text, mentions) for doc, (_, mentions) in zip(docs, found, strict=True)
+        )
         html.write_text(PAGE.format(marked=content), encoding="utf-8")
 
 

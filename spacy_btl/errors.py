@@ -35,3 +35,14 @@ class PageError(BtlError):
 
 class BtlWarning(UserWarning):
     """Any warning of ours: what was asked for is done, and is not what it should be."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, for messages.
+
+    >>> counted(1, "entity"), counted(1200, "entity"), counted(0, "note")
+    ('1 entity', '1,200 entities', '0 notes')
+    """
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun}"

@@ -252,17 +252,21 @@ def _mark(tags: TypeTags, scheme: TagScheme) -> None:
         tags[0] = 1
 
 
-def count_merged(mentions: Sequence[Place]) -> int:
-    """How many mentions cannot be told from another of their type, which they overlap.
-
-    Of several that overlap, one is kept if it holds the others.
-    """
-    kept, last, whole = 0, (0, 0, ""), False
-    for start, end, label in sorted(mentions, key=lambda one: (one[2], *_outer_first(one))):
-        if label == last[2] and start < last[1]:
-            whole &= end <= last[1]
-            last = (last[0], max(end, last[1]), label)
-        else:
-            kept += whole
-            last, whole = (start, end, label), True
-    return len(mentions) - kept - whole
+def merged_mentions(mentions: Sequence[Place]) -> list[int]:
+    """The numbers of the mentions that cannot be told from another of their type, which they
+    overlap. Of several that overlap, one is told if it holds the others."""
+    order = sorted(range(len(mentions)), key=lambda i: (mentions[i][2], *_outer_first(mentions[i])))
+    merged: list[int] = []
+    first, end, label = -1, 0, ""  # of mentions of one type that overlap
+    whole = True  # whether the first holds the others
+    for number in order:
+        start, stop, own = mentions[number]
+        if own != label or start >= end:
+            first, end, label, whole = number, stop, own, True
+            continue
+        merged.append(number)
+        if stop > end and whole:
+            merged.append(first)
+            whole = False
+        end = max(end, stop)
+    return merged

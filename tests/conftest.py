@@ -222,3 +222,13 @@ def calibrated_path(trained_path, corpus_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("calibrated") / "model"
     calibrate(str(trained_path), corpus_path, path, settings={"n_neighbors": 3})
     return path
+
+
+@pytest.fixture(scope="session")
+def overlapping_path(tiny_bert, tmp_path_factory):
+    """transformer > ner with `spans_key`, trained on notes whose mentions overlap, on disk."""
+    from tests.pipeline.test_overlapping import trained_on_notes
+
+    path = tmp_path_factory.mktemp("overlapping") / "model"
+    trained_on_notes(tiny_bert).to_disk(path)
+    return path

@@ -13,9 +13,9 @@ from spacy_btl.lines import read_lines
 from spacy_btl.mentions import (
     OverlappingScheme,
     annotated_tokens,
-    count_merged,
     encode_mentions,
     lacks_group,
+    merged_mentions,
     read_mentions,
 )
 from spacy_btl.tags import MISSING, TagScheme
@@ -157,7 +157,9 @@ def test_what_is_encoded_comes_back_but_for_what_is_merged(found, scheme):
         return one[:2] == (min(m[0] for m in joined), max(m[1] for m in joined))
 
     told = {one for one in mentions if is_told(one)}
-    assert count_merged(mentions) == len(mentions) - len(told)
+    merged = merged_mentions(mentions)
+    assert len(set(merged)) == len(merged) == len(mentions) - len(told)
+    assert {one for i, one in enumerate(mentions) if i not in merged} == told
     if scheme == "BIO":
         assert told == set(decoded) & set(mentions)
 

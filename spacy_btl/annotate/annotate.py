@@ -11,11 +11,11 @@ from spacy.language import Language
 from spacy.util import minibatch
 
 from spacy_btl.about import __version__
-from spacy_btl.annotate.entities import annotate_notes, stop_at_failure
+from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
 from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Summary, read_notes, scan_notes
-from spacy_btl.errors import AnnotateError
+from spacy_btl.errors import AnnotateError, counted
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000
@@ -51,6 +51,9 @@ def annotate_file(
 ) -> Counts:
     """Annotate all notes of an input, or resume a job that was interrupted.
 
+    The entities are those of `doc.ents`; with the `spans_key` of `btl_ner` all its mentions,
+    overlapping or not.
+
     model (str): A package name or a folder.
     notes (Path): See `read_notes`.
     output (Path): Its suffix selects the format: see `format_of`. `OUTPUT.errors.jsonl` lists the
@@ -70,6 +73,7 @@ def annotate_file(
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     nlp = load_pipeline(model)
+    spans_keys(nlp)  # here, so that its error comes before any file
     on_loaded(nlp)
     read = partial(
         read_notes,
@@ -106,8 +110,8 @@ def _finish(job: Job, total: Counts) -> None:
     if total.failed == total.notes:
         first = job.discard()
         raise AnnotateError(
-            f"None of the {total.notes} notes could be annotated. The first failure: {first}. "
-            "Nothing is written."
+            f"Of {counted(total.notes, 'note')} none could be annotated. The first failure: "
+            f"{first}. Nothing is written."
         )
     job.finish(total)
 
@@ -116,8 +120,8 @@ def _checked(counts: Counts, job: Job, options: Options) -> Counts:
     """Return counts; with `strict`, raise if an earlier run left failed notes."""
     if options.strict and counts.failed:
         raise AnnotateError(
-            f"{counts.failed} notes failed in an earlier run, which was not strict. Delete "
-            f"{job.output if job.output.exists() else job.parts} and run the command again."
+            f"{counted(counts.failed, 'note')} failed in an earlier run, which was not strict. "
+            f"Delete {job.output if job.output.exists() else job.parts} and run the command again."
         )
     return counts
 

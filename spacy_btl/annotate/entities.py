@@ -1,6 +1,6 @@
-"""Run a pipeline over notes: their entities, and the notes that fail."""
+"""Run a pipeline over notes: their mentions, and the notes that fail."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spacy.language import Language
@@ -10,16 +10,17 @@ from spacy.util import minibatch
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
+from spacy_btl.pipeline.btl_ner import BtlNer
 
 MANY = 20  # notes: if so many fail and none succeeds, the cause is elsewhere
 DIGITS = 6  # of a confidence: further ones depend on the batch
 
 
 class Entity(NamedTuple):
-    """An entity of a note.
+    """An entity of a note, or a mention that may overlap others.
 
     start, end (int): Characters of the note's text, end exclusive.
-    confidence (Optional[float]): `ent._.confidence`; None if the pipeline gives none.
+    confidence (Optional[float]): `span._.confidence`; None if the pipeline gives none.
     """
 
     note_id: str | int
@@ -52,8 +53,10 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     A batch that fails in any pipe is halved until the failing notes are isolated.
 
     RAISES: AnnotateError, if all of many notes fail. Then the machine or the pipeline is the likely
-        cause, and the notes are not listed as failed.
+        cause, and the notes are not listed as failed. Also for a pipeline whose mentions cannot be
+        read: see `spans_keys` and `mentions_of`.
     """
+    keys = spans_keys(nlp)
     reasons = [unreadable(note, nlp.max_length) for note in notes]
     good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
     batches = minibatch(good, size=batch_size)
@@ -63,7 +66,7 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     for note, reason in zip(notes, reasons, strict=True):
         result = reason or next(docs)
         if isinstance(result, Doc):
-            entities += entities_of(note.id, result.ents)
+            entities += entities_of(note.id, mentions_of(result, keys))
         else:
             failures.append(Failure(note.id, note.where, result))
     if len(good) >= MANY and len(failures) == len(notes):
@@ -105,6 +108,48 @@ def docs_of(nlp: Language, notes: list[Note]) -> list[Doc | str]:
         return [reason]
     half = len(notes) // 2
     return docs_of(nlp, notes[:half]) + docs_of(nlp, notes[half:])
+
+
+def spans_keys(nlp: Language) -> list[str]:
+    """The groups of spans that hold the mentions of a pipeline: the `spans_key` of each `btl_ner`.
+    Without any, its mentions are those of `doc.ents`.
+
+    RAISES: AnnotateError, for a pipe that merges or splits tokens behind such a `btl_ner`. spaCy
+        leaves the token numbers of `doc.spans` as they are, so the spans would be of other words.
+    """
+    keys: list[str] = []
+    for name, pipe in nlp.pipeline:
+        if keys and nlp.get_pipe_meta(name).retokenizes:
+            raise AnnotateError(
+                f"The pipe '{name}' merges or splits tokens, and spaCy does not move the spans of "
+                f"doc.spans[{keys[-1]!r}] with them. Remove it, or put it before the encoder."
+            )
+        if isinstance(pipe, BtlNer) and pipe.spans_key is not None:
+            keys.append(pipe.spans_key)
+    return keys
+
+
+def mentions_of(doc: Doc, keys: Collection[str]) -> list[Span]:
+    """The mentions of a doc, sorted by their boundaries, then by type; none twice.
+
+    keys (Collection[str]): From `spans_keys`. The entities of other pipes, which are in `doc.ents`
+        alone, are mentions too.
+    RAISES: AnnotateError, for a doc without such a group.
+    """
+    found: dict[tuple[int, int, str], Span] = {}
+    for key in keys:
+        if key not in doc.spans:
+            raise AnnotateError(
+                f"The pipeline leaves no doc.spans[{key!r}], which holds its mentions: remove the "
+                "pipe that deletes the group."
+            )
+        found |= {_place(span): span for span in doc.spans[key]}
+    found = {**{_place(ent): ent for ent in doc.ents}, **found}
+    return [found[place] for place in sorted(found)]
+
+
+def _place(span: Span) -> tuple[int, int, str]:
+    return span.start_char, span.end_char, span.label_
 
 
 def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:

@@ -15,12 +15,12 @@ import torch
 from spacy.language import Language
 
 from spacy_btl.annotate.annotate import Options
-from spacy_btl.annotate.entities import Annotated, annotate_notes
+from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
 from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
 from spacy_btl.annotate.tables import import_pyarrow
-from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
 from spacy_btl.pipelines import load_pipeline, model_name
 
@@ -48,9 +48,10 @@ def annotate_dataframe(
     model (str): A package name, or a folder that is at this path on every executor.
     with_text (bool): Whether rows have the text of the entity.
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
-    RETURNS (DataFrame): A row per entity: `note_id`, `start`, `end`, `text` if asked for, `label`,
-        `confidence`, `model`, `model_version`, `error`. A note that failed has one row, with its id
-        and the reason in `error` only. Select the entities with `error IS NULL`.
+    RETURNS (DataFrame): A row per entity, or, with the `spans_key` of `btl_ner`, per mention:
+        `note_id`, `start`, `end`, `text` if asked for, `label`, `confidence`, `model`,
+        `model_version`, `error`. A note that failed has one row, with its id and the reason in
+        `error` only. Select the entities with `error IS NULL`.
     RAISES: AnnotateError, for a column that is missing or of another type.
 
     >>> from spacy_btl import annotate_dataframe
@@ -99,7 +100,9 @@ def annotate_file(
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
     if format_of(output).name not in ("parquet", "jsonl"):
         raise AnnotateError(f"{output}: the Spark engine writes .parquet or .jsonl only.")
-    on_loaded(load_pipeline(model))  # here, so that errors come before any task
+    nlp = load_pipeline(model)  # here, so that errors come before any task
+    spans_keys(nlp)
+    on_loaded(nlp)
     df, n_notes, integer_ids = _read(spark, notes, options)
     if df.groupBy("id").count().filter("count > 1").limit(1).count():
         raise AnnotateError(f"An '{options.id_column}' is used twice. Make the ids unique.")
@@ -128,8 +131,8 @@ def _divide(
     if counts.failed == n_notes or (strict and counts.failed):
         reasons = ", ".join(row["reason"] for row in failed.select("reason").distinct().take(5))
         raise AnnotateError(
-            f"{counts.failed} of {n_notes} notes cannot be annotated: {reasons}. Nothing is "
-            "written."
+            f"{counts.failed} of {counted(n_notes, 'note')} cannot be annotated: {reasons}. "
+            "Nothing is written."
         )
     failed.coalesce(1).write.json(str(errors))
     writer = entities.write.option("ignoreNullFields", "false")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +23,16 @@ from rich.text import Text
 from wasabi import msg
 
 from spacy_btl.cli._run import btl, exits_on_error, warn
+from spacy_btl.errors import counted
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.job import Counts
+
+
+OnLoaded = Callable[["Language"], None]
 
 
 class Engine(StrEnum):
@@ -62,22 +67,32 @@ def annotate_cli(
 ) -> None:
     """Write the entities of many notes to a file.
 
-    Rerun the same command to resume after an interruption. Failed notes are listed by id in
+    They are those of doc.ents. With the spans_key of btl_ner they are all its mentions, overlapping
+    or not. Rerun the same command to resume after an interruption. Failed notes are listed by id in
     OUTPUT.errors.jsonl and do not stop the run. A folder is read with its sub-folders. It is
     refused if it holds a file of another kind that may be a note. Nothing is overwritten.
     """
     from spacy_btl.annotate.annotate import Options
+    from spacy_btl.annotate.entities import spans_keys
 
     options = Options(text_column, id_column, with_text, batch_size, part_size, strict)
     annotate = _on_spark if engine == Engine.spark else _here
-    counts = annotate(model, notes, output, options, gpu_id)
-    _print(counts)
+    keys: list[str] = []  # of the pipeline
+
+    def on_loaded(nlp: "Language") -> None:
+        keys.extend(spans_keys(nlp))
+        _warn_of_confidence(nlp)
+
+    counts = annotate(model, notes, output, options, gpu_id, on_loaded)
+    _print(counts, keys)
     if counts.failed:
         msg.warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
 
 
-def _here(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
+def _here(
+    model: str, notes: Path, output: Path, options: "Options", gpu: int, on_loaded: OnLoaded
+) -> "Counts":
     from spacy_btl.annotate.annotate import annotate_file
     from spacy_btl.gpu import use_gpu
 
@@ -98,16 +113,13 @@ def _here(model: str, notes: Path, output: Path, options: "Options", gpu: int) -
             progress.update(task, description="notes", completed=done, total=total)
 
         return annotate_file(
-            model,
-            notes,
-            output,
-            options,
-            on_progress=on_progress,
-            on_loaded=_warn_of_confidence,
+            model, notes, output, options, on_progress=on_progress, on_loaded=on_loaded
         )
 
 
-def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: int) -> "Counts":
+def _on_spark(
+    model: str, notes: Path, output: Path, options: "Options", gpu: int, on_loaded: OnLoaded
+) -> "Counts":
     from spacy_btl.about import how_to_install
     from spacy_btl.errors import AnnotateError
 
@@ -124,7 +136,7 @@ def _on_spark(model: str, notes: Path, output: Path, options: "Options", gpu: in
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark would use another Python
     spark = SparkSession.builder.appName("spacy-btl").getOrCreate()
     try:
-        return annotate_file(model, notes, output, options, spark, on_loaded=_warn_of_confidence)
+        return annotate_file(model, notes, output, options, spark, on_loaded=on_loaded)
     finally:
         spark.stop()
 
@@ -144,15 +156,19 @@ class _Speed(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} notes/s")
 
 
-def _print(counts: "Counts") -> None:
-    table = Table("type", "entities", box=None)
+def _print(counts: "Counts", keys: Sequence[str]) -> None:
+    noun = "mention" if keys else "entity"
+    total = counted(counts.entities.total(), noun)
+    table = Table("type", "mentions" if keys else "entities", box=None)
     table.columns[1].justify = "right"
     for label, number in counts.entities.most_common():
         table.add_row(label, f"{number:,}")
     console = Console(markup=False, highlight=False)
     console.print(table)
     done = counts.notes - counts.failed
+    groups = " and ".join(f"doc.spans[{key!r}]" for key in keys)
+    source = f"all of {groups}, overlapping or not" if keys else "those of doc.ents"
     console.print(
-        f"\n{counts.notes:,} notes, {done:,} annotated, {counts.failed:,} failed, "
-        f"{counts.entities.total():,} entities\n"
+        f"\n{counted(counts.notes, 'note')}, {done:,} annotated, {counts.failed:,} failed, "
+        f"{total}: {source}\n"
     )

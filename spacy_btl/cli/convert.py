@@ -11,6 +11,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
+from spacy_btl.errors import counted
 
 if TYPE_CHECKING:
     from spacy_btl.corpora.report import ConversionReport
@@ -92,6 +93,7 @@ def _print(report: "ConversionReport") -> None:
     for label, count in _rows(report):
         table.add_row(label, f"{count:,}")
     console.print(table)
+    console.print(_mentions_table(report))
     console.print(_types_table(report))
 
 
@@ -102,21 +104,6 @@ def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
     yield "= notes written", report.notes_written
     for reason, count in report.lines_skipped.items():
         yield f"lines skipped: {reason}", count
-    yield "mentions read", report.total("read")
-    yield "  - dropped: type too rare", report.total("too_rare")
-    if report.total("excluded"):
-        yield "  - dropped: type excluded", report.total("excluded")
-    yield "  - left out: overlap with another mention", report.total("overlapped")
-    for reason, count in [*report.mentions_rejected.items(), *report.mentions_invalid.items()]:
-        yield f"  - skipped: {reason}", count
-    yield "= mentions kept", report.total("kept")
-    yield "    of these moved to token boundaries", report.moved
-    yield "    of these discontinuous, kept as their enclosing span", report.discontinuous
-    if report.merged:
-        yield "mentions that overlap another of their own type", report.merged
-    if report.gapped_kept or report.gapped_lost:
-        yield "enclosing spans that hold other words, kept", report.gapped_kept
-        yield "enclosing spans that hold other words, left out", report.gapped_lost
     yield "types kept", len(report.types_kept)
     yield (
         "types dropped",
@@ -127,13 +114,45 @@ def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
     yield from report.remarks.items()
 
 
+def _mentions_table(report: "ConversionReport") -> Table:
+    """The mentions by what became of them, as a pipeline with one label per token has them, and as
+    one with `spans_key`."""
+    table = Table("", "one label", "spans_key", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def add(label: str, flat: int, overlapping: int) -> None:
+        table.add_row(label, f"{flat:,}", f"{overlapping:,}")
+
+    add("mentions read", *2 * [report.total("read")])
+    add("  - dropped: type too rare", *2 * [report.total("too_rare")])
+    if report.total("excluded"):
+        add("  - dropped: type excluded", *2 * [report.total("excluded")])
+    for reason, count in [*report.mentions_rejected.items(), *report.mentions_invalid.items()]:
+        add(f"  - skipped: {reason}", count, count)
+    flat, overlapping = report.flat, report.overlapping
+    for reason in sorted({*flat.lost, *overlapping.lost}):
+        add(f"  - left out: {reason}", flat.lost[reason], overlapping.lost[reason])
+    add("= mentions kept", report.total("kept"), report.total("told_apart"))
+    add("    of these moved to token boundaries", flat.moved, overlapping.moved)
+    add(
+        "    of these discontinuous, as their enclosing span",
+        flat.discontinuous,
+        overlapping.discontinuous,
+    )
+    if flat.gapped or overlapping.gapped:
+        add("        of these around other words", flat.gapped, overlapping.gapped)
+    return table
+
+
 def _types_table(report: "ConversionReport") -> Table:
-    table = Table("type", "read", "kept", "dropped", "overlap", "skipped", box=None)
+    table = Table("type", "read", "kept", "spans_key", "dropped", "overlap", "skipped", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for label, type_ in sorted(report.types.items(), key=lambda item: (-item[1].read, item[0])):
         dropped, skipped = type_.too_rare + type_.excluded, type_.invalid + type_.rejected
-        counts = (type_.read, type_.kept, dropped, type_.overlapped, skipped)
+        kept = (type_.kept, type_.told_apart)
+        counts = (type_.read, *kept, dropped, type_.overlapped, skipped)
         table.add_row(label or "(no type)", *(f"{count:,}" for count in counts))
     return table
 
@@ -142,7 +161,7 @@ def _warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
     read = report.types.items()
     too_rare = ", ".join(f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare)
     if too_rare:
-        yield f"Types dropped for having fewer than {min_mentions} mentions: {too_rare}"
+        yield f"Types dropped for having fewer than {counted(min_mentions, 'mention')}: {too_rare}"
     losing = [
         f"{label or '(no type)'} {type_.lost / type_.read:.0%} of {type_.read:,}"
         for label, type_ in sorted(read, key=lambda item: -item[1].lost / max(item[1].read, 1))

@@ -11,9 +11,10 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
+from spacy_btl.errors import counted
 
 if TYPE_CHECKING:
-    from spacy_btl.corpora.stats import CorpusStats
+    from spacy_btl.corpora.stats import CorpusStats, Listed
 
 
 @btl.command("stats")
@@ -44,12 +45,17 @@ def stats_cli(
 
 
 def _table(stats: "CorpusStats") -> Table:
-    table = Table("type", "mentions", "documents", "tokens", "share", "weight", box=None)
+    """The mentions are those of `doc.ents`; the column "all" has those that overlap them too."""
+    columns = ["type", "mentions", "documents", "tokens", "share", "weight"]
+    if overlap := any(row.annotated != row.mentions for row in stats.types):
+        columns.insert(2, "all")
+    table = Table(*columns, box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in [*stats.types, stats.outside]:
-        counts = (f"{count:,}" for count in (row.mentions, row.documents, row.tokens))
-        table.add_row(row.type, *counts, f"{row.share:.3%}", f"{row.weight:.4f}")
+        counts = [row.mentions, *[row.annotated] * overlap, row.documents, row.tokens]
+        figures = (f"{count:,}" for count in counts)
+        table.add_row(row.type, *figures, f"{row.share:.3%}", f"{row.weight:.4f}")
     return table
 
 
@@ -58,21 +64,20 @@ def _print_remarks(corpus: Path, stats: "CorpusStats") -> None:
     from spacy_btl.corpora.stats import MIN_DOCUMENTS
 
     msg.info(
-        f"{stats.documents:,} documents, {stats.tokens:,} tokens, {stats.mentions:,} mentions, "
-        f"{len(stats.types)} types"
+        f"{counted(stats.documents, 'document')}, {counted(stats.tokens, 'token')}, "
+        f"{counted(stats.mentions, 'mention')}, {counted(len(stats.types), 'type')}"
     )
     if stats.tokens_missing:
-        msg.info(f"{stats.tokens_missing:,} more tokens have no annotation and are not counted")
+        missing = counted(stats.tokens_missing, "more token")
+        msg.info(f"{missing} without annotation, not counted")
     if stats.over_line_ends:
         msg.info(
-            f"{stats.over_line_ends:,} mentions continue on the next line, {stats.cut_by_io:,} of "
+            f"{counted(stats.over_line_ends, 'mention')} over a line end, {stats.cut_by_io:,} of "
             "them where the tag scheme IO ends an entity: at an empty line, or behind a line that "
             "is not full"
         )
-    if stats.left_out:
-        msg.info(f"{stats.left_out:,} more mentions overlap these and are left out of doc.ents")
-    if stats.expressible:
-        msg.info(str(stats.expressible))
+    if stats.listed:
+        _print_listed(stats.listed)
     if report_file(corpus).is_file():
         msg.info(f"What its conversion kept, moved and left out: {report_file(corpus)}")
     if stats.too_rare:
@@ -80,3 +85,21 @@ def _print_remarks(corpus: Path, stats: "CorpusStats") -> None:
             f"In fewer than {MIN_DOCUMENTS} documents, so not in each of train, dev and test after "
             f"a split: {', '.join(stats.too_rare)}"
         )
+
+
+def _print_listed(listed: "Listed") -> None:
+    if listed.left_out:
+        msg.info(
+            f"{counted(listed.left_out, 'more mention')} left out of doc.ents, which cannot overlap"
+        )
+    if listed.white_space:
+        msg.info(f"{counted(listed.white_space, 'mention')} of white space alone, not counted")
+    if listed.discontinuous:
+        msg.info(
+            f"{counted(listed.discontinuous, 'discontinuous mention')}, each read as its enclosing "
+            "span"
+        )
+    for reason, count in listed.lost.items():
+        msg.info(f"{counted(count, 'mention')} that spans_key cannot express either: {reason}")
+    if listed.expressible.mentions:
+        msg.info(str(listed.expressible))

@@ -17,7 +17,7 @@ from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.patients import read_patients
 from spacy_btl.corpora.report import ConversionReport, report_file
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import CorpusError, counted
 from spacy_btl.files import write_file
 
 
@@ -67,8 +67,9 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     notes = _read_notes(src, patients, report)
     kept = _kept_types(notes, min_mentions, types, drop_types, report)
     docs = [to_doc(note, nlp, types=kept, report=report, overlaps=overlaps) for note in notes]
-    if report.total("read") and not report.total("kept"):
-        raise CorpusError(f"{src}: none of its {report.total('read'):,} mentions is left.")
+    if report.total("read") and not report.types_kept:
+        read = counted(report.total("read"), "mention")
+        raise CorpusError(f"{src}: of its {read} none is left.")
     settings = {
         "lang": lang,
         "min_mentions": min_mentions,
@@ -156,7 +157,7 @@ def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:
     missing = [number for number, note in enumerate(notes, start=1) if note.id not in patients]
     if missing:
         raise CorpusError(
-            f"{file}: no patient for {len(missing)} of {len(notes)} notes. The first is note "
-            f"{missing[0]} of those that are not skipped."
+            f"{file}: no patient for {len(missing)} of {counted(len(notes), 'note')}. The first is "
+            f"note {missing[0]} of those that are not skipped."
         )
     return [replace(note, patient=patients[note.id]) for note in notes]

@@ -10,7 +10,7 @@ from spacy.attrs import DEP, ENT_ID, ENT_KB_ID, ENT_TYPE, LEMMA, NORM, ORTH, TAG
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from spacy_btl.errors import BtlWarning, CorpusError
+from spacy_btl.errors import BtlWarning, CorpusError, counted
 from spacy_btl.files import write_file
 from spacy_btl.tags import trim_entities
 
@@ -44,7 +44,7 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     dropped = sum(trim_entities(doc) for doc in docs)
     if dropped:
         warnings.warn(
-            f"{path}: {dropped:,} entities consist of white space only and are left out.",
+            f"{path}: {counted(dropped, 'entity')} of white space only left out.",
             BtlWarning,
             stacklevel=2,
         )

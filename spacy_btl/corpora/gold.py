@@ -14,9 +14,16 @@ from spacy.tokens import Doc, Span
 
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.patients import PATIENT
-from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.corpora.report import ConversionReport, ModeReport
+from spacy_btl.expressible import (
+    DUPLICATE,
+    GAP,
+    OTHER_TYPE,
+    OWN_TYPE,
+    lost_with_spans_key,
+)
 from spacy_btl.lines import white_space
-from spacy_btl.mentions import MENTIONS, count_merged
+from spacy_btl.mentions import MENTIONS
 from spacy_btl.tags import strip_space
 
 Overlaps = Literal["outer", "inner"]
@@ -61,12 +68,12 @@ def to_doc(
     doc.user_data["note_id"] = note.id
     if note.patient is not None:
         doc.user_data[PATIENT] = note.patient
-    placed = [_align(doc, mention) for mention in note.mentions if mention.type in types]
+    words = ~white_space(doc)
+    placed = [_align(doc, mention, words) for mention in note.mentions if mention.type in types]
     doc.spans[MENTIONS] = [piece for one in placed for piece in one.pieces]
     missing = _mask(doc, [_token_span(doc, offsets) for offsets in note.missing])
     kept, left_out = _resolve_overlaps(placed, set(np.flatnonzero(missing).tolist()), overlaps)
     entities = [one.enclosing_span for one in kept]
-    words = ~white_space(doc)
     missing |= _mask(doc, [piece for one in left_out for piece in one.pieces])
     unknown = missing & ~_mask(doc, entities)
     doc.set_ents(
@@ -76,24 +83,22 @@ def to_doc(
     )
     report.tokens += int(words.sum())
     report.tokens_missing += int((unknown & words).sum())
-    _count(kept, left_out, report)
-    report.merged += count_merged(
-        [(one.enclosing_span.start, one.enclosing_span.end, one.mention.type) for one in placed]
-    )
+    _count(placed, kept, report)
     return doc
 
 
-def _align(doc: Doc, mention: Mention) -> _Aligned:
+def _align(doc: Doc, mention: Mention, words: NDArray[np.bool_]) -> _Aligned:
     pieces = [
         Span(doc, span.start, span.end, label=mention.type, span_id=mention.id)
         for span in (_token_span(doc, fragment) for fragment in mention.fragments)
         if len(span)  # brat can make a line end a fragment of its own
     ]
     start, end = min(piece.start for piece in pieces), max(piece.end for piece in pieces)
-    covered = _mask(doc, pieces) | white_space(doc)
-    enclosing_span = Span(doc, start, end, label=mention.type)
-    gap = frozenset((start + np.flatnonzero(~covered[start:end])).tolist())
-    return _Aligned(mention, enclosing_span, pieces, gap)
+    between = words[start:end].copy()
+    for piece in pieces:
+        between[piece.start - start : piece.end - start] = False
+    gap = frozenset((start + np.flatnonzero(between)).tolist())
+    return _Aligned(mention, Span(doc, start, end, label=mention.type), pieces, gap)
 
 
 def _resolve_overlaps(
@@ -117,18 +122,55 @@ def _resolve_overlaps(
     return kept, left_out
 
 
-def _count(
-    kept: Sequence[_Aligned], left_out: Sequence[_Aligned], report: ConversionReport
-) -> None:
-    for one in kept:
-        report.types[one.mention.type].kept += 1
-        span = one.enclosing_span
-        report.moved += (span.start_char, span.end_char) != one.mention.enclosing_span
-        report.discontinuous += len(one.mention.fragments) > 1
-        report.gapped_kept += bool(one.gap)
-    for one in left_out:
-        report.types[one.mention.type].overlapped += 1
-        report.gapped_lost += bool(one.gap)
+def _count(placed: Sequence[_Aligned], kept: Sequence[_Aligned], report: ConversionReport) -> None:
+    """Count the mentions of a doc, as each mode has them."""
+    lost = _lost_with_one_label(placed, kept)
+    merged = lost_with_spans_key([one.pieces for one in placed])
+    for number, one in enumerate(placed):
+        counts = report.types[one.mention.type]
+        counts.kept += number not in lost
+        counts.overlapped += number in lost
+        counts.told_apart += number not in merged
+        _count_mode(one, lost.get(number), report.flat)
+        _count_mode(one, merged.get(number), report.overlapping)
+
+
+def _count_mode(one: _Aligned, reason: str | None, mode: ModeReport) -> None:
+    if reason is not None:
+        mode.lost[reason] += 1
+        return
+    span = one.enclosing_span
+    mode.moved += (span.start_char, span.end_char) != one.mention.enclosing_span
+    mode.discontinuous += len(one.mention.fragments) > 1
+    mode.gapped += bool(one.gap)
+
+
+def _lost_with_one_label(placed: Sequence[_Aligned], kept: Sequence[_Aligned]) -> dict[int, str]:
+    """The mentions that `doc.ents` leaves out, by their numbers, each with the reason."""
+    length = max((one.enclosing_span.end for one in placed), default=0)
+    owners = np.full(length, -1)  # the kept mention of each token
+    for number, one in enumerate(kept):
+        owners[one.enclosing_span.start : one.enclosing_span.end] = number
+    known = set(map(id, kept))
+    lost = {}
+    for number, one in enumerate(placed):
+        if id(one) not in known:
+            span = one.enclosing_span
+            others = [kept[i] for i in np.unique(owners[span.start : span.end]) if i >= 0]
+            lost[number] = _reason(one, others)
+    return lost
+
+
+def _reason(one: _Aligned, others: Sequence[_Aligned]) -> str:
+    """Why a mention is left out, by those that are in its place."""
+    own_type = {other.mention.type for other in others} == {one.mention.type}
+    span = one.enclosing_span
+    places = [(other.enclosing_span.start, other.enclosing_span.end) for other in others]
+    if own_type and places == [(span.start, span.end)]:
+        return DUPLICATE
+    if one.gap:
+        return GAP
+    return OWN_TYPE if own_type else OTHER_TYPE
 
 
 def _mask(doc: Doc, spans: Sequence[Span]) -> NDArray[np.bool_]:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.corpora.note import Note
 from spacy_btl.errors import CorpusError
+from spacy_btl.expressible import Expressible
 
 
 def report_file(corpus: Path) -> Path:
@@ -17,7 +17,7 @@ def report_file(corpus: Path) -> Path:
 
 @dataclass
 class TypeReport:
-    """Counts of the mentions of one type. `read` is the sum of the other counts.
+    """Counts of the mentions of one type. `read` is the sum of those down to `kept`.
 
     invalid (int): Skipped as invalid.
     rejected (int): Rejected or ignored by the annotator.
@@ -25,6 +25,7 @@ class TypeReport:
     excluded (int): Dropped because the type was not asked for.
     overlapped (int): Left out of `doc.ents` because of another mention or missing annotation.
     kept (int): In `doc.ents`.
+    told_apart (int): Kept with `spans_key`, where mentions of different types may overlap.
     """
 
     read: int = 0
@@ -34,11 +35,28 @@ class TypeReport:
     excluded: int = 0
     overlapped: int = 0
     kept: int = 0
+    told_apart: int = 0
 
     @property
     def lost(self) -> int:
         """The mentions that are missing although no option asked to drop them."""
         return self.invalid + self.overlapped
+
+
+@dataclass
+class ModeReport:
+    """What a pipeline, with `spans_key` or without, can express of the mentions of the types kept.
+
+    lost (Counter[str]): Mentions that it cannot express, by reason.
+    moved (int): Kept mentions whose borders moved to token borders.
+    discontinuous (int): Kept mentions of several fragments.
+    gapped (int): Those whose enclosing span holds words of no fragment.
+    """
+
+    lost: Counter[str] = field(default_factory=Counter)
+    moved: int = 0
+    discontinuous: int = 0
+    gapped: int = 0
 
 
 @dataclass
@@ -54,12 +72,8 @@ class ConversionReport:
     mentions_rejected (Counter[str]): Mentions that the annotator rejected or ignored, by answer.
     types (Dict[str, TypeReport]): The counts of each type. `""` is for mentions without a type.
     remarks (Counter[str]): Notes and mentions that were read in an unusual way.
-    moved (int): Kept mentions whose borders moved to token borders.
-    discontinuous (int): Kept mentions of several fragments.
-    merged (int): Mentions of the types kept that overlap another of their own type, so that they
-        cannot be told from it with `spans_key` either. One that holds the others is not counted.
-    gapped_kept, gapped_lost (int): Mentions whose enclosing span holds words of no fragment, in
-        `doc.ents` and left out of it.
+    flat, overlapping (ModeReport): With one label per token, as in `doc.ents`, and with
+        `spans_key`, where mentions of different types may overlap.
     tokens, tokens_missing (int): All tokens, and those without annotation, not counting white
         space.
     """
@@ -73,11 +87,8 @@ class ConversionReport:
     mentions_rejected: Counter[str] = field(default_factory=Counter)
     types: defaultdict[str, TypeReport] = field(default_factory=lambda: defaultdict(TypeReport))
     remarks: Counter[str] = field(default_factory=Counter)
-    moved: int = 0
-    discontinuous: int = 0
-    merged: int = 0
-    gapped_kept: int = 0
-    gapped_lost: int = 0
+    flat: ModeReport = field(default_factory=ModeReport)
+    overlapping: ModeReport = field(default_factory=ModeReport)
     tokens: int = 0
     tokens_missing: int = 0
 
@@ -95,12 +106,12 @@ class ConversionReport:
         """How many mentions of the types kept a pipeline can express."""
         kept = self.total("kept")
         mentions = kept + self.total("overlapped")
-        return Expressible(mentions, kept, mentions - self.merged)
+        return Expressible(mentions, kept, self.total("told_apart"))
 
     @property
     def types_kept(self) -> list[str]:
-        """The types that have a mention in `doc.ents`."""
-        return sorted(label for label, mentions in self.types.items() if mentions.kept)
+        """The types of the mentions that are neither dropped nor skipped."""
+        return sorted(label for label, one in self.types.items() if one.kept or one.overlapped)
 
     def require_skip(self, reason: str, where: object) -> None:
         """RAISES: CorpusError, unless `skip_invalid`."""
@@ -141,6 +152,7 @@ class ConversionReport:
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON values, with the sums over all types as `mentions`."""
         counts = {name: value for name, value in vars(self).items() if type(value) is not bool}
+        counts |= {mode: vars(counts[mode]) for mode in ("flat", "overlapping")}
         mentions = {count.name: self.total(count.name) for count in fields(TypeReport)}
         types = {label: asdict(self.types[label]) for label in sorted(self.types)}
         return {

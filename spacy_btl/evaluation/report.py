@@ -3,18 +3,16 @@
 The page loads nothing, runs no script, and holds no text of a note unless it is given some.
 """
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spacy import displacy
-
 from spacy_btl.about import __version__, how_to_install
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import BtlError
 from spacy_btl.files import write_file
+from spacy_btl.marks import Mention, drawn
 from spacy_btl.metrics.measures import MEASURES, Measure
 
 SIGNIFICANT = 0.05
@@ -160,23 +158,11 @@ def _plots(metrics: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _rendered(error: Mapping[str, Any], colors: Mapping[str, str]) -> dict[str, str]:
-    """displaCy's markup of the text around an error, as annotated and as predicted."""
+    """The text around an error with its mentions drawn, as annotated and as predicted."""
     from markupsafe import Markup
 
     def mark(ents: Sequence[Mapping[str, Any]]) -> str:
-        # displaCy escapes the text and not the labels, and takes those that differ in their case
-        # for one.
-        escaped = [
-            {**ent, "label": html.escape(label), "params": {"bg": colors[label]}}
-            for ent in ents
-            for label in [ent["label"]]
-        ]
-        return displacy.render(
-            {"text": error["text"], "ents": escaped},
-            style="ent",
-            manual=True,
-            page=False,
-            jupyter=False,
-        )
+        mentions = [Mention(ent["start"], ent["end"], ent["label"]) for ent in ents]
+        return drawn(error["text"], mentions, colors)
 
     return {name: Markup(mark(error[name])) for name in ("gold", "predicted")}

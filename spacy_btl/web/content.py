@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spacy import displacy
 from spacy.tokens import Doc, Span
 
 from spacy_btl.annotate.entities import Annotated, entities_of
@@ -16,47 +15,27 @@ from spacy_btl.annotate.formats import BRAT, Stamp, rows
 from spacy_btl.annotate.notes import Note
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import PageError
+from spacy_btl.marks import Mention, drawn
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
 from spacy_btl.pipelines import fingerprint, model_name
 from spacy_btl.web.session import OpenNote, OpenPipeline
 
 N_NEIGHBORS = 8  # to show for an entity
-# Dark letters on a pastel, on a light page and on a dark one. The title is the tooltip.
-# The label stays on the line of the last word.
-MARK = """<mark class="entity" title="{about}" style="background: {bg}; color: #1a1a1a; \
-padding: 0.15em 0.4em; margin: 0 0.1em; border-radius: 0.35em; \
--webkit-box-decoration-break: clone; box-decoration-break: clone;">{text}&nbsp;\
-<span style="font-size: 0.72em; font-weight: 600; white-space: nowrap;">{label}\
-<span style="font-weight: 400;">{figure}</span></span></mark>"""
 CHIP = """<span style="background: {color}; color: #1a1a1a; padding: 0.1em 0.5em; \
 border-radius: 0.35em; margin: 0 0.35em 0.35em 0; display: inline-block; \
 font-size: 0.8em;">{label} <b>{count}</b></span>"""
 
 
 def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
-    """Render a text as HTML with displaCy: entities in the colour of their type, with confidence.
+    """Render a text as HTML: entities, or mentions that overlap, in the colour of their type, with
+    confidence.
 
     labels (Sequence[str]): All types of the pipeline, so that each keeps its colour in every note.
     """
-    marks: list[dict[str, Any]] = []
     colors = colors_of([*labels, *(ent.label_ for ent in ents)])
-    for ent in ents:
-        value = confidence(ent)
-        figure = "" if value is None else f" {value:.2f}"
-        label = html.escape(ent.label_)  # displaCy escapes the text only
-        about = f"{label}, characters {ent.start_char} to {ent.end_char}"
-        params = {"figure": figure, "about": about, "bg": colors[ent.label_]}
-        place = {"start": ent.start_char, "end": ent.end_char}
-        marks.append({**place, "label": label, "params": params})
-    return displacy.render(
-        {"text": text, "ents": marks},
-        style="ent",
-        manual=True,
-        page=False,
-        jupyter=False,
-        options={"template": MARK},
-    )
+    mentions = [Mention(ent.start_char, ent.end_char, ent.label_, confidence(ent)) for ent in ents]
+    return drawn(text, mentions, colors)
 
 
 def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
@@ -71,6 +50,13 @@ def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
         CHIP.format(color=colors[label], label=html.escape(label), count=count)
         for label, count in ranked
     )
+
+
+def overlapping(ent: Span, ents: Sequence[Span]) -> list[Span]:
+    """Those of some mentions that overlap one of them."""
+    return [
+        other for other in ents if other != ent and other.start < ent.end and ent.start < other.end
+    ]
 
 
 def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:

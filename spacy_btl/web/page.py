@@ -11,7 +11,7 @@ from spacy.vocab import Vocab
 
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
-from spacy_btl.errors import BtlError, PageError
+from spacy_btl.errors import BtlError, PageError, counted
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import read_fitted_corpus
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
@@ -95,10 +95,12 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
     _downloads(pipeline, note, ents)
     if not ents:
         return
-    with st.expander(f"Table of {len(ents)} entities"):
+    noun = "mention" if pipeline.keys else "entity"
+    with st.expander(f"Table of {counted(len(ents), noun)}"):
         st.dataframe(content.entity_rows(ents), column_config=CONFIDENCE, hide_index=True)
+    ent = _select(ents)
     if pipeline.pipe is not None:
-        _explain(pipeline, pipeline.pipe, ents, corpus)
+        _explain(pipeline, pipeline.pipe, ent, corpus)
 
 
 def _note(pipeline: OpenPipeline) -> OpenNote:
@@ -147,10 +149,12 @@ def _choose(pipeline: OpenPipeline, note: OpenNote) -> list[Span]:
     calibrator = None if pipeline.pipe is None else pipeline.pipe.calibrator
     tau: Tau | None = None
     min_confidence = 0.0
-    columns = st.columns(3 if calibrator is not None else 1)
+    has_confidence = calibrator is not None or bool(pipeline.keys)
+    columns = st.columns(1 + has_confidence + (calibrator is not None))
     if calibrator is not None:
         tau = _tau(calibrator, columns[0])
-        min_confidence = columns[1].slider(
+    if has_confidence:
+        min_confidence = columns[-2].slider(
             "Minimum confidence",
             0.0,
             1.0,
@@ -189,20 +193,31 @@ def _downloads(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> 
             st.download_button(label, data, file, mime, on_click="ignore")
 
 
-def _explain(
-    pipeline: OpenPipeline, pipe: KnnCalibrator, ents: Sequence[Span], corpus: str
-) -> None:
-    """Show the neighbours of an entity that is selected from a list."""
-    st.subheader("Why this label?", anchor=False)
+def _select(ents: Sequence[Span]) -> Span:
+    """Select an entity from a list. Shows its confidence, and what overlaps it."""
     places = {(ent.start_char, ent.end_char, ent.label_): ent for ent in ents}
     options = list(places)
     before = st.session_state.get("chosen")
     index = options.index(before) if before in options else 0
-    chosen = st.selectbox("Entity", options, index, format_func=lambda place: _name(places[place]))
-    st.session_state["chosen"] = chosen
+    place = st.selectbox(
+        "Select one to look at it", options, index, format_func=lambda place: _name(places[place])
+    )
+    st.session_state["chosen"] = place
+    chosen = places[place]
+    value = confidence(chosen)
+    facts = ["No confidence" if value is None else f"Confidence {value:.2f}"]
+    if others := content.overlapping(chosen, ents):
+        facts.append("overlaps " + "; ".join(map(_name, others)))
+    st.text(", ".join(facts))
+    return chosen
+
+
+def _explain(pipeline: OpenPipeline, pipe: KnnCalibrator, ent: Span, corpus: str) -> None:
+    """Show the neighbours of an entity."""
+    st.subheader("Why this label?", anchor=False)
     try:
         with pipeline.lock:
-            explanations = pipe.explain(places[chosen])
+            explanations = pipe.explain(ent)
         docs = _fitted_corpus(corpus, pipeline.nlp.vocab, pipe.calibrator) if corpus else None
     except BtlError as error:
         st.info(str(error))

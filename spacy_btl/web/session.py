@@ -11,20 +11,20 @@ from threading import Lock
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.annotate.entities import docs_of, unreadable
+from spacy_btl.annotate.entities import docs_of, mentions_of, spans_keys, unreadable
 from spacy_btl.annotate.notes import Note
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.errors import PageError
-from spacy_btl.pipeline.annotations import confidence, set_entities
+from spacy_btl.pipeline.annotations import confidence, write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
 from spacy_btl.pipelines import load_pipeline
 
 NO_CALIBRATOR = (
-    "This pipeline has no fitted `knn_calibrator`, so the page shows no confidence, tau or "
+    "This pipeline has no fitted `knn_calibrator`, so the page shows no {missing}tau or "
     "neighbours. Add one with `python -m spacy btl calibrate`."
 )
 
@@ -36,6 +36,7 @@ class OpenPipeline:
     pipe (Optional[KnnCalibrator]): None if the pipeline has none that is fitted.
     missing (str): What the page cannot show without a calibrator; empty with one.
     labels (Tuple[str, ...]): The types that it can predict.
+    keys (Tuple[str, ...]): The groups of spans that hold its mentions, if these can overlap.
     lock (Lock): Held while a note is read, since each browser tab has its own thread.
     """
 
@@ -43,6 +44,7 @@ class OpenPipeline:
     pipe: KnnCalibrator | None
     missing: str
     labels: tuple[str, ...]
+    keys: tuple[str, ...] = ()
     lock: Lock = field(default_factory=Lock, compare=False)
 
 
@@ -70,10 +72,13 @@ def opened(nlp: Language) -> OpenPipeline:
     for name in hiding_pipes(nlp):
         nlp.disable_pipe(name)
     pipe = find_calibrator(nlp)
-    missing = NO_CALIBRATOR if pipe is None else ""
+    keys = spans_keys(nlp)
+    missing = ""
+    if pipe is None:
+        missing = NO_CALIBRATOR.format(missing="" if keys else "confidence, ")
     finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
     labels = {label for name in finders for label in nlp.pipe_labels.get(name, ())}
-    return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)))
+    return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)), tuple(keys))
 
 
 def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:
@@ -115,7 +120,8 @@ def chosen_entities(
     min_confidence: float = 0.0,
     labels: Collection[str] = (),
 ) -> list[Span]:
-    """Decode the note again, without running the pipeline, and select entities.
+    """Decode the note again, without running the pipeline, and select entities, or all mentions of
+    a pipeline whose mentions can overlap.
 
     tau (Optional[float | Dict[str, float]]): Instead of the calibrator's own.
     min_confidence (float): Entities of other pipes, which have no confidence, are always selected.
@@ -124,8 +130,9 @@ def chosen_entities(
     if pipeline.pipe is not None and note.probabilities is not None:
         calibrator = pipeline.pipe.calibrator
         (decoded,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
-        set_entities(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
-    ents = [ent for ent in note.doc.ents if not labels or ent.label_ in labels]
+        write_mentions(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
+    found = mentions_of(note.doc, pipeline.keys)
+    ents = [ent for ent in found if not labels or ent.label_ in labels]
     return [ent for ent in ents if (value := confidence(ent)) is None or value >= min_confidence]
 
 

@@ -240,7 +240,7 @@ def test_labels_come_back_from_brat_as_they_were(lang, tmp_path):
 @pytest.mark.parametrize("name", ["out.jsonl", "brat"])
 def test_if_every_note_fails_nothing_is_written(name, calibrated_path, tmp_path):
     notes = write_notes(tmp_path / "notes.jsonl", [(n, None) for n in range(12)])
-    match = r"None of the 12 notes .*notes\.jsonl, line 1: no text\. Nothing is written"
+    match = r"Of 12 notes none .*notes\.jsonl, line 1: no text\. Nothing is written"
     with pytest.raises(BtlError, match=match):
         annotate_file(str(calibrated_path), notes, tmp_path / name, SMALL)
     assert {path.name for path in tmp_path.iterdir()} == {notes.name}

@@ -59,7 +59,7 @@ def test_a_folder_is_annotated_whole_or_not_at_all(calibrated_path, tmp_path):
     ("content", "message"),
     [
         ("id,text,text\n1,secret draft,secret\n", "two columns are called 'text'. Name another"),
-        ("id;text\n1;secret caf\xe9\n", "None of the 1 notes could be annotated"),
+        ("id;text\n1;secret caf\xe9\n", "Of 1 note none could be annotated"),
     ],
 )
 def test_what_annotates_nothing_is_an_error_and_writes_nothing(

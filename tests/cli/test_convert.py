@@ -48,17 +48,16 @@ def test_prints_a_report(src: Path, tmp_path: Path) -> None:
         "- skipped: answer: reject 1",
         "- skipped: broken JSON 1",
         "= notes written 2",
-        "mentions read 3",
-        "- left out: overlap with another mention 0",
-        "- skipped: mention of white space only 1",
-        "= mentions kept 2",
+        "mentions read 3 3",
+        "- skipped: mention of white space only 1 1",
+        "= mentions kept 2 2",
         "types kept 2",
         "types dropped 0",
         "tokens 6",
         "of these without annotation, not trained on or scored 0",
-        "type read kept dropped overlap skipped",
-        "Sign 2 1 0 0 1",
-        "[Age] 1 1 0 0 0",
+        "type read kept spans_key dropped overlap skipped",
+        "Sign 2 1 1 0 0 1",
+        "[Age] 1 1 1 0 0 0",
         "more than 20% of their mentions as overlapping or invalid: Sign 50% of 2.",
     ):
         assert line in output
@@ -67,13 +66,13 @@ def test_prints_a_report(src: Path, tmp_path: Path) -> None:
 
 def test_names_the_types_it_drops(src: Path, tmp_path: Path) -> None:
     _, output = run(src, tmp_path / "c.spacy", "--skip-invalid", "--drop-types", "Sign")
-    assert "- dropped: type excluded 1" in output
-    assert "Sign 2 0 1 0 1" in output
+    assert "- dropped: type excluded 1 1" in output
+    assert "Sign 2 0 0 1 0 1" in output
     lines = [{"text": "fever, old", "ents": [[0, 5, "Sign"], [7, 10, "[Age]"]]}] * 2
     lines.append({"text": "fever, ill", "ents": [[0, 5, "Sign"]]})
     src.write_text("\n".join(json.dumps(line) for line in lines))
     _, output = run(src, tmp_path / "c.spacy", "--min-mentions", "2", "--force")
-    assert "- dropped: type too rare 1" in output
+    assert "- dropped: type too rare 1 1" in output
     assert "dropped for having fewer than 2 mentions: [Age] (1)" in output
     assert "- skipped: copy of another note, with the same annotation 1" in output
 

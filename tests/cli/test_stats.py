@@ -34,7 +34,7 @@ def test_prints_and_writes_the_figures(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "stats.json").read_text())
     assert [row["type"] for row in figures["types"]] == ["[age]", "Sign"]
     assert figures["outside"]["tokens"] == 4
-    assert (figures["documents"], figures["mentions"], figures["left_out"]) == (4, 4, 0)
+    assert (figures["documents"], figures["mentions"], figures["listed"]["left_out"]) == (4, 4, 0)
 
 
 def test_names_the_conversion_report(tmp_path: Path) -> None:
@@ -72,6 +72,6 @@ def test_mentions_over_line_ends_are_counted(tmp_path: Path) -> None:
         doc.ents = [Span(doc, 1, len(doc) - 1, label="Sign")]
     write_docs(tmp_path / "c.spacy", docs)
     _, output = run(tmp_path / "c.spacy")
-    assert "2 mentions continue on the next line, 1 of them where the tag scheme IO" in output
+    assert "2 mentions over a line end, 1 of them where the tag scheme IO" in output
     stats = corpus_stats(tmp_path / "c.spacy")
     assert (stats.over_line_ends, stats.cut_by_io, stats.is_part) == (2, 1, False)

@@ -89,7 +89,7 @@ def test_the_report_is_written_beside_the_corpus(tmp_path: Path) -> None:
     assert written["types"]["Color"]["excluded"] == written["mentions"]["excluded"] == 1
     assert written["types"][""]["invalid"] == written["mentions"]["invalid"] == 1
     assert (written["mentions"]["read"], written["mentions"]["kept"]) == (3, 1)
-    assert (written["moved"], written["tokens"], written["tokens_missing"]) == (0, 3, 1)
+    assert (written["flat"]["moved"], written["tokens"], written["tokens_missing"]) == (0, 3, 1)
 
 
 def test_types_are_chosen_by_name(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_no_mention_left_is_an_error(tmp_path: Path) -> None:
     src = write_jsonl(tmp_path / "n.jsonl", {"text": "Well", "ents": [[0, 4, "State"]]})
     out = tmp_path / "n.spacy"
     for nothing_kept in ({"min_mentions": 2}, {"drop_types": ["State"]}):
-        with pytest.raises(CorpusError, match="none of its 1 mentions is left"):
+        with pytest.raises(CorpusError, match="of its 1 mention none is left"):
             convert(src, out, **nothing_kept)
     assert not out.exists()
 
@@ -259,7 +259,7 @@ def test_the_docs_have_the_text_and_the_spans_of_the_source(
     assert sorted(os.listdir(folder / "out")) == ["corpus.report.json", "corpus.spacy"]
     n_mentions = sum(len(note.mentions) for note in corpus)
     assert report.total("kept") == report.total("read") == n_mentions
-    assert report.moved == report.tokens_missing == 0
+    assert report.flat.moved == report.tokens_missing == 0
     for number, (doc, note) in enumerate(zip(docs, corpus, strict=True)):
         expected = [(*mention.enclosing_span, mention.type) for mention in note.mentions]
         assert doc.text == note.text

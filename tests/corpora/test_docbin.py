@@ -117,7 +117,7 @@ def test_entities_lose_the_white_space_at_their_ends(tmp_path: Path) -> None:
     whole.ents = [Span(whole, 1, 2, label="Sign")]
     path = tmp_path / "foreign.spacy"
     write_docs(path, [doc, whole])
-    with pytest.warns(BtlWarning, match=r"foreign\.spacy: 1 entities consist of white space only"):
+    with pytest.warns(BtlWarning, match=r"foreign\.spacy: 1 entity of white space only"):
         read, same = read_docs(path, Vocab())
     assert [(e.start, e.end, e.label_, e.kb_id_, e.id_) for e in read.ents] == [
         (2, 5, "Sign", "Q1", "T1")

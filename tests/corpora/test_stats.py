@@ -34,12 +34,12 @@ def test_counts_from_the_rarest(docs: list[Doc], tmp_path: Path) -> None:
     write_docs(tmp_path / "c.spacy", docs)
     stats = corpus_stats(tmp_path / "c.spacy")
     assert stats.types == [
-        TypeStats("Color", mentions=1, documents=1, tokens=1, share=0.1, weight=0.9),
-        TypeStats("Sign", mentions=4, documents=3, tokens=5, share=0.5, weight=0.5),
+        TypeStats("Color", mentions=1, annotated=1, documents=1, tokens=1, share=0.1, weight=0.9),
+        TypeStats("Sign", mentions=4, annotated=4, documents=3, tokens=5, share=0.5, weight=0.5),
     ]
-    assert stats.outside == TypeStats("O", 0, 3, 4, 0.4, 0.6)
+    assert stats.outside == TypeStats("O", 0, 0, 3, 4, 0.4, 0.6)
     assert (stats.documents, stats.tokens, stats.tokens_missing, stats.mentions) == (3, 10, 0, 5)
-    assert stats.left_out is None
+    assert stats.listed is None
     assert stats.too_rare == ["Color"]
 
 
@@ -66,7 +66,17 @@ def test_mentions_without_a_place_in_the_entities(docs: list[Doc], tmp_path: Pat
     # Spans of another tool, without ids: two of them entities, one left out.
     second.spans["mentions"] = [*second.ents, Span(second, 0, 2, label="Sign")]
     write_docs(tmp_path / "c.spacy", docs)
-    assert corpus_stats(tmp_path / "c.spacy").left_out == 2
+    assert corpus_stats(tmp_path / "c.spacy").listed.left_out == 2
+
+
+def test_a_type_whose_mentions_all_overlap_is_counted(docs: list[Doc], tmp_path: Path) -> None:
+    first = docs[0]
+    first.spans["mentions"] = [*first.ents, Span(first, 1, 2, "Site"), Span(first, 2, 4, "Site")]
+    write_docs(tmp_path / "c.spacy", docs)
+    stats = corpus_stats(tmp_path / "c.spacy")
+    counts = {row.type: (row.mentions, row.annotated, row.documents) for row in stats.types}
+    assert counts == {"Color": (1, 1, 1), "Site": (0, 2, 1), "Sign": (4, 4, 3)}
+    assert stats.too_rare == ["Color", "Site"]
 
 
 def test_the_counts_are_those_that_training_weighs_by(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import spacy
 from spacy.cli.assemble import assemble_cli
 from spacy.language import Language
+from spacy.tokens import Doc, Span
 
 from spacy_btl.errors import CalibratorError, PipelineError
 from tests.conftest import SENTENCES, make_examples
@@ -271,6 +272,39 @@ def test_negspacy_marks_our_entities_and_leaves_them_as_they_were(calibrated_pat
     assert negated == {"cough": False, "fever": True}
 
 
+# Mentions that overlap: pipes behind that read or rewrite doc.ents.
+
+
+@Language.component("tests_link")
+def link(doc: Doc) -> Doc:
+    """Gives each entity an id of a knowledge base, as `entity_linker` does."""
+    doc.ents = [Span(doc, ent.start, ent.end, ent.label, kb_id="K1") for ent in doc.ents]
+    return doc
+
+
+def test_pipes_that_read_entities_work_behind_mentions_that_overlap(overlapping_path):
+    nlp = spacy.load(overlapping_path)
+    note = "no fever or cough today"
+    doc = nlp(note)
+    mentions = [(span.text, span.label_, span._.confidence) for span in doc.spans["btl"]]
+    before = [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
+    nlp.add_pipe("tests_link")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "When", "pattern": "today"}])
+    if find_spec("negspacy") is not None:
+        import negspacy.negation  # noqa: F401  (registers the pipe)
+
+        nlp.add_pipe("sentencizer")
+        nlp.add_pipe("negex", config={"ent_types": ["Sign"]})
+    doc = nlp(note)
+    assert [(span.text, span.label_, span._.confidence) for span in doc.spans["btl"]] == mentions
+    assert len(mentions) == 3
+    assert [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents] == [
+        *before, ("today", "When", None)
+    ]  # fmt: skip
+    assert {ent.kb_id_ for ent in doc.ents[:-1]} == {"K1"}
+
+
 # A pipeline of ours loads beside packages that change spaCy.
 
 LOAD = """
@@ -285,6 +319,7 @@ UNREGISTERING = """
 import sys
 from spacy import util
 from spacy.language import Language
+from spacy.tokens import Doc, Span
 from spacy.pipeline import factories
 
 original, register = Language.__init__, factories.register_factories

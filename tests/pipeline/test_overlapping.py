@@ -617,15 +617,17 @@ def test_evaluate_works_on_the_entities(nlp, tmp_path):
     assert "tag_ece" not in scores
 
 
-def test_annotate_writes_the_entities(nlp, tmp_path):
+def test_annotate_writes_every_mention(nlp, tmp_path):
     nlp.to_disk(tmp_path / "model")
     note = {"id": "n1", "text": NOTES[0][0]}
     srsly.write_jsonl(tmp_path / "notes.jsonl", [note])
     annotate_file(str(tmp_path / "model"), tmp_path / "notes.jsonl", tmp_path / "out.jsonl")
     rows = list(srsly.read_jsonl(tmp_path / "out.jsonl"))
-    doc = nlp(note["text"])
-    assert [(row["start"], row["end"], row["label"]) for row in rows] == places(doc.ents) != []
-    assert [row["confidence"] for row in rows] == pytest.approx(doc._.confidence, rel=1e-3)
+    spans = nlp(note["text"]).spans["btl"]
+    assert [(row["start"], row["end"], row["label"]) for row in rows] == places(spans)
+    assert len(spans) == 3
+    sure = [span._.confidence for span in spans]
+    assert [row["confidence"] for row in rows] == pytest.approx(sure, rel=1e-3)
     assert "no fitted knn_calibrator" in uncalibrated(nlp)
 
 

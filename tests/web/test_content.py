@@ -9,8 +9,9 @@ from spacy_btl.colors import DISPLACY_COLORS, color_of
 from spacy_btl.errors import PageError
 from spacy_btl.pipelines import fingerprint
 from spacy_btl.web import content
-from spacy_btl.web.session import chosen_entities, read_note
+from spacy_btl.web.session import chosen_entities, opened, read_note
 from tests.conftest import SENTENCES
+from tests.pipeline.test_overlapping import NOTES
 
 NOTE = SENTENCES[0][0]
 
@@ -93,3 +94,19 @@ def test_the_table_of_types_is_that_of_the_evaluation(pipeline, tmp_path):
         content.read_metrics(file, pipeline)
     with pytest.raises(PageError, match="no such file"):
         content.read_metrics(tmp_path / "absent.json", pipeline)
+
+
+def test_mentions_that_overlap_are_marks_within_marks_and_rows(overlapping_path):
+    pipeline = opened(spacy.load(overlapping_path))
+    text, mentions = NOTES[0]
+    note = read_note(pipeline, text)
+    ents = chosen_entities(pipeline, note)
+    assert {(ent.start_char, ent.end_char, ent.label_) for ent in ents} == set(mentions)
+    markup = content.marked(text, ents, pipeline.labels)
+    assert markup.count("<mark") == len(mentions)
+    assert [ent.label_ for ent in content.overlapping(ents[0], ents)] == ["Sign", "Sign"]
+    rows = content.entity_rows(ents)
+    assert [row["type"] for row in rows] == ["Negation", "Sign", "Sign"]
+    assert all(f"{row['confidence']:.2f}" in markup for row in rows)
+    downloaded = json.loads(content.as_json(pipeline, note, ents))
+    assert [row["label"] for row in downloaded] == ["Negation", "Sign", "Sign"]

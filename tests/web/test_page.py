@@ -63,6 +63,16 @@ def test_without_a_calibrator_there_are_no_sliders(trained_path):
     assert "calibrate" in page.info[0].value
 
 
+def test_a_mention_that_is_selected_shows_its_confidence_and_what_overlaps_it(overlapping_path):
+    page = app(overlapping_path)
+    page.text_area(key="text").set_value("no fever or cough today").run()
+    assert not page.error
+    assert page.slider(key="min_confidence")
+    assert any("Table of 3 mentions" in expander.label for expander in page.expander)
+    assert page.text[0].value.startswith("Confidence 0.")
+    assert "overlaps fever: Sign" in page.text[0].value
+
+
 def test_an_empty_note_has_a_message(calibrated_path):
     page = app(calibrated_path)
     page.text_area(key="text").set_value(" ").run()

@@ -3,10 +3,14 @@
 import pytest
 import spacy
 
+from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.annotations import LOGITS
+from spacy_btl.training.calibrate import calibrate
 from spacy_btl.web.session import caveat, chosen_entities, opened, read_file, read_note
 from tests.conftest import SENTENCES
+from tests.pipeline.test_overlapping import NOTES as OVERLAPPING
+from tests.pipeline.test_overlapping import reference
 
 NOTE = SENTENCES[0][0]
 MARKER = "zyxwvut"
@@ -102,3 +106,40 @@ def test_notes_that_cannot_be_read_are_not_quoted(pipeline):
 
 def test_it_says_when_confidence_is_a_rough_guide(pipeline):
     assert "not fitted on held-out" in caveat(pipeline.pipe.calibrator, 0.0)
+
+
+def test_mentions_that_overlap_are_decided_again_and_their_type_is_explained(
+    overlapping_path, tmp_path
+):
+    corpus = spacy.blank("en")
+    docs = [reference(corpus, text, mentions) for text, mentions in OVERLAPPING]
+    write_docs(tmp_path / "c.spacy", docs)
+    calibrate(
+        str(overlapping_path), tmp_path / "c.spacy", tmp_path / "m", settings={"n_neighbors": 2}
+    )
+    pipeline = opened(spacy.load(tmp_path / "m"))
+    assert pipeline.keys == ("btl",)
+    assert not pipeline.missing
+    text, mentions = OVERLAPPING[0]
+    note = read_note(pipeline, text)
+    ents = chosen_entities(pipeline, note, tau=0.0)
+    assert set(places(ents)) == set(mentions)
+    assert places(ents) == sorted(places(ents))
+    assert all(0 < ent._.confidence <= 1 for ent in ents)
+    explained = {ent.label_: pipeline.pipe.explain(ent) for ent in ents}
+    for label, tokens in explained.items():
+        labels = {neighbor.label for token in tokens for neighbor in token.neighbors}
+        assert label in labels <= {label, "O"}
+    rare = chosen_entities(pipeline, note, tau=20.0)
+    assert places(rare) != places(ents)
+    assert places(chosen_entities(pipeline, note, tau=0.0, labels=["Sign"])) == [
+        place for place in places(ents) if place[2] == "Sign"
+    ]
+
+
+def test_without_a_calibrator_mentions_have_the_confidence_of_the_network(overlapping_path):
+    pipeline = opened(spacy.load(overlapping_path))
+    assert "no tau or neighbours" in pipeline.missing
+    ents = chosen_entities(pipeline, read_note(pipeline, OVERLAPPING[0][0]))
+    assert len(ents) == 3
+    assert all(0 < ent._.confidence <= 1 for ent in ents)
