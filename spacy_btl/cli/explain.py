@@ -37,6 +37,7 @@ def explain_cli(
     share in the probabilities of the entity's tokens. The calibrator knows the number of a document
     (from 0) and offsets in it; the text is in the corpus only.
     """
+    from spacy_btl.annotate.entities import mentions_of, spans_keys
     from spacy_btl.pipeline.explanation import read_fitted_corpus, top_neighbors
     from spacy_btl.pipelines import load_pipeline
 
@@ -45,7 +46,10 @@ def explain_cli(
     datastore = pipe.calibrator.neighbor_rows()
     docs = None if corpus is None else read_fitted_corpus(corpus, nlp.vocab, datastore)
     doc = _annotate(nlp, _read(note))
-    ents = [ent for ent in doc.ents if not label or ent.label_ in label]
+    ents = mentions_of(doc, spans_keys(nlp))
+    if datastore.tag_scheme.overlapping:  # a type that it does not know has no votes
+        ents = [ent for ent in ents if ent.label_ in datastore.labels]
+    ents = [ent for ent in ents if not label or ent.label_ in label]
     if not ents:
         msg.info(f"No entity{' of the type ' + ' or '.join(label) if label else ''} was found.")
     console = Console(markup=False, emoji=False, highlight=False)  # a note is no markup of rich

@@ -132,14 +132,15 @@ def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:
     """
     try:
         metrics = json.loads(path.read_text("utf-8"))
+        p, r, f = (f"{'spans_btl' if metrics['overlapping'] else 'ents'}_{key}" for key in "prf")
         table = [
             {
                 "type": label,
                 "mentions": row["support"],
-                "precision": row["ents_p"]["value"],
-                "recall": row["ents_r"]["value"],
-                "F1": row["ents_f"]["value"],
-                "95% interval of F1": f"{row['ents_f']['low']:.0%} to {row['ents_f']['high']:.0%}",
+                "precision": row[p]["value"],
+                "recall": row[r]["value"],
+                "F1": row[f]["value"],
+                "95% interval of F1": f"{row[f]['low']:.0%} to {row[f]['high']:.0%}",
             }
             for label, row in metrics["types"].items()
         ]

@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.cli.explain import SHOWN
+from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.training.calibrate import calibrate
 from tests.conftest import SENTENCES
+from tests.pipeline.test_overlapping import NOTES as OVERLAPPING
+from tests.pipeline.test_overlapping import reference
 
 SETTINGS = {"n_neighbors": 7}
 NOTE = SENTENCES[0][0]  # the patient had severe fever and cough
@@ -61,6 +64,26 @@ def test_prints_each_entity_and_its_neighbours(model, note):
             assert float(distance) == pytest.approx(n.distance, abs=0.006)
             assert others == [f"{n.weight:.1%}", str(n.document), f"{n.start}-{n.end}"]
         assert rows[start + 2 + SHOWN] == ""
+
+
+def test_mentions_that_overlap_are_explained_type_by_type(overlapping_path, tmp_path):
+    nlp = spacy.load(overlapping_path)
+    corpus = tmp_path / "corpus.spacy"
+    write_docs(corpus, [reference(nlp, *each) for each in OVERLAPPING * 3])
+    calibrate(str(overlapping_path), corpus, tmp_path / "model", settings=SETTINGS)
+    file = tmp_path / "note.txt"
+    file.write_text("severe pain in chest")
+    status, output = run(tmp_path / "model", file)
+    assert status == 0, output
+    lines = output.splitlines()
+    headings = [line for line in lines if "confidence" in line]
+    assert [line.split(" (")[0] for line in headings] == [
+        "severe: Severity",
+        "severe pain: Sign",
+        "chest: Place",
+    ]
+    of_severity = lines[lines.index(headings[0]) + 2 : lines.index(headings[1])]
+    assert {line.split()[0] for line in of_severity if line.strip()} <= {"Severity", "O"}
 
 
 def test_quotes_the_corpus_where_it_is_given(model, note, corpus_path):

@@ -76,17 +76,17 @@ def test_votes_are_shares(pipeline, ents):
     assert "text" not in rows[0]
 
 
-def test_the_table_of_types_is_that_of_the_evaluation(pipeline, tmp_path):
+@pytest.mark.parametrize(("overlapping", "prefix"), [(False, "ents"), (True, "spans_btl")])
+def test_the_table_of_types_is_that_of_the_evaluation(pipeline, tmp_path, overlapping, prefix):
     interval = {"value": 0.5, "low": 0.25, "high": 0.75}
-    row = {"support": 3, "ents_p": interval, "ents_r": interval, "ents_f": interval}
+    row = {"support": 3, **{f"{prefix}_{key}": interval for key in "prf"}}
     file = tmp_path / "metrics.json"
-    file.write_text(
-        json.dumps({"types": {"Sign": row}, "model_files": fingerprint(pipeline.nlp.path)})
-    )
+    metrics = {"types": {"Sign": row}, "overlapping": overlapping}
+    file.write_text(json.dumps({**metrics, "model_files": fingerprint(pipeline.nlp.path)}))
     (found,) = content.read_metrics(file, pipeline)
     assert (found["type"], found["mentions"], found["F1"]) == ("Sign", 3, 0.5)
     assert found["95% interval of F1"] == "25% to 75%"
-    file.write_text(json.dumps({"types": {"Sign": row}, "model_files": "another"}))
+    file.write_text(json.dumps({**metrics, "model_files": "another"}))
     with pytest.raises(PageError, match="another pipeline"):
         content.read_metrics(file, pipeline)
     file.write_text("[]")
