@@ -156,7 +156,8 @@ def test_without_spans_key_nothing_of_it_is_on_a_doc():
     assert dict(doc.spans) == {}
     assert set(doc.user_data["btl_ner"]) == {"tags", "network"}
     assert "n_tokens" not in nlp.get_pipe("ner").cfg
-    assert not [key for key in nlp.evaluate(make_examples(nlp)) if key.startswith("spans_")]
+    assert "spans_btl_f" in nlp.evaluate(make_examples(nlp))  # the annotation overlaps
+    assert "spans_btl_f" not in nlp.evaluate(make_examples(nlp, [NOTES[3]]))
 
 
 @pytest.mark.parametrize(
@@ -623,7 +624,8 @@ def test_annotate_writes_every_mention(nlp, tmp_path):
     srsly.write_jsonl(tmp_path / "notes.jsonl", [note])
     annotate_file(str(tmp_path / "model"), tmp_path / "notes.jsonl", tmp_path / "out.jsonl")
     rows = list(srsly.read_jsonl(tmp_path / "out.jsonl"))
-    spans = nlp(note["text"]).spans["btl"]
+    doc = nlp(note["text"])
+    spans = doc.spans["btl"]
     assert [(row["start"], row["end"], row["label"]) for row in rows] == places(spans)
     assert len(spans) == 3
     sure = [span._.confidence for span in spans]
