@@ -27,7 +27,7 @@ def split_cli(
     of one patient stay in one part if `convert --patients` was given, and so do copies of one text.
     split.json lists the documents of each part.
     """
-    from spacy_btl.splits.split import missing_types, split_corpus
+    from spacy_btl.splits.split import mentions_of_part, missing_types, split_corpus
 
     names = ("split.json", "train.spacy", "dev.spacy", "test.spacy")
     refuse_to_replace(*(out_dir / name for name in names), force=force)
@@ -39,8 +39,8 @@ def split_cli(
     for number, parts in enumerate(splits):
         prefix = "" if folds is None else f"fold-{number}/"
         for name, docs in parts.items():
-            ents = [ent.label_ for doc in docs for ent in doc.ents]
-            row = (len(docs), len(ents), len(set(ents)))
+            mentions = mentions_of_part(docs)
+            row = (len(docs), len(mentions), len(set(mentions)))
             table.add_row(prefix + name, *(f"{count:,}" for count in row))
         for name, types in missing_types(parts).items():
             warnings.append(f"No document of {prefix}{name} has: {', '.join(types)}")

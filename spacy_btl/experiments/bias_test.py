@@ -141,7 +141,14 @@ def make_pipeline(test: BiasTest, loss: Mapping[str, Any]) -> Language:
     RAISES: PipelineError, for a config without a `btl_ner` pipe, or one that cannot be used.
     """
     config = _plain_config() if test.config is None else _read_config(test.config)
-    config["components"][_find_ner(config)]["loss"] = dict(loss)
+    ner = config["components"][_find_ner(config)]
+    if ner.get("spans_key") is not None:
+        raise PipelineError(
+            "The config has a spans_key. The bias test gives every token one label and compares "
+            "the shares of labels, which are no shares where a token can have several: leave it "
+            "out."
+        )
+    ner["loss"] = dict(loss)
     config["training"]["max_steps"] = test.steps  # for learning rates that depend on it
     return util.load_model_from_config(config, auto_fill=True)
 

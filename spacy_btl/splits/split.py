@@ -18,6 +18,7 @@ from spacy_btl.corpora.groups import group_numbers, warn_of_copies
 from spacy_btl.corpora.parts import PARTS, parts_of_split
 from spacy_btl.errors import CorpusError
 from spacy_btl.files import write_file
+from spacy_btl.mentions import MENTIONS, read_mentions
 from spacy_btl.splits.stratify import stratify
 
 Parts = dict[str, list[Doc]]
@@ -166,10 +167,13 @@ def _pick(docs: Sequence[Doc], mask: NDArray[np.bool_]) -> list[Doc]:
     return list(compress(docs, mask))
 
 
+def mentions_of_part(docs: Sequence[Doc]) -> list[str]:
+    """The type of each mention of a part, of those too that `doc.ents` has no room for."""
+    return [label for doc in docs for _, _, label in read_mentions(doc, MENTIONS)]
+
+
 def missing_types(parts: Parts) -> dict[str, list[str]]:
-    """The entity types that each part lacks although another part has them."""
-    present = {
-        name: {ent.label_ for doc in docs for ent in doc.ents} for name, docs in parts.items()
-    }
+    """The types that each part has no mention of although another part has one."""
+    present = {name: set(mentions_of_part(docs)) for name, docs in parts.items()}
     every = set().union(*present.values())
     return {name: sorted(every - types) for name, types in present.items() if every - types}

@@ -105,11 +105,16 @@ def test_another_network_comes_from_a_config(corpus, tiny_bert, tmp_path):
 
 def test_what_cannot_be_tested_is_said(corpus, tmp_path):
     spacy.blank("en").config.to_disk(tmp_path / "blank.cfg")
+    overlapping = spacy.blank("en")
+    loss = {"@losses": "spacy_btl.BinaryTokenLabels.v1", "competition": "pair"}
+    overlapping.add_pipe("btl_ner", config={"spans_key": "btl", "loss": loss})
+    overlapping.config.to_disk(tmp_path / "overlapping.cfg")
     one = tmp_path / "one.spacy"
     DocBin(docs=[spacy.blank("en")(WORDS)]).to_disk(one)
     for test, message in (
         (BiasTest(corpus, config=tmp_path / "gone.cfg"), "not a training config"),
         (BiasTest(corpus, config=tmp_path / "blank.cfg"), "no btl_ner pipe"),
+        (BiasTest(corpus, config=tmp_path / "overlapping.cfg"), "has a spans_key"),
         (BiasTest(one), "too few documents"),
     ):
         with pytest.raises(BtlError, match=message):

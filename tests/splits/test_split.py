@@ -1,6 +1,7 @@
 """Splits: by document, reproducible, with every type in every part where that can be."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from spacy.vocab import Vocab
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.corpora.groups import group_numbers
 from spacy_btl.errors import BtlWarning, CorpusError
-from spacy_btl.splits.split import missing_types, split_corpus
+from spacy_btl.splits.split import mentions_of_part, missing_types, split_corpus
 from spacy_btl.splits.stratify import stratify
 
 PARTS = ("train", "dev", "test")
@@ -118,6 +119,19 @@ def test_types_that_a_part_lacks_are_told(tmp_path: Path) -> None:
     missing = missing_types(parts)
     assert len(missing) == 2
     assert all(types == ["Rare"] for types in missing.values())
+
+
+def test_mentions_within_others_count(tmp_path: Path) -> None:
+    """They are in `doc.spans["mentions"]` alone."""
+    path = make_corpus(tmp_path / "corpus.spacy", [{"Outer"} for _ in range(10)])
+    docs = read_docs(path, Vocab())
+    for doc in docs[:1]:
+        doc.spans["mentions"].append(Span(doc, 1, 2, label="Inner"))
+    write_docs(path, docs)
+    (parts,) = split_corpus(path, tmp_path / "out")
+    counted = Counter(label for part in parts.values() for label in mentions_of_part(part))
+    assert counted == {"Outer": 10, "Inner": 1}
+    assert list(missing_types(parts).values()) == [["Inner"]] * 2
 
 
 def test_docs_without_a_name_get_one(tmp_path: Path) -> None:
