@@ -13,7 +13,7 @@ from spacy_btl.errors import BtlWarning
 LOGITS = "token_logits"
 PROBABILITIES = "token_probabilities"
 CONFIDENCE = "btl_confidence"
-SPAN_CONFIDENCE = "btl_span_confidence"  # of the spans of a group
+SPAN_CONFIDENCE = "btl_span_confidence"  # of the spans of groups, by the names of these
 # In `doc.user_data`: the "tags" that the columns of the logits stand for, and a digest of the
 # "network" whose they are; with `spans_key`, that.
 WRITER = "btl_ner"
@@ -45,14 +45,17 @@ def install_extensions() -> None:
 def confidence(span: Span) -> float | None:
     """The estimated probability that the entity, or span, is right, boundaries and label both.
 
-    RETURNS (Optional[float]): From 0 to 1; None where nothing computed it.
+    RETURNS (Optional[float]): From 0 to 1; None where nothing computed it. A span does not tell
+        whose it is: where several pipes wrote one place and type, it is that of the entity, then
+        that of the first group. `doc._.span_confidence` has those of each group.
 
     >>> from spacy_btl import confidence
     >>> confidence(doc.ents[0]) == doc.ents[0]._.confidence
     True
     """
     values = _values(span.doc)
-    return values.get(_key(span), values.get(_key(span, SPAN_CONFIDENCE)))
+    of_groups = values.get(_key(span, SPAN_CONFIDENCE), {})
+    return values.get(_key(span), next(iter(of_groups.values()), None))
 
 
 def _confidences(doc: Doc) -> list[float | None]:
@@ -68,7 +71,11 @@ def _set_confidences(doc: Doc, values: Sequence[float | None]) -> None:
 
 
 def _span_confidences(doc: Doc) -> dict[str, list[float | None]]:
-    values = {key: [confidence(span) for span in group] for key, group in doc.spans.items()}
+    stored = _values(doc)
+    values = {
+        key: [stored.get(_key(span, SPAN_CONFIDENCE), {}).get(key) for span in group]
+        for key, group in doc.spans.items()
+    }
     return {key: known for key, known in values.items() if set(known) - {None}}
 
 
@@ -76,7 +83,7 @@ def _set_span_confidences(doc: Doc, values: dict[str, list[float | None]]) -> No
     for key, known in values.items():
         for span, value in zip(doc.spans[key], known, strict=True):
             if value is not None:
-                _values(doc)[_key(span, SPAN_CONFIDENCE)] = value
+                _set_of_group(span, key, value)
 
 
 def write_mentions(
@@ -135,8 +142,9 @@ def set_spans(
     """
     others = _forget(doc, labels)
     doc.spans[key] = SpanGroup(doc, name=key, spans=list(spans))
+    _forget_group(doc, key)
     for span, value in zip(spans, confidences, strict=True):
-        _values(doc)[_key(span, SPAN_CONFIDENCE)] = value
+        _set_of_group(span, key, value)
     taken = np.zeros(len(doc) + 1, dtype="int64")  # tokens of other entities before each token
     for ent in others:
         taken[ent.start + 1 : ent.end + 1] = 1
@@ -147,7 +155,7 @@ def set_spans(
     )
     entities = [spans[free[i]] for i in chosen]
     for span in entities:
-        _values(doc)[_key(span)] = _values(doc)[_key(span, SPAN_CONFIDENCE)]
+        _values(doc)[_key(span)] = _values(doc)[_key(span, SPAN_CONFIDENCE)][key]
     doc.set_ents([*others, *entities])
     _show_to_json(doc)
 
@@ -179,14 +187,31 @@ def best_subset(intervals: Sequence[tuple[int, int]], weights: Sequence[float]) 
 
 
 def _forget(doc: Doc, labels: Collection[str]) -> list[Span]:
-    """Delete the confidences of spans of these labels. RETURNS (List[Span]): The entities of a doc
-    that our pipes did not write."""
-    names = {f"{name}:{label}" for label in labels for name in (CONFIDENCE, SPAN_CONFIDENCE)}
+    """Delete the confidences of entities of these labels. RETURNS (List[Span]): The entities of a
+    doc that our pipes did not write."""
+    names = {f"{CONFIDENCE}:{label}" for label in labels}
     ours = {key for key in doc.user_data if _is_of(key, names)}
     others = [ent for ent in doc.ents if _key(ent) not in ours]
     for key in ours:
         del doc.user_data[key]
     return others
+
+
+def _forget_group(doc: Doc, group: str) -> None:
+    """Delete the confidences of the spans of a group."""
+    values = _values(doc)
+    for place in [one for one in values if isinstance(one, tuple) and len(one) == 4]:
+        if place[1].startswith(f"{SPAN_CONFIDENCE}:"):
+            of_others = {name: value for name, value in values[place].items() if name != group}
+            if of_others:
+                values[place] = of_others
+            else:
+                del values[place]
+
+
+def _set_of_group(span: Span, group: str, value: float) -> None:
+    values, place = _values(span.doc), _key(span, SPAN_CONFIDENCE)
+    values[place] = {**values.get(place, {}), group: value}  # new: other docs may share the old
 
 
 def _show_to_json(doc: Doc) -> None:

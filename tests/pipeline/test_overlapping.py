@@ -20,7 +20,7 @@ from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.exchange.huggingface import export_hf
-from spacy_btl.pipeline.annotations import set_spans
+from spacy_btl.pipeline.annotations import install_extensions, set_entities, set_spans
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate, uncalibrated
 from spacy_btl.training.ensemble import ensemble
@@ -92,6 +92,23 @@ def nlp(tiny_bert):
 
 def places(spans):
     return [(span.start_char, span.end_char, span.label_) for span in spans]
+
+
+def test_other_pipes_of_the_same_types_leave_the_confidence_of_a_group():
+    install_extensions()
+    doc = Doc(spacy.blank("en").vocab, words=["a", "b", "c"])
+    spans = [Span(doc, 0, 1, "Sign"), Span(doc, 0, 3, "Sign")]
+    set_spans(doc, "btl", spans, [0.9, 0.8], labels=["Sign"])
+    joined = Doc.from_docs([doc])
+    set_spans(doc, "second", [Span(doc, 0, 3, "Sign")], [0.4], labels=["Sign"])
+    assert doc._.span_confidence == {"btl": [0.9, 0.8], "second": [0.4]}
+    set_entities(doc, [Span(doc, 1, 2, "Sign")], [0.7], labels=["Sign"])
+    assert doc._.span_confidence == {"btl": [0.9, 0.8], "second": [0.4]}
+    assert [span._.confidence for span in doc.spans["btl"]] == [0.9, 0.8]
+    set_spans(doc, "btl", [], [], labels=["Sign"])
+    assert doc._.span_confidence == {"second": [0.4]}
+    assert Span(doc, 0, 1, "Sign")._.confidence is None
+    assert joined._.span_confidence == {"btl": [0.9, 0.8]}
 
 
 # Training
