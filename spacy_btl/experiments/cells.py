@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from spacy import blank
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from srsly import read_json
 
@@ -149,20 +149,26 @@ def _keep_predictions(cell: Cell, source: Path, folder: Path) -> None:
     try:
         lines = (source / PREDICTED).read_text(encoding="utf-8").splitlines()
         for doc, line in zip(docs, lines, strict=True):
-            found = {
-                doc.char_span(start, end, label, alignment_mode="expand"): confidence
-                for start, end, label, confidence in json.loads(line)
-            }
-            spans = sorted(found)
-            labels = {span.label_ for span in spans}
-            set_spans(doc, GROUP.spans_key, spans, [found[span] for span in spans], labels=labels)
-    except (OSError, AttributeError, TypeError, ValueError):
+            _set_predicted(doc, json.loads(line))
+    except (OSError, TypeError, ValueError):
         raise FileError(
             f"{source / PREDICTED}: not the predictions of the {len(docs)} test documents of "
             f"{cell.name}: a line each, its mentions as [start, end, type, confidence]."
         ) from None
     write_docs(folder / _logits("test"), docs)
     shutil.copyfile(cell.documents["test"], folder / "test.spacy")
+
+
+def _set_predicted(doc: Doc, mentions: Sequence[tuple[int, int, str, float]]) -> None:
+    found: dict[Span, float] = {}
+    for start, end, label, confidence in mentions:
+        span = doc.char_span(start, end, label, alignment_mode="expand")
+        if span is None:
+            raise ValueError("a mention outside the text")
+        found[span] = confidence
+    spans = sorted(found, key=lambda span: (span.start, span.end, span.label_))
+    labels = {span.label_ for span in spans}
+    set_spans(doc, GROUP.spans_key, spans, [found[span] for span in spans], labels=labels)
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
