@@ -31,6 +31,9 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     model: Path = typer.Option(
         None, envvar="BENCH_MODEL", help="Folder of a trained, calibrated pipeline; in training/"
     ),
+    overlapping: Path = typer.Option(
+        None, envvar="BENCH_OVERLAPPING", help="The same trained with spans_key; in training/"
+    ),
     n_notes: int = typer.Option(30, min=1, help="Notes that inference is measured on"),
     repeats: int = typer.Option(7, min=1, help="Pairs of measurements; fewer of what takes long"),
     stream: int = typer.Option(100_000, min=1, help="Notes of memory_growth"),
@@ -78,7 +81,16 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     output = output or ROOT / "bench" / "results" / f"{device}.json"
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(
-            Path(folder), notes, encoder, model, n_notes, repeats, gpu_id, stream, characters
+            work=Path(folder),
+            notes=notes,
+            encoder=encoder,
+            model=model,
+            overlapping=overlapping,
+            n_notes=n_notes,
+            repeats=repeats,
+            gpu_id=gpu_id,
+            stream=stream,
+            characters=characters,
         )
         setting = {
             "machine": machine(gpu_id),

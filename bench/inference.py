@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 
 from bench.material import Setup, with_repeats
-from bench.others import EDS_BATCH, edsnlp_case, huggingface_case
+from bench.others import EDS_BATCH, edsnlp_case, huggingface_case, spancat_pipeline
 from bench.pipelines import (
     CALIBRATOR,
     encoder_name,
@@ -87,6 +87,37 @@ def over_bfloat16(setup: Setup) -> Ratio:
     return Ratio(
         pairwise(taken["float32"], taken["bfloat16"]),
         f"{read_by(nlp, setup.texts)}, {store_of(nlp)}",
+        {side: figures(seconds, words) for side, seconds in taken.items()},
+    )
+
+
+def overlapping_over_flat(setup: Setup) -> Ratio:
+    """Pipelines of the same notes, trained and calibrated with `spans_key` and without."""
+    sides = {"spans_key": spacy.load(setup.overlapping_path), "flat": setup.trained()}
+    cases = {name: partial(run, nlp, setup.texts) for name, nlp in sides.items()}
+    taken = in_turn(cases, setup.repeats)
+    words = words_of(setup.texts)
+    stores = "; ".join(f"{name}: {store_of(nlp)}" for name, nlp in sides.items())
+    return Ratio(
+        pairwise(taken["spans_key"], taken["flat"]),
+        f"{read_by(sides['flat'], setup.texts)}; {stores}",
+        {side: figures(seconds, words) for side, seconds in taken.items()},
+    )
+
+
+def against_spancat(setup: Setup) -> Ratio:
+    """Words per second: ours with `spans_key`, calibrated, over spaCy's `spancat`."""
+    ours, (spancat, longest) = spacy.load(setup.overlapping_path), spancat_pipeline(setup)
+    cases = {
+        "ours": partial(run, ours, setup.texts),
+        "spancat": partial(run, spancat, setup.texts),
+    }
+    taken = in_turn(cases, setup.repeats)
+    words = words_of(setup.texts)
+    return Ratio(
+        pairwise(taken["spancat"], taken["ours"]),
+        f"{read_by(ours, setup.texts)}, {store_of(ours)}; spancat: all spans of up to {longest} "
+        "tokens, which cover 99% of the mentions",
         {side: figures(seconds, words) for side, seconds in taken.items()},
     )
 
@@ -209,9 +240,11 @@ RATIOS: dict[str, Callable[[Setup], Ratio]] = {
     "pipe_over_encoder": lambda setup: over_encoder(setup, setup.pipeline()),
     "pipe_over_encoder_no_overlap": lambda setup: over_encoder(setup, setup.pipeline(overlap=0)),
     "pipe_over_encoder_base": lambda setup: over_encoder(*setup.base_pipeline()),
+    "pipe_overlapping_over_flat": overlapping_over_flat,
     "pipe_fp32_over_bfloat16": over_bfloat16,
     "pipe_vs_hf": against_huggingface,
     "pipe_vs_hf_mixed": lambda setup: against_huggingface(replace(setup, lines=MIXED)),
     "pipe_vs_edsnlp": against_edsnlp,
+    "pipe_vs_spancat": against_spancat,
     "long_note": long_note,
 }

@@ -24,6 +24,7 @@ import typer
 from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy_btl.pipeline.overlapping import decode_overlapping
 
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.datastore import Datastore
@@ -31,7 +32,10 @@ from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
 from spacy_btl.lines import read_lines
+from spacy_btl.losses.overlapping import OverlappingTokenLabels
+from spacy_btl.mentions import MENTIONS, encode_mentions
 from spacy_btl.metrics.scorer import score_ner
+from spacy_btl.pipeline.annotations import set_spans
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 
@@ -118,6 +122,7 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
     for name, config in loss_configs().items():
         loss = spacy.registry.resolve({"loss": config})["loss"]
         found[name] = lambda loss=loss: loss(logits, tags, **settings)  # type: ignore[misc]
+    found |= overlapping_cases(scheme, tags, logits, examples)
     found["arg-max and spans"] = lambda: scheme.decode(
         gold, logits.argmax(axis=1), read_lines(gold)
     )
@@ -127,6 +132,28 @@ def cases(n_types: int, folder: Path) -> dict[str, Case]:
     found["scores"] = lambda: score_ner(examples)
     found["corpus statistics"] = lambda: corpus_stats(corpus)
     return found
+
+
+def overlapping_cases(
+    scheme: TagScheme, tags: np.ndarray, logits: np.ndarray, examples: list[Example]
+) -> dict[str, Case]:
+    """The same batch with `spans_key`. As many mentions are predicted, whatever the types."""
+    of_types = (tags[:, None] == 1 + np.arange(len(scheme.types))).astype("int8")
+    margins = logits - 40
+    margins[np.arange(TOKENS), tags] += 80
+    margins[:, 0] = 0
+    doc = made_up_doc(np.zeros_like(tags), scheme.types)
+    loss, counts = OverlappingTokenLabels("fourth_root_odds"), of_types.sum(axis=0)
+
+    def decode_all() -> None:
+        spans, confidences = decode_overlapping(doc, margins, read_lines(doc), scheme)
+        set_spans(doc, "btl", spans, confidences, labels=scheme.types)
+
+    return {
+        "spans_key: loss": lambda: loss(margins, of_types, type_counts=counts, n_tokens=TOKENS),
+        "spans_key: targets": lambda: encode_mentions(examples[0], scheme, MENTIONS),
+        "spans_key: spans, confidence and entities": decode_all,
+    }
 
 
 def seconds(case: Case, repeats: int) -> float:

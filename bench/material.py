@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 # Notes that the pipelines below have not seen come first.
 NOTES = ("corpus/maccrobat/test.spacy", "assets/maccrobat2020", "assets/demo")
 MODELS = ("training/maccrobat/calibrated", "training/demo/calibrated")
+# Trained on the same notes with `spans_key`, and calibrated.
+OVERLAPPING = ("training/maccrobat-overlapping/calibrated", "training/demo-overlapping/calibrated")
 ENCODER = "assets/minilm"
 CONFIG = ROOT / "configs" / "minilm.cfg"
 BASE_NOTES = 8  # the encoder of BioBERT's size has eight times the work
@@ -46,6 +48,7 @@ class Setup:
     notes: Path | None
     encoder: Path | None
     model: Path | None
+    overlapping: Path | None
     n_notes: int
     repeats: int
     gpu_id: int
@@ -122,6 +125,11 @@ class Setup:
     def model_path(self) -> Path:
         """A trained and calibrated pipeline: logits of an untrained one are not like real ones."""
         return _find(self.model, MODELS, "trained and calibrated pipeline (make demo)")
+
+    @cached_property
+    def overlapping_path(self) -> Path:
+        """The same trained with `spans_key`."""
+        return _find(self.overlapping, OVERLAPPING, "pipeline trained with spans_key")
 
     def trained(self, **encoder: Any) -> Language:
         """The trained pipeline, with other settings of its encoder if they are given."""

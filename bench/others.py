@@ -3,14 +3,18 @@
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 import torch
+from spacy.language import Language
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from bench.material import Setup
 from bench.plain_torch import autocast
 from bench.ratios import Case, UnavailableError
 from spacy_btl.exchange.huggingface import export_hf
+from spacy_btl.mentions import MENTIONS, read_mentions
 
+COVERED = 0.99  # of the gold mentions, by the lengths that spancat's suggester proposes
 EDS_BATCH = "4096 padded_words"
 
 
@@ -54,6 +58,34 @@ def huggingface_case(
             deque(tagger(setup.texts, batch_size=batch_size), maxlen=0)
 
     return case
+
+
+def spancat_pipeline(setup: Setup) -> tuple[Language, int]:
+    """spaCy's `spancat` on the encoder, and the tokens of the longest span that it proposes.
+
+    It is not trained, and its threshold lets no span pass, so that it has none to write.
+    """
+    mentions = [mention for doc in setup.docs for mention in read_mentions(doc, MENTIONS)]
+    lengths = [end - start for start, end, _ in mentions]
+    longest = int(np.quantile(lengths, COVERED, method="higher"))
+    listener = {
+        "@architectures": "spacy-transformers.TransformerListener.v1",
+        "pooling": {"@layers": "reduce_mean.v1"},
+    }
+    sizes = {"min_size": 1, "max_size": longest}
+    spancat = {
+        "factory": "spancat",
+        "spans_key": MENTIONS,
+        "threshold": 1.0,
+        "suggester": {"@misc": "spacy.ngram_range_suggester.v1", **sizes},
+        "model": {
+            "@architectures": "spacy.SpanCategorizer.v1",
+            "reducer": {"@layers": "spacy.mean_max_reducer.v1", "hidden_size": 128},
+            "scorer": {"@layers": "spacy.LinearLogistic.v1"},
+            "tok2vec": listener,
+        },
+    }
+    return setup.untrained(setup.minilm, **{"components.ner": spancat}), longest
 
 
 def edsnlp_case(

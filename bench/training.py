@@ -24,6 +24,11 @@ from spacy_btl.tags import MISSING
 
 LOSS = "components.ner.loss"
 ATL = {"@losses": "spacy_btl.AllTokenLabels.v1"}
+OVERLAPPING = {
+    "components.ner.spans_key": "btl",
+    f"{LOSS}.competition": "pair",
+    f"{LOSS}.class_weights": "fourth_root_odds",
+}
 WORDS = 1500  # of a batch, as in configs/minilm.cfg
 BASE_WORDS = 500  # of a batch for the encoder of BioBERT's size, which has eight times the work
 SLOW_REPEATS = 3
@@ -110,6 +115,16 @@ def fused_over_atl(setup: Setup) -> Ratio:
         f"{name}, batches of about {WORDS:,} words, configs/minilm.cfg; the loss is all that "
         "differs",
         {"fused": figures(taken["first"], words), "ATL": figures(taken["second"], words)},
+    )
+
+
+def overlapping_over_flat(setup: Setup) -> Ratio:
+    """A binary decision of every token and type, and one label per token."""
+    taken, words, name = _compare(setup, setup.minilm, WORDS, OVERLAPPING, {})
+    return Ratio(
+        pairwise(taken["first"], taken["second"]),
+        f"{name}, batches of about {WORDS:,} words, configs/minilm.cfg with and without spans_key",
+        {"spans_key": figures(taken["first"], words), "flat": figures(taken["second"], words)},
     )
 
 
@@ -227,6 +242,7 @@ def _is_kind(operator: str, kind: str) -> bool:
 
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {
     "train_fused_over_atl": fused_over_atl,
+    "train_overlapping_over_flat": overlapping_over_flat,
     "train_sequential_over_fused": sequential_over_fused,
     "train_ours_over_torch": lambda setup: ours_over_torch(setup, setup.minilm, WORDS),
     "train_ours_over_torch_base": lambda setup: ours_over_torch(setup, setup.base, BASE_WORDS),

@@ -1,7 +1,5 @@
 """Fitting calibration maps to held-out documents, and trying settings on them."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +13,7 @@ from spacy_btl.calibration.calibration_maps import (
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag
 from spacy_btl.calibration.held_out import HeldOut, read_entities
-from spacy_btl.calibration.settings import Settings
+from spacy_btl.calibration.settings import Settings, of_maps
 from spacy_btl.errors import CalibratorError
 
 
@@ -41,7 +39,7 @@ def fit_maps(
             "give more of them, or train the network better."
         )
     confidence_map = fit_confidence_map(entities.p, entities.correct)
-    return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
+    return Maps(token_map, confidence_map, of_maps(settings))  # a copy: tau can be changed
 
 
 def decide_held_out(

@@ -1,6 +1,6 @@
 """The settings of a calibrator, which its probabilities and decisions depend on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Integral, Real
 
@@ -18,17 +18,20 @@ class Settings:
         tau favours rare types. One number, or one per type (0 for a type that is not named).
     transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
         each token is decided by itself.
+    min_confidence (float): Entities, or mentions, of less confidence are dropped. Half the F1 that
+        can be reached is about the best for F1, where confidence is calibrated.
     RAISES: CalibratorError, for a value out of range.
 
     >>> from spacy_btl import Settings
     >>> Settings(knn_weight=1, tau=0, transition_weight=0)  # the paper's
-    Settings(n_neighbors=17, knn_weight=1, tau=0, transition_weight=0)
+    Settings(n_neighbors=17, knn_weight=1, tau=0, transition_weight=0, min_confidence=0.0)
     """
 
     n_neighbors: int = 17
     knn_weight: float = 0.25
     tau: Tau = 0.15
     transition_weight: float = 0.15
+    min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
         is_count = isinstance(self.n_neighbors, Integral) and not isinstance(self.n_neighbors, bool)
@@ -39,12 +42,15 @@ class Settings:
             and 0 <= self.knn_weight <= 1
             and is_number(self.transition_weight)
             and self.transition_weight >= 0
+            and is_number(self.min_confidence)
+            and 0 <= self.min_confidence <= 1
         )
         if not in_range:
             raise CalibratorError(
                 "A calibrator needs n_neighbors >= 1, knn_weight from 0 to 1, and "
-                f"transition_weight >= 0, finite; it got {self.n_neighbors!r}, {self.knn_weight!r} "
-                f"and {self.transition_weight!r}."
+                "transition_weight >= 0, finite, and min_confidence from 0 to 1; it got "
+                f"{self.n_neighbors!r}, {self.knn_weight!r}, {self.transition_weight!r} and "
+                f"{self.min_confidence!r}."
             )
         check_tau(self.tau)
         if isinstance(self.tau, dict):
@@ -54,6 +60,11 @@ class Settings:
     def needs_rows(self) -> bool:
         """Whether labelled rows are read: for neighbours, or for transitions."""
         return self.knn_weight > 0 or self.transition_weight > 0
+
+
+def of_maps(settings: Settings) -> Settings:
+    """What calibration maps depend on of the settings: all but `min_confidence`."""
+    return replace(settings, min_confidence=0.0)
 
 
 def check_tau(tau: Tau) -> None:

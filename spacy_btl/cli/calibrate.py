@@ -43,6 +43,9 @@ def calibrate_cli(
     transition_weight: float = typer.Option(
         0.15, min=0, help="Weight of tag transitions in the decision for a whole note"
     ),
+    min_confidence: float = typer.Option(
+        0.0, min=0, max=1, help="Drop entities, or mentions, of less confidence"
+    ),
     held_out: Path | None = typer.Option(
         None, help="A .spacy file of other documents, to fit the calibration maps on"
     ),
@@ -72,6 +75,7 @@ def calibrate_cli(
         "knn_weight": knn_weight,
         "tau": tau,
         "transition_weight": transition_weight,
+        "min_confidence": min_confidence,
     }
     crossfit = _crossfit(ctx, config, folds, gpu_id) if fit_on == FitOnOption.crossfit else None
     if crossfit is None:

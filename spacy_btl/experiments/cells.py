@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from spacy import blank
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
+from srsly import read_json
 
 from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.errors import FileError
 from spacy_btl.evaluation.predictions import find_group, predict
 from spacy_btl.experiments.config import Decoding
 from spacy_btl.experiments.networks import (
@@ -21,13 +24,14 @@ from spacy_btl.experiments.networks import (
     PIPELINE,
     is_trained,
     network_folder,
-    read_cost,
     train_network,
 )
-from spacy_btl.experiments.plan import PARTS, Cell, Network, counts_name
+from spacy_btl.experiments.plan import PARTS, PREDICTED, Cell, Network, counts_name
 from spacy_btl.files import write_file
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.counts import patient_counts, save_counts
+from spacy_btl.metrics.rows import Group
+from spacy_btl.pipeline.annotations import set_spans
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipelines import load_pipeline
@@ -36,10 +40,12 @@ from spacy_btl.training.crossfit import CrossFit, fit_crossfit
 from spacy_btl.training.ensemble import ensemble
 from spacy_btl.training.tune import tune_calibrator
 
+GROUP = Group("predicted")  # of another library's mentions
+
 
 def untrained(cell: Cell, cache: Path) -> list[Network]:
     """The networks that a cell still needs: none once its logits are kept."""
-    if (cache / cell.key / _logits("test")).is_file():
+    if cell.predicted or (cache / cell.key / _logits("test")).is_file():
         return []
     return [network for network in cell.networks if not is_trained(network, cache)]
 
@@ -57,13 +63,16 @@ def run_cell(cell: Cell, cache: Path, *, gpu: int = -1) -> Path:
     folder = cache / cell.key
     torch.set_num_threads(cell.threads)
     if not (folder / _logits("test")).is_file():
-        for network in cell.networks:
+        for network in untrained(cell, cache):
             train_network(network, cache, gpu=gpu)
         for left in cache.glob(f"{cell.key}-*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=cache, prefix=f"{cell.key}-", suffix=".part"))
-        pipelines = [network_folder(network, cache) / PIPELINE for network in cell.networks]
-        _keep_logits(cell, pipelines, part, gpu)
+        if cell.predicted:
+            _keep_predictions(cell, cell.predicted, part)
+        else:
+            pipelines = [network_folder(network, cache) / PIPELINE for network in cell.networks]
+            _keep_logits(cell, pipelines, part, gpu)
         cost = _cost(cell, cache)
         write_file(part / COST, json.dumps(cost, indent=2).encode("utf-8"))
         _put_in_place(part, folder, [counts_name(d) for d in cell.decodings.values()])
@@ -90,7 +99,9 @@ def _put_in_place(part: Path, folder: Path, stale: Iterable[str]) -> None:
 
 def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
     """The cost of the cell, as if it shared its networks with no other."""
-    costs = [read_cost(network, cache) for network in cell.networks]
+    folders = [network_folder(network, cache) for network in cell.networks]
+    folders = [cell.predicted] if cell.predicted else folders
+    costs = [read_json(folder / COST) for folder in folders]
     return {
         "corpus": cell.corpus,
         "arm": cell.arm,
@@ -125,13 +136,49 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
     shutil.rmtree(folder / "pipeline" / "transformer", ignore_errors=cell.ensemble)
 
 
+def _keep_predictions(cell: Cell, source: Path, folder: Path) -> None:
+    """Write an empty pipeline, and the test documents with the mentions that another library
+    predicted: a line per document in SOURCE, [[start, end, type, confidence], ...] by characters.
+
+    RAISES: FileError, for other lines.
+    """
+    nlp = blank(cell.networks[0].config["nlp"]["lang"])
+    nlp.to_disk(folder / "pipeline")
+    references = read_docs(cell.documents["test"], nlp.vocab)
+    docs = [nlp.make_doc(doc.text) for doc in references]
+    try:
+        lines = (source / PREDICTED).read_text(encoding="utf-8").splitlines()
+        for doc, line in zip(docs, lines, strict=True):
+            _set_predicted(doc, json.loads(line))
+    except (OSError, TypeError, ValueError):
+        raise FileError(
+            f"{source / PREDICTED}: not the predictions of the {len(docs)} test documents of "
+            f"{cell.name}: a line each, its mentions as [start, end, type, confidence]."
+        ) from None
+    write_docs(folder / _logits("test"), docs)
+    shutil.copyfile(cell.documents["test"], folder / "test.spacy")
+
+
+def _set_predicted(doc: Doc, mentions: Sequence[tuple[int, int, str, float]]) -> None:
+    found: dict[Span, float] = {}
+    for start, end, label, confidence in mentions:
+        span = doc.char_span(start, end, label, alignment_mode="expand")
+        if span is None:
+            raise ValueError("a mention outside the text")
+        found[span] = confidence
+    spans = sorted(found, key=lambda span: (span.start, span.end, span.label_))
+    labels = {span.label_ for span in spans}
+    set_spans(doc, GROUP.spans_key, spans, [found[span] for span in spans], labels=labels)
+
+
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     """Decode the kept logits, and write counts per test document or patient."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
-    group = find_group(nlp)
-    nlp.disable_pipe("ner")  # the docs have its logits or mentions
-    if isinstance(nlp.get_pipe("ner"), BtlNer):
-        _add_calibrator(nlp, cell, folder, decoding, gpu)
+    group = GROUP if cell.predicted else find_group(nlp)
+    if not cell.predicted:
+        nlp.disable_pipe("ner")  # the docs have its logits or mentions
+        if isinstance(nlp.get_pipe("ner"), BtlNer):
+            _add_calibrator(nlp, cell, folder, decoding, gpu)
     predictions = predict(nlp, _examples(folder, "test", nlp), group=group)
     counts = patient_counts(predictions)
     save_counts(folder / counts_name(decoding), counts, predictions.classes)

@@ -52,6 +52,8 @@ class Arm(_Strict):
     train_share (float): The share of the training documents to use: 0.25, 0.5 or 1.
     precision (Optional[str]): Replaces the experiment's.
     threads (Optional[int]): Replaces the experiment's.
+    predicted (Optional[Path]): A folder of another library's predictions, which are read in place
+        of a training: CORPUS/fold-N/predicted.jsonl, and cost.json beside it.
     """
 
     overrides: dict[str, Any] = {}
@@ -62,6 +64,7 @@ class Arm(_Strict):
     train_share: float = 1.0
     precision: Precision | None = None
     threads: PositiveInt | None = None
+    predicted: Path | None = None
 
 
 class Experiment(_Strict):
@@ -74,6 +77,7 @@ class Experiment(_Strict):
     seeds (List[int]): The random seeds that every arm is trained with.
     config (Path): The training config of all arms.
     overrides (Dict[str, Any]): Dotted names of the config and their values, for all arms.
+    of_corpora (Dict[str, Dict[str, Any]]): The same for the arms on some corpora, by their name.
     decodings (Dict[str, Decoding]): By name.
     arms (Dict[str, Arm]): By name.
     baseline (Tuple[str, str]): The arm and decoding to compare the others with.
@@ -90,6 +94,7 @@ class Experiment(_Strict):
     seeds: list[int] = [0]
     config: Path
     overrides: dict[str, Any] = {}
+    of_corpora: dict[str, dict[str, Any]] = {}
     decodings: dict[str, Decoding]
     arms: dict[str, Arm]
     baseline: tuple[str, str]

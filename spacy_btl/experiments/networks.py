@@ -5,9 +5,6 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
-
-import srsly
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.experiments.plan import Network
@@ -79,11 +76,6 @@ def _check_processor(network: Network, gpu: int) -> None:
             "support. Set the precision of the experiment file to float32 and give another "
             "--output: all cells are then trained again."
         )
-
-
-def read_cost(network: Network, cache: Path) -> dict[str, Any]:
-    """The cost of training a network."""
-    return srsly.read_json(network_folder(network, cache) / COST)
 
 
 def drop_network(network: Network, cache: Path) -> None:

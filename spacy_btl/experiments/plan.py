@@ -20,6 +20,7 @@ from spacy_btl.experiments.folds import (
 from spacy_btl.models.passes import cpu_has_bfloat16
 
 PARTS = ("train", "dev", "test")
+PREDICTED = "predicted.jsonl"
 # Raise this when the same config trains differently than before, by more than another seed does:
 # it invalidates all earlier cells. The version of spacy-btl is in no key.
 TRAINING_VERSION = 1
@@ -55,6 +56,7 @@ class Cell:
     networks (List[Network]): One network, or several to average. Cells may share them.
     ensemble (bool): Whether logits are averaged, not weights.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
+    predicted (Optional[Path]): The folder of another library's predictions: nothing is trained.
     """
 
     corpus: str
@@ -67,6 +69,7 @@ class Cell:
     ensemble: bool
     documents: dict[str, Path]
     decodings: dict[str, Decoding]
+    predicted: Path | None
 
     @property
     def key(self) -> str:
@@ -140,12 +143,16 @@ def _cell(
 ) -> Cell:
     arm = experiment.arms[name]
     each = arm.ensemble or arm.average
-    configs = [_config(experiment, {**arm.overrides, **more}, seed) for more in each]
+    known = {**experiment.overrides, **experiment.of_corpora.get(corpus, {}), **arm.overrides}
+    configs = [_config(experiment.config, {**known, **more}, seed) for more in each]
     _check_pipes(experiment, name, configs)
     precision = [_set_precision(config, arm, experiment, gpu) for config in configs]
     threads = arm.threads or experiment.threads
     split = [experiment.folds, experiment.dev, experiment.split_seed]
     place = [TRAINING_VERSION, corpus, fold, arm.train_share, *split]
+    predicted = arm.predicted and arm.predicted / corpus / f"fold-{fold}"
+    if predicted:
+        place.append(predicted.as_posix())
     made_of = [
         [*place, _content(config), used, threads, gpu >= 0]
         for config, used in zip(configs, precision, strict=True)
@@ -155,6 +162,8 @@ def _cell(
         names = {part: train_part(arm.train_share) if part == "train" else part for part in PARTS}
         documents = {part: folders[corpus][fold] / f"{names[part]}.spacy" for part in PARTS}
     hashes = [file_hash(path) for path in documents.values()]
+    if predicted and folders and (predicted / PREDICTED).is_file():
+        hashes.append(file_hash(predicted / PREDICTED))
     encoders = [folder_hash(_encoder(config)) if folders else "" for config in configs]
     networks = [
         Network(
@@ -179,25 +188,25 @@ def _cell(
         ensemble=ensemble,
         documents=documents,
         decodings={key: experiment.decodings[key] for key in arm.decodings},
+        predicted=predicted,
     )
 
 
-def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Config:
-    overrides = {**experiment.overrides, **overrides, "system.seed": seed}
+def _config(path: Path, overrides: dict[str, Any], seed: int) -> Config:
     try:
-        config = util.load_config(experiment.config, overrides=overrides)
+        config = util.load_config(path, overrides={**overrides, "system.seed": seed})
         resolved = config.interpolate()
     except (OSError, ValueError) as error:
-        raise FileError(f"{experiment.config}: cannot be used as the config: {error}") from None
+        raise FileError(f"{path}: cannot be used as the config: {error}") from None
     if (resolved.get("training", {}).get("max_steps") or 0) < 1:
         raise FileError(
-            f"{experiment.config}: max_steps is not set. An experiment needs it, so that all arms "
+            f"{path}: max_steps is not set. An experiment needs it, so that all arms "
             "are trained for the same number of steps."
         )
     missing = {"transformer", "ner"} - set(resolved.get("nlp", {}).get("pipeline", []))
     if missing:
         raise FileError(
-            f"{experiment.config}: the pipeline has no {' and no '.join(sorted(missing))}. An "
+            f"{path}: the pipeline has no {' and no '.join(sorted(missing))}. An "
             "experiment compares pipes named ner over a transformer."
         )
     return config
@@ -205,17 +214,17 @@ def _config(experiment: Experiment, overrides: dict[str, Any], seed: int) -> Con
 
 def _check_pipes(experiment: Experiment, name: str, configs: list[Config]) -> None:
     arm = experiment.arms[name]
-    with_logits = {_has_logits(config) for config in configs}
+    with_logits = {_has_logits(config) and not arm.predicted for config in configs}
     if len(with_logits) > 1:
         raise FileError(f"'{name}' averages a btl_ner with another pipe, which is not possible.")
     if with_logits == {False}:
         if arm.ensemble:
-            raise FileError(f"'{name}' cannot be an ensemble: its ner has no logits to average.")
+            raise FileError(f"'{name}' cannot be an ensemble: it has no logits to average.")
         settings = sorted(d for d in arm.decodings if experiment.decodings[d] != Decoding())
         if settings:
             raise FileError(
-                f"'{settings[0]}' cannot decode '{name}', whose ner is not a btl_ner and has no "
-                "logits. Give it a decoding without settings."
+                f"'{settings[0]}' cannot decode '{name}', which is no btl_ner and has no logits. "
+                "Give it a decoding without settings."
             )
 
 

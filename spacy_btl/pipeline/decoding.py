@@ -28,7 +28,7 @@ def decode(
     tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
     RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
         each: from the minimum, over its words, of the probability of its type. The shifted scores
-        that decide do not count.
+        that decide do not count. Those below `min_confidence` are left out.
     RAISES: CalibratorError, while unfitted, or if tau names a type that is not known.
     """
     if not docs:
@@ -46,7 +46,9 @@ def decode(
     for doc, of_doc, p, doc_tags in zip(docs, lines, p_words, np.split(tags, borders), strict=True):
         spans = scheme.decode(doc, doc_tags, of_doc)
         minima = span_probabilities(spans, p, of_doc, scheme)
-        decoded.append((spans, calibrator.confidence(minima).tolist()))
+        confidences = calibrator.confidence(minima)
+        kept = np.flatnonzero(confidences >= calibrator.settings.min_confidence)
+        decoded.append(([spans[i] for i in kept], confidences[kept].tolist()))
     return decoded
 
 

@@ -26,6 +26,7 @@ from spacy_btl.calibration.datastore import LabelledRows, empty_rows
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.search import Search
+from spacy_btl.calibration.settings import of_maps
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import (
@@ -87,6 +88,7 @@ register_factories()
         "knn_weight": 0.25,
         "tau": 0.15,
         "transition_weight": 0.15,
+        "min_confidence": 0.0,
         "search": {"@misc": "spacy_btl.ClusterSearch.v1"},
         "scorer": {"@scorers": "spacy_btl.NerScorer.v1"},
     },
@@ -99,6 +101,7 @@ def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of
     knn_weight: float,
     tau: Tau,
     transition_weight: float,
+    min_confidence: float,
     search: Search,
     scorer: Scorer | None,
 ) -> "KnnCalibrator":
@@ -116,6 +119,7 @@ def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of
         tau favours rare types. One number, or one per type (0 for a type that is not named).
     transition_weight (float): The weight of tag transitions, as in the corpus that the pipe is
         fitted to, in the decision for a whole note. With 0 each token is decided by itself.
+    min_confidence (float): Entities, or mentions with `spans_key`, of less confidence are dropped.
     search (Search): How neighbours are found.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """
@@ -125,6 +129,7 @@ def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of
         knn_weight=knn_weight,
         tau=tau,
         transition_weight=transition_weight,
+        min_confidence=min_confidence,
     )
     return KnnCalibrator(nlp, calibrator, name=name, ner=ner, scorer=scorer)
 
@@ -281,7 +286,8 @@ class KnnCalibrator(Pipe):
         if not is_ready or datastore is None:
             self._warn_once(UNFITTED_WARNING)
             return [None] * len(docs)
-        if calibrator.maps is not None and calibrator.maps.settings != calibrator.settings:
+        maps = calibrator.maps
+        if maps is not None and maps.settings != of_maps(calibrator.settings):
             self._warn_once(STALE_WARNING)
         if not docs:
             return []

@@ -14,8 +14,8 @@ from spacy.training import Example
 from spacy_btl.errors import BtlError, CorpusError
 from spacy_btl.experiments.bias_summary import plot_bias, summarize
 from spacy_btl.experiments.bias_test import LOSSES, READINGS, BiasTest, distances, run_bias_test
-from spacy_btl.experiments.random_labels import read_shares, with_random_labels
 from spacy_btl.tags import gold_tags
+from spacy_btl.training.random_labels import read_shares, with_random_labels
 from tests.conftest import SENTENCES, VOCABULARY, bert_pipeline, make_examples
 
 WORDS = " ".join(text for text, _ in SENTENCES)

@@ -73,6 +73,8 @@ def test_settings_out_of_range(nlp, pipe, wrong):
         {"knn_weight": True},
         {"knn_weight": "x"},
         {"transition_weight": float("inf")},
+        {"min_confidence": 1.5},
+        {"min_confidence": None},
         {"tau": True},
         {"tau": {"Sign": float("nan")}},
     ],

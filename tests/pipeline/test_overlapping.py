@@ -515,6 +515,25 @@ def test_the_calibrator_decides_all_mentions(calibrated):
         assert None not in doc._.confidence
 
 
+def test_mentions_of_less_than_the_least_confidence_are_dropped(calibrated):
+    text = NOTES[0][0]
+    all_spans = with_confidence(calibrated(text))
+    least = min(value for _, value in all_spans)
+    calibrated.get_pipe("knn_calibrator").calibrator.set_params(min_confidence=least + 1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BtlWarning)  # the maps hold for it
+        doc = calibrated(text)
+    kept = with_confidence(doc)
+    assert kept == [(place, value) for place, value in all_spans if value > least + 1e-6]
+    assert len(kept) < len(all_spans)
+    assert {place for place, _ in kept} >= set(places(doc.ents))
+
+
+def with_confidence(doc):
+    spans = doc.spans["btl"]
+    return list(zip(places(spans), [span._.confidence for span in spans], strict=True))
+
+
 def test_the_probabilities_are_those_of_neighbours_and_network(calibrated, path):
     """Counted by hand over the documents that it was fitted to, in place of the search."""
     ner, pipe = calibrated.get_pipe("ner"), calibrated.get_pipe("knn_calibrator")
