@@ -5,6 +5,7 @@ the type, and inside them 1 in scheme IO, and 1 (`B-`) or 2 (`I-`) in BIO.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,13 +67,12 @@ class OverlappingScheme(TagScheme):
         """The shape of the tags of one token, (K,)."""
         return (len(self.types),)
 
-    def by_decision(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of tags [..., C], arranged by type: those of `O` and its tags [..., K, S]."""
-        arranged = np.empty((*values.shape[:-1], len(self.types), 1 + self.width), values.dtype)
-        arranged[..., O_TAG] = values[..., O_TAG, None]
-        own = values[..., 1:]
-        arranged[..., 1:] = own.reshape(*own.shape[:-1], len(self.types), self.width)
-        return arranged
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """int64 [K, S]: for each type the columns of logits that it is decided between: `O` and its
+        own tags."""
+        own = 1 + np.arange(len(self.types) * self.width).reshape(-1, self.width)
+        return np.insert(own, 0, O_TAG, axis=1)
 
     def type_probabilities(self, p: NDArray[Any]) -> NDArray[Any]:
         """The probability of each type [..., K] from those of its tags [..., K, S]."""

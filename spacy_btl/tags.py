@@ -80,12 +80,14 @@ class TagScheme:
         """The shape of the tags of one token: they have no axis of their own."""
         return ()
 
-    def by_decision(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of tags [..., C], arranged so that each decision is along the last axis."""
-        return values
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """int64 [C]: the columns of logits that each decision is between. There is one decision
+        per token, between all of them. `logits[..., columns]` has each along the last axis."""
+        return np.arange(len(self))
 
     def type_probabilities(self, p: NDArray[Any]) -> NDArray[Any]:
-        """The probability of each type [..., K] from those of `by_decision`'s tags [..., C]."""
+        """The probability of each type [..., K] from those of the tags [..., C]."""
         return self.sum_by_type(p)[..., 1:]
 
     def count_tags(self, tags: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -146,6 +148,23 @@ class TagScheme:
         first, last = borders[types[borders] > 0], ends - 1
         found = np.stack([words[first], words[last] + 1, types[first] - 1], axis=1).tolist()
         return [Span(doc, start, end, label=self.types[number]) for start, end, number in found]
+
+    def span_probabilities(
+        self, spans: Sequence[Span], p: NDArray[np.floating], lines: Lines
+    ) -> NDArray[np.floating]:
+        """The minimum, over the words of each of P spans, of the probability of its type:
+        float64 [P].
+
+        p (float [W, ...]): Those of the tags of the words, by decision.
+        lines (Lines): Of the doc of the spans.
+        """
+        of_types = self.type_probabilities(p)
+        minima = np.ones(len(spans))
+        for i, span in enumerate(spans):
+            first, end = np.searchsorted(lines.words, (span.start, span.end))
+            # The sum over the tags of a type may round to more than 1.
+            minima[i] = min(1.0, of_types[first:end, self.types.index(span.label_)].min())
+        return minima
 
     def entity_starts(
         self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]

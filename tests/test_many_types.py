@@ -16,7 +16,7 @@ from spacy_btl.losses.binary_token_labels import BinaryTokenLabels
 from spacy_btl.losses.overlapping import overlapping_loss
 from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.metrics.scorer import score_ner
-from spacy_btl.pipeline.decoding import decode, span_probabilities
+from spacy_btl.pipeline.decoding import decode
 from spacy_btl.tags import TagScheme
 from tests.calibration.made_up import made_up_datastore
 
@@ -116,9 +116,9 @@ def test_memory_of_overlapping_mentions_is_linear_in_the_types():
             doc = gold.copy()
             targets = scheme.encode(Example(doc, gold))
             loss(logits, targets, type_counts=counts, n_tokens=TOKENS)
-            decisions, lines = scheme.by_decision(logits), read_lines(doc)
+            decisions, lines = logits[:, scheme.columns], read_lines(doc)
             spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
-            span_probabilities(spans, decisions, lines, scheme)
+            scheme.span_probabilities(spans, decisions, lines)
             doc.spans["btl"] = spans[:TOKENS]
             return score_ner([Example(doc, gold)], spans_key="btl")
 

@@ -124,7 +124,12 @@ class Calibrator:
         rows = np.zeros((0, k), dtype="int64")
         if len(logits):
             _, rows = self.search.query(logits, k)
-        return (k * datastore.shares(rows) + datastore.prior) / (k + 1)
+        if datastore.tag_scheme.overlapping:
+            shares = datastore.type_shares(rows)
+        else:
+            shares = np.zeros((len(rows), len(datastore.prior)))
+            np.add.at(shares, (np.arange(len(rows))[:, None], datastore.tags[rows]), 1 / k)
+        return (k * shares + datastore.prior) / (k + 1)
 
     def predict_proba(self, logits: NDArray[np.float32]) -> Probabilities:
         """Probabilities of tags, float64 [N, C]: those of a decision sum to 1.
@@ -138,7 +143,7 @@ class Calibrator:
         if weight:
             p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])
         token_map = TokenMap() if self.maps is None else self.maps.tokens
-        return token_map(scheme.by_decision(logits), p_knn, weight)
+        return token_map(logits[:, scheme.columns], p_knn, weight)
 
     def decide(
         self,

@@ -1,5 +1,7 @@
 """Fitting calibration maps to held-out documents, and trying settings on them."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from spacy_btl.calibration.calibration_maps import (
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag
 from spacy_btl.calibration.held_out import HeldOut, read_entities
-from spacy_btl.calibration.settings import Settings, of_maps
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 
 
@@ -29,7 +31,7 @@ def fit_maps(
     RAISES: CalibratorError, without an annotated token or a predicted entity.
     """
     token_map = fit_tokens(held_out, p_knn, datastore)
-    scores = datastore.tag_scheme.by_decision(held_out.logits)
+    scores = held_out.logits[:, datastore.tag_scheme.columns]
     p = token_map(scores, p_knn, settings.knn_weight)
     tags = decide_held_out(held_out, p, datastore, settings)
     entities = read_entities(held_out, tags, p, scheme=datastore.tag_scheme)
@@ -39,7 +41,7 @@ def fit_maps(
             "give more of them, or train the network better."
         )
     confidence_map = fit_confidence_map(entities.p, entities.correct)
-    return Maps(token_map, confidence_map, of_maps(settings))  # a copy: tau can be changed
+    return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
 def decide_held_out(
@@ -63,5 +65,5 @@ def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, datastore: Datast
         raise CalibratorError("The held-out documents have no annotated token to fit a map on.")
     if p_knn is not None:
         p_knn = p_knn[labelled[held_out.seen]]
-    scores = datastore.tag_scheme.by_decision(held_out.logits[labelled])
+    scores = held_out.logits[labelled][:, datastore.tag_scheme.columns]
     return fit_token_map(scores, p_knn, held_out.tags[labelled], datastore.prior)

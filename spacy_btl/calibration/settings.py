@@ -1,6 +1,6 @@
 """The settings of a calibrator, which its probabilities and decisions depend on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from numbers import Integral, Real
 
@@ -19,7 +19,8 @@ class Settings:
     transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
         each token is decided by itself.
     min_confidence (float): Entities, or mentions, of less confidence are dropped. Half the F1 that
-        can be reached is about the best for F1, where confidence is calibrated.
+        can be reached is about the best for F1, where confidence is calibrated. It is not compared,
+        since calibration maps do not depend on it.
     RAISES: CalibratorError, for a value out of range.
 
     >>> from spacy_btl import Settings
@@ -31,7 +32,7 @@ class Settings:
     knn_weight: float = 0.25
     tau: Tau = 0.15
     transition_weight: float = 0.15
-    min_confidence: float = 0.0
+    min_confidence: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         is_count = isinstance(self.n_neighbors, Integral) and not isinstance(self.n_neighbors, bool)
@@ -60,11 +61,6 @@ class Settings:
     def needs_rows(self) -> bool:
         """Whether labelled rows are read: for neighbours, or for transitions."""
         return self.knn_weight > 0 or self.transition_weight > 0
-
-
-def of_maps(settings: Settings) -> Settings:
-    """What calibration maps depend on of the settings: all but `min_confidence`."""
-    return replace(settings, min_confidence=0.0)
 
 
 def check_tau(tau: Tau) -> None:

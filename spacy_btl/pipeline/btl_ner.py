@@ -29,7 +29,6 @@ from spacy_btl.pipeline.annotations import (
     install_extensions,
     write_mentions,
 )
-from spacy_btl.pipeline.decoding import span_probabilities
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
 from spacy_btl.pipeline.stream import annotate_stream
@@ -195,7 +194,7 @@ class BtlNer(TrainablePipe):
     def prior(self) -> NDArray[np.float64]:
         """Training frequency of each tag of a decision: all positive, sum 1. float64 [C]; with
         `spans_key` [K, S], for each of K types those of `O` and its own tags."""
-        counts = self.tag_scheme.by_decision(self.tag_counts + 1.0)  # none has a frequency of 0
+        counts = (self.tag_counts + 1.0)[self.tag_scheme.columns]  # none has a frequency of 0
         if self.spans_key is not None:
             n_tokens = self.cfg.get("n_tokens", 0)
             counts[:, O_TAG] = 1.0 + n_tokens - (counts[:, 1:] - 1).sum(axis=1)
@@ -306,13 +305,13 @@ class BtlNer(TrainablePipe):
             n_unseen = int((~of_words.any(axis=1)).sum())
             if n_unseen:
                 self._count_unseen(n_unseen, len(doc))
-            decisions = scheme.by_decision(of_words)
+            decisions = of_words[:, scheme.columns]
             spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
             confidences = None
             if self.spans_key is not None:
                 writer["spans_key"] = self.spans_key
                 p = softmax(decisions, axis=-1)
-                confidences = span_probabilities(spans, p, lines, scheme).tolist()
+                confidences = scheme.span_probabilities(spans, p, lines).tolist()
             doc.user_data[WRITER] = writer
             write_mentions(doc, spans, confidences, labels=scheme.types)
 

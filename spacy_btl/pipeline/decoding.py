@@ -1,16 +1,15 @@
 """From class probabilities to the entities of docs and their confidence."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
-from spacy_btl.lines import Lines, read_lines
-from spacy_btl.tags import TagScheme
+from spacy_btl.lines import read_lines
 
 
 def decode(
@@ -45,26 +44,8 @@ def decode(
     decoded, borders = [], np.cumsum(n_words)[:-1]
     for doc, of_doc, p, doc_tags in zip(docs, lines, p_words, np.split(tags, borders), strict=True):
         spans = scheme.decode(doc, doc_tags, of_doc)
-        minima = span_probabilities(spans, p, of_doc, scheme)
+        minima = scheme.span_probabilities(spans, p, of_doc)
         confidences = calibrator.confidence(minima)
-        kept = np.flatnonzero(confidences >= calibrator.settings.min_confidence)
-        decoded.append(([spans[i] for i in kept], confidences[kept].tolist()))
+        kept = confidences >= calibrator.settings.min_confidence
+        decoded.append((list(compress(spans, kept)), confidences[kept].tolist()))
     return decoded
-
-
-def span_probabilities(
-    spans: Sequence[Span], p: NDArray[np.floating], lines: Lines, scheme: TagScheme
-) -> NDArray[np.floating]:
-    """The minimum, over the words of each of P spans, of the probability of its type: float64 [P].
-
-    p (float [W, C], or [W, K, S]): Those of the words.
-    lines (Lines): Of the doc of the spans.
-    """
-    of_types = scheme.type_probabilities(p)
-    numbers = {label: number for number, label in enumerate(scheme.types)}
-    minima = np.ones(len(spans))
-    for i, span in enumerate(spans):
-        first, end = np.searchsorted(lines.words, (span.start, span.end))
-        # The sum over the tags of a type may round to more than 1.
-        minima[i] = min(1.0, of_types[first:end, numbers[span.label_]].min())
-    return minima

@@ -26,7 +26,6 @@ from spacy_btl.calibration.datastore import LabelledRows, empty_rows
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.search import Search
-from spacy_btl.calibration.settings import of_maps
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import (
@@ -286,8 +285,7 @@ class KnnCalibrator(Pipe):
         if not is_ready or datastore is None:
             self._warn_once(UNFITTED_WARNING)
             return [None] * len(docs)
-        maps = calibrator.maps
-        if maps is not None and maps.settings != of_maps(calibrator.settings):
+        if calibrator.maps is not None and calibrator.maps.settings != calibrator.settings:
             self._warn_once(STALE_WARNING)
         if not docs:
             return []

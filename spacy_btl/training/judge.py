@@ -46,7 +46,7 @@ class Judge:
     ) -> Probabilities:
         """Those of the tags of all tokens, from those by the neighbours of the tokens that the
         encoder saw."""
-        scores = self.datastore.tag_scheme.by_decision(self.held_out.logits)
+        scores = self.held_out.logits[:, self.datastore.tag_scheme.columns]
         return token_map(scores, p_knn if knn_weight else None, knn_weight)
 
     def score(self, p: Probabilities, settings: Settings) -> Scores:

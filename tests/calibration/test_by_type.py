@@ -29,7 +29,7 @@ def made_up(name: str) -> tuple[OverlappingScheme, np.ndarray, np.ndarray, np.nd
     scheme = OverlappingScheme(TYPES, name)
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (N_ROWS, len(scheme))).astype("float32")
-    decisions = scheme.by_decision(logits)
+    decisions = logits[:, scheme.columns]
     tags = (decisions + rng.gumbel(size=decisions.shape)).argmax(axis=-1).astype("int8")
     counts = scheme.count_tags(tags) + 1.0
     return scheme, logits, tags, counts / counts.sum(axis=-1, keepdims=True)
@@ -77,7 +77,7 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
 def test_the_shares_of_neighbours_are_counted_type_by_type(both):
     datastore = both[0].datastore
     rows = np.random.default_rng(2).integers(0, N_ROWS, (2000, 5))  # more than a chunk
-    shares = datastore.shares(rows)
+    shares = datastore.type_shares(rows)
     for i, k, tag in np.random.default_rng(3).integers(0, [2000, 3, shares.shape[2]], (200, 3)):
         counted = sum(int(datastore.tags[row, k] == tag) for row in rows[i])
         assert shares[i, k, tag] == pytest.approx(counted / 5)
@@ -100,7 +100,7 @@ def test_the_token_map_is_fitted_to_the_decisions_of_all_types(both):
     """One decision after another, as tokens of a single type."""
     datastore = both[0].datastore
     scheme, n_tags = datastore.tag_scheme, datastore.prior.shape[1]
-    scores = scheme.by_decision(datastore.logits)
+    scores = datastore.logits[:, scheme.columns]
     p_knn = softmax(np.random.default_rng(5).normal(size=scores.shape) + 0.3 * scores, axis=-1)
     even = np.full((3, n_tags), 1 / n_tags)
     found = fit_token_map(scores, p_knn, datastore.tags, even)
