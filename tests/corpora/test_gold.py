@@ -23,7 +23,7 @@ from spacy_btl.expressible import DUPLICATE, GAP, OTHER_TYPE, OWN_TYPE, Expressi
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import MISSING, TagScheme
-from tests.corpora.test_brat import ANY, notes
+from tests.formats.test_brat import ANY, notes
 
 NLP = spacy.blank("en")
 

@@ -17,9 +17,9 @@ from spacy.vocab import Vocab
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.stats import corpus_stats
+from spacy_btl.formats.convert import convert
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.splits.split import split_corpus
 from tests.fuzz.mutations import BINARY, TEXT, change_values, damage

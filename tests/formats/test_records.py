@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from spacy_btl.corpora.annotation_tools import OTHER_TASK, YES_OR_NO
-from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.corpora.source import sources_of
 from spacy_btl.errors import CorpusError
+from spacy_btl.formats.annotation_tools import OTHER_TASK, YES_OR_NO
+from spacy_btl.formats.record_forms import OF_THE_TEXT
+from spacy_btl.formats.records import read_records
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
 GOOD = {"text": "No fever.", "ents": [[3, 8, "Sign"]]}
@@ -32,7 +34,7 @@ def _encode(line: Any) -> bytes:
 
 def read(path: Path, *, skip_invalid: bool = False) -> tuple[list[Note], ConversionReport]:
     report = ConversionReport(skip_invalid=skip_invalid)
-    notes = list(read_jsonl(path, report=report))
+    notes = list(read_records(sources_of(path), report))
     for note in notes:
         report.count_mentions(note)
     return notes, report
@@ -164,8 +166,7 @@ def test_offsets_are_characters_where_no_mention_says_its_text(tmp_path: Path) -
         read(write(tmp_path, line))
 
 
-DOCCANO = "a line of doccano's export, which is not read"
-LABEL_STUDIO = "a task of Label Studio's export, which is not read"
+LABEL_STUDIO = "a task of Label Studio's among records of another form"
 TASK = {
     "text": SECRET,
     "spans": [{"start": 0, "end": 7, "label": "A"}],
@@ -200,8 +201,7 @@ BAD_LINES = [
         {"text": SECRET, "entities": [[0, 5, "Sign"]], "answer": "accept"},
         'neither "ents" nor "spans" is a list',
     ),
-    ({"text": SECRET, "label": [[0, 5, SECRET]]}, DOCCANO),
-    ({"text": SECRET, "entities": [{"label": SECRET, "start_offset": 0}]}, DOCCANO),
+    ({"text": SECRET, "label": [SECRET]}, OF_THE_TEXT),
     ({"text": SECRET, "label": [{"start": 0, "end": 5, "labels": [SECRET]}]}, LABEL_STUDIO),
     ({"data": {"text": SECRET}, "annotations": []}, LABEL_STUDIO),
     ({**TASK, "_view_id": "choice", "options": [], "accept": [SECRET]}, OTHER_TASK),
