@@ -178,7 +178,7 @@ def sources_of(src: Path) -> list[Source]:
         for one in sources
         if "exportedproject.json" not in one.beside or one.name.startswith(PROJECT_FOLDERS)
     ]
-    if len(sources) == 1:
+    if src.is_file() and len(sources) == 1:
         sources = [Source(**{**_fields(sources[0]), "alone": True})]
     return sources
 

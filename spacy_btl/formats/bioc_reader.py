@@ -127,7 +127,7 @@ def _notes(documents: Sequence[Any], source: Source, report: ConversionReport) -
             report.remarks[OTHER_ANNOTATION] += others
         texts = [text for unit in ENCODINGS if (text := _text(pieces, unit)) is not None]
         problem = None if texts else "passages that overlap, or lie too far from one another"
-        text = min(texts, key=lambda one: count_flaws(one, claims), default="")
+        text = _best(texts, claims)
         problem = problem or (text_problem(text) if is_text(text) else "text is not Unicode")
         if problem:
             report.skip(report.notes_skipped, problem, where)
@@ -164,6 +164,13 @@ def _text(pieces: Sequence[Piece], unit: str) -> str | None:
         text += ("\n" + " " * (gap - 1) if gap else "") + piece.text
         end = piece.offset + length(piece.text, unit)
     return text
+
+
+def _best(texts: Sequence[str], claims: Sequence[Claim]) -> str:
+    """The text in which the most claims hold, with the smallest gaps; the first without any."""
+    if not any(claim.texts for claim in claims):
+        return texts[0] if texts else ""
+    return min(texts, key=lambda text: (count_flaws(text, claims), len(text)), default="")
 
 
 def _claim(annotation: Any, number: str, base: int, where: str, report: ConversionReport) -> Claim:

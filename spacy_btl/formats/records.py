@@ -5,7 +5,7 @@ from typing import Any, TypeGuard
 
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
-from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
 from spacy_btl.corpora.source import Item, Source
 from spacy_btl.formats.annotation_tools import format_problem, lists_all_mentions, task_problem
 from spacy_btl.formats.record_forms import to_record
@@ -77,6 +77,9 @@ def _read_record(item: Item, source: Source, report: ConversionReport) -> Note |
     checked = note_from_claims(note, list(_claims(record, item.where, report)), report)
     if checked is not None and record.get("flagged"):
         report.remarks["flagged notes"] += 1
+    relations = item.value.get("relations") if isinstance(item.value, dict) else None
+    if relations and isinstance(relations, list):
+        report.remarks[OTHER_ANNOTATION] += len(relations)
     return checked
 
 

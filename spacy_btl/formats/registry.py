@@ -28,7 +28,7 @@ from spacy_btl.formats.medcat import is_medcat, read_medcat
 from spacy_btl.formats.pubtator import is_pubtator, read_pubtator
 from spacy_btl.formats.records import is_records, read_records
 from spacy_btl.formats.spacy_docs import is_spacy, read_spacy
-from spacy_btl.inception.cas import is_cas_json, is_xmi, read_cas
+from spacy_btl.inception.cas import is_cas, read_cas
 from spacy_btl.inception.webanno import is_webanno, read_webanno
 
 
@@ -55,11 +55,10 @@ class Format(NamedTuple):
 FORMATS = (
     Format(".spacy", is_spacy, read_spacy),
     Format("WebAnno TSV 3", is_webanno, read_webanno, has_layers=True),
-    Format("UIMA CAS XMI", is_xmi, read_cas, "cassis", "inception", has_layers=True),
+    Format("UIMA CAS", is_cas, read_cas, "cassis", "inception", has_layers=True),
     Format("BioC XML", is_bioc_xml, read_bioc_xml, "bioc", "bioc"),
     Format("i2b2 XML", is_i2b2, read_i2b2),
     Format("PubTator", is_pubtator, read_pubtator),
-    Format("UIMA CAS JSON", is_cas_json, read_cas, "cassis", "inception", has_layers=True),
     Format("MedCATtrainer", is_medcat, read_medcat),
     Format("Label Studio JSON", is_label_studio, read_label_studio),
     Format("Label Studio JSON_MIN", is_json_min, read_json_min),

@@ -22,20 +22,18 @@ from spacy_btl.inception.layers import (
 )
 
 XMI = re.compile(r"<(?:\w+:)?XMI\b")
+JSON_KEYS = re.compile(r'"%(TYPES|FEATURE_STRUCTURES|VIEWS)"\s*:')
 RELATION = {"Governor", "Dependent"}  # the features of a relation's ends
 CHAIN = "next"  # the feature of a link of a chain
 
 
-def is_cas_json(source: Source) -> bool:
-    """Whether it has the keys of UIMA's JSON."""
-    if not source.is_json or source.is_lines:
-        return False
-    return bool(re.search(r'"%(TYPES|FEATURE_STRUCTURES|VIEWS)"\s*:', source.head))
+def is_cas(source: Source) -> bool:
+    """Whether its root element is `XMI`, or its first keys are those of UIMA's JSON."""
+    return _is_xmi(source) or (source.is_json and bool(JSON_KEYS.search(source.head)))
 
 
-def is_xmi(source: Source) -> bool:
-    """Whether its root element is `XMI`."""
-    return bool(XMI.search(source.head))
+def _is_xmi(source: Source) -> bool:
+    return source.head.startswith("<") and bool(XMI.search(source.head))
 
 
 def read_cas(
@@ -90,7 +88,7 @@ def _layer(kind: Any) -> str:
 def _load(source: Source) -> Any:
     import cassis
 
-    what = "XMI" if is_xmi(source) else "JSON"
+    what = "XMI" if _is_xmi(source) else "JSON"
     if what == "XMI" and "typesystem.xml" not in source.beside:
         raise CorpusError(
             f"{source.where}: XMI without its TypeSystem.xml. Give the zip file that INCEpTION "
