@@ -71,6 +71,8 @@ def read_bioc_json(sources: Sequence[Source], report: ConversionReport) -> Itera
                 raise _unreadable(source, "JSON", f"{item.problem or 'an item is no document'}")
             try:
                 documents = [biocjson.decoder.parse_doc(_complete(one)) for one in raw]
+                for document in documents:
+                    _require_types(document)
             except Exception as err:  # noqa: BLE001 - KeyError, TypeError, ...
                 flaw = f"bioc cannot read it ({type(err).__name__})"
                 raise _unreadable(source, "JSON", flaw) from None
@@ -104,7 +106,23 @@ def _complete(value: Any) -> Any:
 def _relations(value: dict[str, Any]) -> int:
     """The number of relations in a document and its passages and sentences."""
     inner = [*value.get("passages", ()), *value.get("sentences", ())]
-    return len(value.get("relations") or ()) + sum(map(_relations, inner))
+    relations = value.get("relations")
+    own = len(relations) if isinstance(relations, list) else 0
+    return own + sum(map(_relations, inner))
+
+
+def _require_types(document: Any) -> None:
+    """RAISES: TypeError, for an offset that is no integer, or infons that are no object. bioc takes
+    any value of JSON."""
+    parts = [document, *document.passages]
+    parts += [sentence for passage in document.passages for sentence in passage.sentences]
+    annotations = [one for part in parts for one in part.annotations]
+    numbers = [part.offset for part in parts[1:]]
+    numbers += [n for one in annotations for at in one.locations for n in (at.offset, at.length)]
+    if any(type(number) is not int for number in numbers):
+        raise TypeError
+    if any(not isinstance(part.infons, dict) for part in (*parts, *annotations)):
+        raise TypeError
 
 
 def _unreadable(source: Source, what: str, flaw: str) -> CorpusError:

@@ -1,8 +1,9 @@
 """Read Label Studio: its JSON export, of tasks with annotations, and its JSON_MIN."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from spacy_btl.corpora.claims import Claim, count_flaws, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
@@ -15,7 +16,17 @@ LABELS = ("labels", "hypertextlabels", "paragraphlabels")
 OTHER_KINDS = ("choices", "rating", "number", "taxonomy", "datetime")
 NOT_PLAIN = "region of a web page or a dialogue, whose offsets are not those of a plain text"
 NO_ANNOTATION, CANCELLED = "task without an annotation", "annotation that was cancelled"
-NO_TEXT = "task without a text"
+# What JSON_MIN adds to the data of a task.
+ADDED = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
+
+
+class _Done(NamedTuple):
+    """An annotation of a task: its note without a text, the task's data and the regions."""
+
+    note: Note
+    data: dict[str, Any]
+    claims: Sequence[Claim]
+    where: str
 
 
 def is_label_studio(source: Source) -> bool:
@@ -41,35 +52,14 @@ def read_label_studio(sources: Sequence[Source], report: ConversionReport) -> It
     """Read the tasks of a JSON export, each annotation as a note of its annotator.
 
     Cancelled annotations, and tasks that only have predictions, are skipped and counted. The text
-    is that one of the task's data that its regions name in their own texts.
+    is what the tasks of a file have under one name, that which agrees with the regions' own texts.
 
     YIELDS (Note): Its id is `task-7`.
     RAISES: CorpusError, for an invalid task or region that the report does not skip.
     """
-    for source, item in _items(sources):
-        task = item.value
-        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-            report.notes_read += 1
-            reason = item.problem or "not a task with data and annotations"
-            report.skip(report.notes_skipped, reason, item.where)
-            continue
-        done = task.get("annotations", task.get("completions"))
-        annotations = [one for one in done or () if isinstance(one, dict)]
-        if not annotations:
-            report.notes_read += 1
-            report.notes_skipped[NO_ANNOTATION] += 1
-        # The newest of one annotator comes last.
-        for annotation in sorted(annotations, key=lambda one: str(one.get("created_at", ""))):
-            report.notes_read += 1
-            if annotation.get("was_cancelled") or annotation.get("skipped"):
-                report.notes_skipped[CANCELLED] += 1
-                continue
-            results = annotation.get("result")
-            values = _values(results, report) if isinstance(results, list) else []
-            note = _note(task["data"], task.get("id"), annotation.get("completed_by"), source, item)
-            if annotation.get("ground_truth"):
-                note = replace(note, curated=True)
-            yield from _checked(note, task["data"], values, item.where, report)
+    for source in sources:
+        done = [one for item in source.items() for one in _annotations(item, source, report)]
+        yield from _notes(done, report)
 
 
 def read_json_min(sources: Sequence[Source], report: ConversionReport) -> Iterator[Note]:
@@ -78,24 +68,49 @@ def read_json_min(sources: Sequence[Source], report: ConversionReport) -> Iterat
     YIELDS (Note): Its id is `task-7`.
     RAISES: CorpusError, for an invalid object or region that the report does not skip.
     """
-    for source, item in _items(sources):
+    for source in sources:
+        done = [one for item in source.items() for one in _minimal(item, source, report)]
+        yield from _notes(done, report)
+
+
+def _annotations(item: Item, source: Source, report: ConversionReport) -> Iterator[_Done]:
+    task = item.value
+    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         report.notes_read += 1
-        record = item.value
-        if not isinstance(record, dict):
-            reason = item.problem or "not a JSON object"
-            report.skip(report.notes_skipped, reason, item.where)
-        elif "annotation_id" in record and record["annotation_id"] is None:
-            report.notes_skipped[NO_ANNOTATION] += 1
-        else:
-            keys = _region_lists(record)
-            values = [value for key in keys for value in record[key]]
-            data = {key: value for key, value in record.items() if key not in keys}
-            note = _note(record, record.get("id"), record.get("annotator"), source, item)
-            yield from _checked(note, data, values, item.where, report)
+        reason = item.problem or "not a task with data and annotations"
+        report.skip(report.notes_skipped, reason, item.where)
+        return
+    found = task.get("annotations", task.get("completions"))
+    annotations = [one for one in found or () if isinstance(one, dict)]
+    if not annotations:
+        report.notes_read += 1
+        report.notes_skipped[NO_ANNOTATION] += 1
+    # The newest of one annotator comes last.
+    for annotation in sorted(annotations, key=lambda one: str(one.get("created_at", ""))):
+        report.notes_read += 1
+        if annotation.get("was_cancelled") or annotation.get("skipped"):
+            report.notes_skipped[CANCELLED] += 1
+            continue
+        results = annotation.get("result")
+        values = _values(results, report) if isinstance(results, list) else ()
+        note = _note(task.get("id"), annotation.get("completed_by"), source, item)
+        note = replace(note, curated=bool(annotation.get("ground_truth")))
+        yield _Done(note, task["data"], _claims(values, item.where, report), item.where)
 
 
-def _items(sources: Sequence[Source]) -> Iterator[tuple[Source, Item]]:
-    return ((source, item) for source in sources for item in source.items())
+def _minimal(item: Item, source: Source, report: ConversionReport) -> Iterator[_Done]:
+    report.notes_read += 1
+    record = item.value
+    if not isinstance(record, dict):
+        report.skip(report.notes_skipped, item.problem or "not a JSON object", item.where)
+    elif "annotation_id" in record and record["annotation_id"] is None:
+        report.notes_skipped[NO_ANNOTATION] += 1
+    else:
+        keys = _region_lists(record)
+        claims = _claims((one for key in keys for one in record[key]), item.where, report)
+        data = {key: value for key, value in record.items() if key not in ADDED}
+        note = _note(record.get("id"), record.get("annotator"), source, item)
+        yield _Done(note, data, claims, item.where)
 
 
 def _values(results: list[Any], report: ConversionReport) -> Iterator[Any]:
@@ -124,7 +139,7 @@ def _is_region(value: Any) -> bool:
     return isinstance(value, dict) and "start" in value and any(key in value for key in LABELS)
 
 
-def _note(data: dict[str, Any], task_id: Any, who: Any, source: Source, item: Item) -> Note:
+def _note(task_id: Any, who: Any, source: Source, item: Item) -> Note:
     """A note without its text and mentions."""
     place = item.where.removeprefix(f"{source.where}, ")
     own = source.note_id(int(place.rpartition(" ")[2]), "task")
@@ -135,31 +150,46 @@ def _note(data: dict[str, Any], task_id: Any, who: Any, source: Source, item: It
     return Note(note_id, "", (), where=source.place(place), annotator=annotator)
 
 
-def _checked(
-    note: Note, data: dict[str, Any], values: Iterable[Any], where: str, report: ConversionReport
-) -> Iterator[Note]:
-    """The note with the text of the task's data that its regions agree with."""
-    claims = [
-        claim for n, value in enumerate(values, 1) for claim in _claims(value, n, where, report)
+def _notes(done: Sequence[_Done], report: ConversionReport) -> Iterator[Note]:
+    """The notes, with the text that is under one name in all tasks."""
+    key = _text_key(done)
+    for one in done:
+        text = one.data.get(key)
+        if not is_text(text):
+            report.skip(report.notes_skipped, "task without a text", one.where)
+            continue
+        if problem := text_problem(text):
+            report.skip(report.notes_skipped, problem, one.where)
+            continue
+        checked = note_from_claims(replace(one.note, text=text), one.claims, report)
+        if checked is not None:
+            yield checked
+
+
+def _text_key(done: Sequence[_Done]) -> str:
+    """The name of what the fewest regions disagree with; else `text`, or the longest."""
+    flaws, lengths = Counter[str](), Counter[str]()
+    for one in done:
+        for key, text in one.data.items():
+            if is_text(text):
+                # One less for each that holds, so that a text that is not there has none.
+                flaws[key] += count_flaws(text, one.claims) - len(one.claims)
+                lengths[key] += len(text)
+    return min(flaws, key=lambda key: (flaws[key], key != "text", -lengths[key]), default="")
+
+
+def _claims(values: Iterable[Any], where: str, report: ConversionReport) -> list[Claim]:
+    return [
+        claim
+        for number, value in enumerate(values, start=1)
+        for claim in _region_claims(value, f"{where}, region {number}", f"T{number}", report)
     ]
-    texts = {key: text for key, text in data.items() if is_text(text)}
-    if not texts:
-        report.skip(report.notes_skipped, NO_TEXT, where)
-        return
-    # `text` by custom, else the longest, where the regions do not tell.
-    ranked = sorted(texts.items(), key=lambda one: (one[0] != "text", -len(one[1])))
-    text = min((text for _, text in ranked), key=lambda text: count_flaws(text, claims))
-    if problem := text_problem(text):
-        report.skip(report.notes_skipped, problem, where)
-        return
-    checked = note_from_claims(replace(note, text=text), claims, report)
-    if checked is not None:
-        yield checked
 
 
-def _claims(value: Any, number: int, where: str, report: ConversionReport) -> Iterator[Claim]:
+def _region_claims(
+    value: Any, where: str, number: str, report: ConversionReport
+) -> Iterator[Claim]:
     """The mentions of a region: one per label."""
-    where = f"{where}, region {number}"
     if "globalOffsets" in value or "startOffset" in value:
         yield Claim(where, None, problem=NOT_PLAIN)
         return
@@ -167,9 +197,9 @@ def _claims(value: Any, number: int, where: str, report: ConversionReport) -> It
     if type(start) is not int or type(end) is not int:
         yield Claim(where, None, problem="region without integer start and end")
         return
-    labels = next((value[key] for key in LABELS if key in value), None) or [""]
+    labels = next((value[key] for key in LABELS if isinstance(value.get(key), list)), None) or [""]
     for i, raw in enumerate(labels):
         label = report.normalize_label(raw) if is_text(raw) else ""
-        mention = Mention(f"T{number}" if i == 0 else f"T{number}.{i}", label, ((start, end),))
+        mention = Mention(f"{number}.{i}" if i else number, label, ((start, end),))
         texts = (text,) if isinstance(text, str) else ()
         yield Claim(where, mention, texts, problem=None if label else "region without a label")

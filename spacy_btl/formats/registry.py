@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
-from spacy_btl.corpora.source import SUFFIXES, Source, sources_of
+from spacy_btl.corpora.source import Source, sources_of
 from spacy_btl.errors import CorpusError, FileError
 from spacy_btl.formats.bioc_reader import (
     is_bioc_json,
@@ -101,15 +101,13 @@ def read_notes(src: Path, report: ConversionReport, layers: Sequence[str] = ()) 
 
 
 def _is_brat(folder: Path) -> bool:
-    """Whether a folder has brat's annotation, or nothing but texts."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    suffixes = {path.suffix.lower() for path in files}
-    return ".ann" in suffixes or not suffixes & {suffix for suffix in SUFFIXES if suffix != ".txt"}
+    """Whether a folder has a file of brat's annotation."""
+    return any(path.suffix.lower() == ".ann" for path in folder.rglob("*"))
 
 
 def _format_of(src: Path, sources: Sequence[Source]) -> Format:
     if not sources:
-        raise CorpusError(f"{src}: no file that could hold annotation.")
+        raise CorpusError(f"{src}: no file that could hold annotation. Give {NAMES}.")
     found: dict[str, tuple[Format, Source]] = {}
     for source in sources:
         for format_ in FORMATS:
