@@ -32,7 +32,7 @@ def one_annotator(
     documents: dict[tuple[str, str], dict[tuple[str, bool], Note]] = {}
     kept = list[Note | tuple[str, str]]()
     for note in notes:
-        key = (note.id, note.text)
+        key = (note.document or note.id, note.text)
         if note.annotator is None:
             kept.append(note)
             continue

@@ -55,6 +55,8 @@ class Note:
     where (str): Its place in the source: `line 4`, or the name of its file.
     patient (Optional[str]): The id of the patient, if known.
     annotator (Optional[str]): Who annotated it, if known.
+    document (str): What it shares with the notes of other annotators of its document; its id, if
+        empty.
     curated (bool): Whether this annotation was made from, or chosen of, those of the annotators.
     """
 
@@ -66,6 +68,7 @@ class Note:
     where: str = field(default="", compare=False)
     patient: str | None = None
     annotator: str | None = None
+    document: str = ""
     curated: bool = False
 
 

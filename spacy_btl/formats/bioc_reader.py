@@ -73,10 +73,12 @@ def read_bioc_json(sources: Sequence[Source], report: ConversionReport) -> Itera
                 documents = [biocjson.decoder.parse_doc(_complete(one)) for one in raw]
                 for document in documents:
                     _require_types(document)
+                relations = sum(map(_relations, raw))
             except Exception as err:  # noqa: BLE001 - KeyError, TypeError, ...
                 flaw = f"bioc cannot read it ({type(err).__name__})"
                 raise _unreadable(source, "JSON", flaw) from None
-            report.remarks[OTHER_ANNOTATION] += sum(map(_relations, raw))
+            if relations:
+                report.remarks[OTHER_ANNOTATION] += relations
             yield from _notes(documents, source, report)
 
 
@@ -112,8 +114,8 @@ def _relations(value: dict[str, Any]) -> int:
 
 
 def _require_types(document: Any) -> None:
-    """RAISES: TypeError, for an offset that is no integer, or infons that are no object. bioc takes
-    any value of JSON."""
+    """RAISES: TypeError, for an offset that is no integer, a text that is no string, or infons that
+    are no object. bioc takes any value of JSON."""
     parts = [document, *document.passages]
     parts += [sentence for passage in document.passages for sentence in passage.sentences]
     annotations = [one for part in parts for one in part.annotations]
@@ -122,6 +124,8 @@ def _require_types(document: Any) -> None:
     if any(type(number) is not int for number in numbers):
         raise TypeError
     if any(not isinstance(part.infons, dict) for part in (*parts, *annotations)):
+        raise TypeError
+    if any(not isinstance(part.text or "", str) for part in parts[1:]):
         raise TypeError
 
 

@@ -81,7 +81,8 @@ def _annotations(item: Item, source: Source, report: ConversionReport) -> Iterat
         report.skip(report.notes_skipped, reason, item.where)
         return
     found = task.get("annotations", task.get("completions"))
-    annotations = [one for one in found or () if isinstance(one, dict)]
+    found = found if isinstance(found, list) else []
+    annotations = [one for one in found if isinstance(one, dict)]
     if not annotations:
         report.notes_read += 1
         report.notes_skipped[NO_ANNOTATION] += 1

@@ -64,15 +64,15 @@ def _read_record(item: Item, source: Source, report: ConversionReport) -> Note |
         report.notes_skipped[f"answer: {record['answer']}"] += 1
         return None
     annotator = record.get("_annotator_id", record.get("_session_id"))
-    same_input = record.get("_input_hash") if annotator is not None else None
     unit, _, number = place.rpartition(" ")
-    own = source.note_id(int(number), unit) if same_input is None else f"input-{same_input}"
+    own = source.note_id(int(number), unit)
     note = Note(
         str(record.get("id", own)),
         record["text"],
         (),
         where=source.place(place),
         annotator=None if annotator is None else str(annotator),
+        document=str(record.get("_input_hash", "")),
     )
     checked = note_from_claims(note, list(_claims(record, item.where, report)), report)
     if checked is not None and record.get("flagged"):

@@ -409,8 +409,8 @@ def test_prodigy_names_the_annotators_of_a_task(tmp_path: Path) -> None:
     path = write(tmp_path, ann, bob, other)
     notes, report = read_any(path)
     assert [(note.id, note.annotator) for note in notes] == [
-        ("input-7", "set-bob"),
-        ("input-8", "set-bob"),
+        ("line-000002", "set-bob"),
+        ("line-000003", "set-bob"),
     ]
     assert report.agreement["Sign"].f1 == 0
     notes, report = read_any(path, annotator="set-ann")
