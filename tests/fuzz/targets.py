@@ -5,15 +5,14 @@ import os
 import zlib
 from collections.abc import Callable
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import cassis
 import numpy as np
 import spacy
 import srsly
-from cassis.typesystem import TypeSystemMode
 from spacy.tokens import DocBin, Span
 from spacy.vocab import Vocab
 
@@ -337,14 +336,18 @@ def _changed_arrays(data: bytes, rng: Random) -> bytes:
     return save_arrays(arrays, content)
 
 
+TYPE_SYSTEM = "TypeSystem.xml"
+
+
 def exports(folder: Path, rng: Random) -> Read:
     """A file of another annotation format, converted."""
-    name = rng.choice(sorted(EXPORTS))
+    name = rng.choice(sorted(EXPORTS.keys() - {TYPE_SYSTEM}))
     file, content = folder / "export" / name, EXPORTS[name]
     file.parent.mkdir()
     if name.endswith(".xmi"):
-        types = damage(TYPE_SYSTEM, rng, TEXT) if rng.random() < 0.2 else TYPE_SYSTEM
-        (file.parent / "TypeSystem.xml").write_bytes(types)
+        types = EXPORTS[TYPE_SYSTEM]
+        types = damage(types, rng, TEXT) if rng.random() < 0.2 else types
+        (file.parent / TYPE_SYSTEM).write_bytes(types)
     if isinstance(content, bytes):
         data = damage(content, rng, TEXT)
     else:
@@ -358,13 +361,23 @@ def exports(folder: Path, rng: Random) -> Read:
     return _converted(src, folder / "out" / "corpus.spacy", rng)
 
 
-def _cas() -> Any:
+def _cas_files() -> dict[str, Any]:
+    """UIMA CAS in both forms, and its types. Nothing without the extra that reads it."""
+    if find_spec("cassis") is None:
+        return {}
+    import cassis
+    from cassis.typesystem import TypeSystemMode
+
     types = cassis.load_dkpro_core_typesystem()
     cas = cassis.Cas(typesystem=types)
     cas.sofa_string, cas.sofa_mime = TEXTS[0], "text/plain"
     for start, end, label in MENTIONS[0]:
         cas.add(types.get_type(NAMED_ENTITY)(begin=start, end=end, value=label))
-    return cas
+    return {
+        "cas.json": json.loads(cas.to_json(type_system_mode=TypeSystemMode.MINIMAL)),
+        "cas.xmi": cas.to_xmi().encode(),
+        TYPE_SYSTEM: types.to_xml().encode(),
+    }
 
 
 def _exports() -> dict[str, Any]:
@@ -414,12 +427,11 @@ def _exports() -> dict[str, Any]:
         "n.tsv": tsv.format(SECRET).encode(),
         "n.pubtator": f"1|t|{title}\n1|a|\n{lines}".encode(),
         "n.xml": f"<r><TEXT><![CDATA[{title}]]></TEXT><TAGS>{tags}</TAGS></r>".encode(),
-        "cas.json": json.loads(_cas().to_json(type_system_mode=TypeSystemMode.MINIMAL)),
-        "cas.xmi": _cas().to_xmi().encode(),
+        **_cas_files(),
     }
 
 
-EXPORTS, TYPE_SYSTEM = _exports(), _cas().typesystem.to_xml().encode()
+EXPORTS = _exports()
 
 
 TARGETS = (brat, json_lines, docs_file, calibrator_files, exports)
