@@ -57,7 +57,11 @@ def _document(source: Source, report: ConversionReport) -> Layered:
     if not is_text(text):
         raise CorpusError(f"{source.where}: looks like a UIMA CAS, but its text is not Unicode.")
     annotations = []
-    for number, one in enumerate(cas.select("uima.tcas.Annotation"), start=1):
+    # cassis leaves the order of annotations of the same place open.
+    found = sorted(
+        cas.select("uima.tcas.Annotation"), key=lambda one: (one.begin, one.end, one.xmiID)
+    )
+    for number, one in enumerate(found, start=1):
         layer = _layer(one.type)
         if is_structure(layer):
             continue

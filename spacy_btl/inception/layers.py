@@ -151,8 +151,8 @@ def _feature(layer: str, counts: Mapping[str, Counter[str]]) -> str:
 def _listed(counts: Mapping[str, Counter[str]]) -> str:
     return ", ".join(
         f"{_short(layer)}:{feature} ({count:,})"
-        for layer, features in counts.items()
-        for feature, count in features.items()
+        for layer, features in sorted(counts.items())
+        for feature, count in sorted(features.items())
         if feature or len(features) == 1
     )
 
