@@ -58,9 +58,12 @@ def _document(source: Source, report: ConversionReport) -> Layered:
         raise CorpusError(f"{source.where}: looks like a UIMA CAS, but its text is not Unicode.")
     annotations = []
     # cassis leaves the order of annotations of the same place open.
-    found = sorted(
-        cas.select("uima.tcas.Annotation"), key=lambda one: (one.begin, one.end, one.xmiID)
-    )
+    found = cas.select("uima.tcas.Annotation")
+    if any(type(offset) is not int for one in found for offset in (one.begin, one.end)):
+        raise CorpusError(
+            f"{source.where}: looks like a UIMA CAS, but an annotation has no offsets."
+        )
+    found = sorted(found, key=lambda one: (one.begin, one.end, one.xmiID))
     for number, one in enumerate(found, start=1):
         layer = _layer(one.type)
         if is_structure(layer):
