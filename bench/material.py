@@ -22,8 +22,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from bench.pipelines import CALIBRATOR
 from bench.ratios import UnavailableError
 from spacy_btl.calibration.datastore import LabelledRows
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.formats.convert import convert
 
 ROOT = Path(__file__).parent.parent
 # Notes that the pipelines below have not seen come first.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from spacy_btl.calibration.search import sklearn_search as sklearn_search
     from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
-    from spacy_btl.corpora.convert import convert as convert
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
+    from spacy_btl.formats.convert import convert as convert
     from spacy_btl.losses.base import TokenLoss as TokenLoss
     from spacy_btl.losses.baselines import dice_loss as dice_loss
     from spacy_btl.losses.baselines import focal_loss as focal_loss
@@ -65,7 +65,7 @@ MODULES = {
     "class_weights": "losses.class_weights",
     "cluster_search": "calibration.ivf",
     "confidence": "pipeline.annotations",
-    "convert": "corpora.convert",
+    "convert": "formats.convert",
     "dice_loss": "losses.baselines",
     "ensemble": "training.ensemble",
     "evaluate": "evaluation.evaluate",

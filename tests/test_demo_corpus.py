@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from spacy_btl.corpora.brat import read_brat
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.formats.brat import read_brat
+from spacy_btl.formats.convert import convert
 from spacy_btl.splits.split import missing_types, split_corpus
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"

@@ -19,7 +19,7 @@ from spacy.cli.train import train
 from spacy.tokens import DocBin
 from transformers import BertConfig, BertModel
 
-from spacy_btl.corpora.convert import convert
+from spacy_btl.formats.convert import convert
 from spacy_btl.splits.split import split_corpus
 
 ROOT = Path(__file__).parent.parent

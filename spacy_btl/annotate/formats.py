@@ -11,8 +11,8 @@ from spacy_btl.annotate.entities import Annotated, Entity
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
 from spacy_btl.annotate.tables import import_pyarrow
-from spacy_btl.corpora.brat_types import brat_type
 from spacy_btl.errors import AnnotateError
+from spacy_btl.formats.brat_types import brat_type
 
 # Text without a line end of brat, which reads .ann files with Python's `splitlines`.
 PIECE = re.compile(r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")

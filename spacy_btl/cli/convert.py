@@ -1,4 +1,4 @@
-"""`python -m spacy btl convert`: a brat folder or JSON lines to a `.spacy` file."""
+"""`python -m spacy btl convert`: annotated notes of any format to a `.spacy` file."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -29,7 +29,7 @@ class OverlapsOption(StrEnum):
 @btl.command("convert")
 @exits_on_error
 def convert_cli(
-    src: Path = typer.Argument(..., help="A brat folder, or a .jsonl file"),
+    src: Path = typer.Argument(..., help="A file, folder or zip archive of annotation"),
     out: Path = typer.Argument(..., help="The .spacy file to write"),
     lang: str = typer.Option("en", help="The language of the spaCy tokeniser"),
     min_mentions: int = typer.Option(1, min=1, help="Drop entity types with fewer mentions"),
@@ -49,17 +49,27 @@ def convert_cli(
     patients: Path | None = typer.Option(
         None, help="A CSV file of note_id and patient_id: a split keeps a patient's notes together"
     ),
+    annotator: str | None = typer.Option(
+        None, help="Whose annotation to take where several people annotated a document"
+    ),
+    layer: str | None = typer.Option(
+        None, help="Of INCEpTION: the layers and features that hold the types: LAYER:FEATURE,..."
+    ),
     force: bool = FORCE,
 ) -> None:
-    """Convert a brat folder or JSON lines to .spacy.
+    """Convert annotated notes to .spacy.
 
-    A JSON line is {"text", "ents": [[start, end, type], ...]} with an optional "id", or Prodigy's
-    {"text", "spans", "answer"}. The tokens of skipped mentions have no annotation; the tokens of
-    dropped types are O. The conversion report counts every mention. It is printed, and written
-    beside the output: OUT.report.json.
+    The format is recognised: brat folders; JSON lines {"text", "ents": [[start, end, type], ...]}
+    with an optional "id"; exports of Prodigy, doccano, Label Studio, INCEpTION and MedCATtrainer;
+    CoNLL, BioC, PubTator, i2b2 XML, Hugging Face's tokens and tags, GLiNER's, spaCy 2's pairs and
+    .spacy. INCEpTION's CAS and BioC need an extra, which the error names.
+
+    The tokens of skipped mentions have no annotation; the tokens of dropped types are O. The
+    conversion report counts every mention. It is printed, and written beside the output:
+    OUT.report.json.
     """
-    from spacy_btl.corpora.convert import convert
     from spacy_btl.corpora.report import report_file
+    from spacy_btl.formats.convert import convert
 
     refuse_to_replace(out, report_file(out), force=force)
     report = convert(
@@ -73,6 +83,8 @@ def convert_cli(
         skip_invalid=skip_invalid,
         trust_offsets=trust_offsets,
         patients=patients,
+        annotator=annotator,
+        layers=_names(layer or ""),
     )
     _print(report)
     for warning in _warnings(report, min_mentions):
@@ -92,9 +104,12 @@ def _print(report: "ConversionReport") -> None:
     table.columns[1].justify = "right"
     for label, count in _rows(report):
         table.add_row(label, f"{count:,}")
+    console.print(f"Read as {report.format}.")
     console.print(table)
     console.print(_mentions_table(report))
     console.print(_types_table(report))
+    if report.agreement:
+        console.print(_agreement_table(report))
 
 
 def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
@@ -154,6 +169,20 @@ def _types_table(report: "ConversionReport") -> Table:
         kept = (type_.kept, type_.told_apart)
         counts = (type_.read, *kept, dropped, type_.overlapped, skipped)
         table.add_row(label or "(no type)", *(f"{count:,}" for count in counts))
+    return table
+
+
+def _agreement_table(report: "ConversionReport") -> Table:
+    """F1 between the annotators of the same documents."""
+    names = ", ".join(f"{name} ({count:,})" for name, count in report.annotators.most_common())
+    title = f"Agreement of annotators: {names}"
+    table = Table(
+        "type", "F1", "mentions of both", "of one", title=title, title_justify="left", box=None
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, one in report.agreement.items():
+        table.add_row(label, f"{one.f1:.3f}", f"{one.same:,}", f"{one.different:,}")
     return table
 
 

@@ -1,1 +1,1 @@
-"""Annotated corpora: brat and JSON lines into `.spacy` files, splits by document, statistics."""
+"""Annotated notes of any format into gold, `.spacy` files, patients and statistics."""

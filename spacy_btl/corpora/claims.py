@@ -78,6 +78,12 @@ def note_from_claims(
     return replace(note, mentions=tuple(mentions), missing=tuple(missing), skipped=tuple(skipped))
 
 
+def count_flaws(text: str, claims: Sequence[Claim], *, before: str = "") -> int:
+    """Count the claims that do not hold in a text, in the unit in which the fewest do not."""
+    _, checked = _check_all(text, claims, before, trust=False)
+    return sum(bool(claim.flaw) for claim in checked)
+
+
 def _check_all(
     text: str, claims: Sequence[Claim], before: str, *, trust: bool
 ) -> tuple[OffsetUnit, list[_Checked]]:

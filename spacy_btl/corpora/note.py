@@ -1,8 +1,12 @@
 """Annotated notes, as the readers of this package yield them."""
 
+import re
 from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 MAX_CHARACTERS = 1_000_000  # spaCy refuses longer texts
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can escape it, spaCy refuses it
 
 Fragments = tuple[tuple[int, int], ...]
 
@@ -50,6 +54,10 @@ class Note:
     skipped (Tuple[Skipped, ...]): The mentions that are left out of the gold annotation.
     where (str): Its place in the source: `line 4`, or the name of its file.
     patient (Optional[str]): The id of the patient, if known.
+    annotator (Optional[str]): Who annotated it, if known.
+    document (str): What it shares with the notes of other annotators of its document; its id, if
+        empty.
+    curated (bool): Whether this annotation was made from, or chosen of, those of the annotators.
     """
 
     id: str
@@ -59,6 +67,14 @@ class Note:
     skipped: tuple[Skipped, ...] = ()
     where: str = field(default="", compare=False)
     patient: str | None = None
+    annotator: str | None = None
+    document: str = ""
+    curated: bool = False
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """Whether a value is a string that spaCy can hold."""
+    return isinstance(value, str) and not SURROGATE.search(value)
 
 
 def text_problem(text: str) -> str | None:

@@ -58,6 +58,11 @@ def offset_units(text: str, before: str = "") -> Iterator[OffsetUnit]:
             yield OffsetUnit(", ".join(filter(None, (encoding, line_ends, mark))), starts)
 
 
+def length(text: str, encoding: str) -> int:
+    """The length of a text in units of an encoding. encoding (str): A key of `ENCODINGS`."""
+    return int(_widths(_codes(text), encoding).sum())
+
+
 def _codes(text: str) -> NDArray[np.int64]:
     return np.array([ord(character) for character in text], dtype="int64")
 

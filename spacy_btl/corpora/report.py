@@ -9,6 +9,9 @@ from spacy_btl.corpora.note import Note
 from spacy_btl.errors import CorpusError
 from spacy_btl.expressible import Expressible
 
+# The remark that counts what a source holds beside mentions.
+OTHER_ANNOTATION = "other annotation, not read (relations, attributes, labels of the text)"
+
 
 def report_file(corpus: Path) -> Path:
     """The path of the conversion report of a `.spacy` file: `all.report.json` of `all.spacy`."""
@@ -60,6 +63,21 @@ class ModeReport:
 
 
 @dataclass
+class Agreement:
+    """How far pairs of annotators of the same documents agree on the mentions of a type.
+
+    f1 (float): Of one annotator's mentions against the other's, by type and offsets.
+    same, different (int): Mentions that both of a pair have, and that one of them has.
+    pairs (int): Pairs of annotations of a document with a mention of this type.
+    """
+
+    f1: float
+    same: int
+    different: int
+    pairs: int
+
+
+@dataclass
 class ConversionReport:
     """Counts of the notes and mentions of a source, by what became of them.
 
@@ -68,18 +86,22 @@ class ConversionReport:
     skip_invalid (bool): Count invalid notes, lines and mentions, instead of raising a CorpusError.
     trust_offsets (bool): Accept a mention whose own text has the length of the text at its offsets
         but differs in some characters.
+    format (str): The format that the source was recognised as.
     notes_skipped, lines_skipped, mentions_invalid (Counter[str]): What was skipped, by reason.
     mentions_rejected (Counter[str]): Mentions that the annotator rejected or ignored, by answer.
     types (Dict[str, TypeReport]): The counts of each type. `""` is for mentions without a type.
     remarks (Counter[str]): Notes and mentions that were read in an unusual way.
     flat, overlapping (ModeReport): With one label per token, as in `doc.ents`, and with
         `spans_key`, where mentions of different types may overlap.
+    annotators (Counter[str]): The documents that each annotator annotated.
+    agreement (Dict[str, Agreement]): The agreement of annotators of the same documents, by type.
     tokens, tokens_missing (int): All tokens, and those without annotation, not counting white
         space.
     """
 
     skip_invalid: bool = False
     trust_offsets: bool = False
+    format: str = ""
     notes_read: int = 0
     notes_skipped: Counter[str] = field(default_factory=Counter)
     lines_skipped: Counter[str] = field(default_factory=Counter)
@@ -89,6 +111,8 @@ class ConversionReport:
     remarks: Counter[str] = field(default_factory=Counter)
     flat: ModeReport = field(default_factory=ModeReport)
     overlapping: ModeReport = field(default_factory=ModeReport)
+    annotators: Counter[str] = field(default_factory=Counter)
+    agreement: dict[str, Agreement] = field(default_factory=dict)
     tokens: int = 0
     tokens_missing: int = 0
 
@@ -161,4 +185,5 @@ class ConversionReport:
             "mentions": mentions,
             "expressible": asdict(self.expressible),
             "types": types,
+            "agreement": {label: asdict(one) for label, one in self.agreement.items()},
         }

@@ -12,9 +12,9 @@ import spacy
 
 from spacy_btl.annotate import annotate as module
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlError
+from spacy_btl.formats.convert import convert
 from tests.annotate.conftest import POISON, write_notes
 from tests.conftest import SENTENCES
 

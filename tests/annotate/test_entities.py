@@ -18,9 +18,9 @@ from spacy_btl.annotate.entities import (
 )
 from spacy_btl.annotate.notes import Note
 from spacy_btl.cli import btl
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import AnnotateError
+from spacy_btl.formats.convert import convert
 from spacy_btl.mentions import read_mentions
 from spacy_btl.pipeline.annotations import set_spans
 from tests.annotate.conftest import write_notes

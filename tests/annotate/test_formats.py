@@ -9,10 +9,10 @@ import pytest
 from spacy_btl.annotate.entities import Annotated, Entity, Failure
 from spacy_btl.annotate.formats import Stamp, brat_config, format_of
 from spacy_btl.annotate.notes import Note
-from spacy_btl.corpora.brat import read_brat
-from spacy_btl.corpora.brat_types import label_of
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import AnnotateError
+from spacy_btl.formats.brat import read_brat
+from spacy_btl.formats.brat_types import label_of
 
 TEXT = "severe fever\nand cough"
 PART = Annotated(

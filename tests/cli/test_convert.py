@@ -152,3 +152,30 @@ def test_loading_the_commands_loads_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "new []\n", result.stderr
+
+
+def test_several_annotators_and_their_agreement(tmp_path: Path) -> None:
+    task = {"text": "No fever.", "_input_hash": 7, "_view_id": "ner_manual", "answer": "accept"}
+    span = {"start": 3, "end": 8, "label": "Sign"}
+    tasks = [
+        {**task, "spans": [span], "_annotator_id": "ann"},
+        {**task, "spans": [span, {**span, "label": "Sick"}], "_annotator_id": "bob"},
+    ]
+    src, out = tmp_path / "notes.jsonl", tmp_path / "corpus.spacy"
+    src.write_text("\n".join(map(json.dumps, tasks)))
+    status, output = run(src, out, "--annotator", "bob")
+    assert status == 0, output
+    for line in (
+        "Read as JSON records.",
+        "- skipped: annotation of another annotator of the same document 1",
+        "Agreement of annotators: ann (1), bob (1)",
+        "Sick 0.000 0 1",
+        "Sign 1.000 1 0",
+    ):
+        assert line in output
+    report = json.loads((tmp_path / "corpus.report.json").read_text())
+    assert report["agreement"]["Sign"] == {"f1": 1.0, "same": 1, "different": 0, "pairs": 1}
+    assert report["annotators"] == {"ann": 1, "bob": 1}
+    status, output = run(src, out, "--annotator", "eve", "--force")
+    assert status == 1
+    assert "No note is annotated by eve. The annotators are: ann, bob." in output

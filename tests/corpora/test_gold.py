@@ -14,16 +14,16 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.gold import Overlaps, to_doc
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.expressible import DUPLICATE, GAP, OTHER_TYPE, OWN_TYPE, Expressible
+from spacy_btl.formats.convert import convert
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.tags import MISSING, TagScheme
-from tests.corpora.test_brat import ANY, notes
+from tests.formats.test_brat import ANY, notes
 
 NLP = spacy.blank("en")
 

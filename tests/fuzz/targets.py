@@ -4,6 +4,8 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,9 +19,10 @@ from spacy.vocab import Vocab
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.stats import corpus_stats
+from spacy_btl.formats.convert import convert
+from spacy_btl.inception.layers import NAMED_ENTITY
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.splits.split import split_corpus
 from tests.fuzz.mutations import BINARY, TEXT, change_values, damage
@@ -333,4 +336,102 @@ def _changed_arrays(data: bytes, rng: Random) -> bytes:
     return save_arrays(arrays, content)
 
 
-TARGETS = (brat, json_lines, docs_file, calibrator_files)
+TYPE_SYSTEM = "TypeSystem.xml"
+
+
+def exports(folder: Path, rng: Random) -> Read:
+    """A file of another annotation format, converted."""
+    name = rng.choice(sorted(EXPORTS.keys() - {TYPE_SYSTEM}))
+    file, content = folder / "export" / name, EXPORTS[name]
+    file.parent.mkdir()
+    if name.endswith(".xmi"):
+        types = EXPORTS[TYPE_SYSTEM]
+        types = damage(types, rng, TEXT) if rng.random() < 0.2 else types
+        (file.parent / TYPE_SYSTEM).write_bytes(types)
+    if isinstance(content, bytes):
+        data = damage(content, rng, TEXT)
+    else:
+        value = deepcopy(content)
+        if by_value := rng.random() < 0.6:
+            change_values(value, rng)
+        data = json.dumps(value, default=str).encode("utf-8", "surrogatepass")
+        data = data if by_value else damage(data, rng, TEXT)
+    file.write_bytes(data)
+    src = file if rng.random() < 0.8 else file.parent
+    return _converted(src, folder / "out" / "corpus.spacy", rng)
+
+
+def _cas_files() -> dict[str, Any]:
+    """UIMA CAS in both forms, and its types. Nothing without the extra that reads it."""
+    if find_spec("cassis") is None:
+        return {}
+    import cassis
+    from cassis.typesystem import TypeSystemMode
+
+    types = cassis.load_dkpro_core_typesystem()
+    cas = cassis.Cas(typesystem=types)
+    cas.sofa_string, cas.sofa_mime = TEXTS[0], "text/plain"
+    for start, end, label in MENTIONS[0]:
+        cas.add(types.get_type(NAMED_ENTITY)(begin=start, end=end, value=label))
+    return {
+        "cas.json": json.loads(cas.to_json(type_system_mode=TypeSystemMode.MINIMAL)),
+        "cas.xmi": cas.to_xmi().encode(),
+        TYPE_SYSTEM: types.to_xml().encode(),
+    }
+
+
+def _exports() -> dict[str, Any]:
+    """Valid files, by their names: bytes, or the values of JSON."""
+    text, mentions = TEXTS[0], MENTIONS[0]
+    says = [
+        {"start": s, "end": e, "text": text[s:e], "labels": [label]} for s, e, label in mentions
+    ]
+    place = {"from_name": "label", "to_name": "text", "type": "labels"}
+    results = [{"id": "r", "value": value, **place} for value in says]
+    done = [{"id": i, "completed_by": i, "created_at": "1", "result": results} for i in (1, 2)]
+    concepts = [
+        {"start": s, "end": e, "value": text[s:e], "cui": label, "validated": True, "user": "a"}
+        for s, e, label in mentions
+    ]
+    annotations = [
+        {
+            "id": "1",
+            "infons": {"type": label},
+            "text": text[s:e],
+            "locations": [{"offset": s, "length": e - s}],
+        }
+        for s, e, label in mentions
+    ]
+    empty = {"infons": {}, "relations": [], "sentences": []}
+    passage = {**empty, "offset": 0, "text": text, "annotations": annotations}
+    title = text.split("\r")[0]
+    lines = "".join(f"1\t{s}\t{e}\t{text[s:e]}\t{label}\tC1\n" for s, e, label in mentions[:2])
+    tags = "".join(
+        f'<{label} id="P{s}" start="{s}" end="{e}" text="{text[s:e]}" />'
+        for s, e, label in mentions
+    )
+    rows = "1-1\t0-7\t{0}\t_\t\n1-2\t8-11\thad\tA|B[1]\t\n1-3\t12-18\tsevere\tB[1]\t\n"
+    tsv = "#FORMAT=WebAnno TSV 3.3\n#T_SP=x.Y|value\n\n\n#Text={0} had severe\n" + rows
+    tokens = {"tokens": [SECRET, "had", "fever"], "ner_tags": ["O", "O", "B-Sign"]}
+    return {
+        "tasks.json": [{"id": 1, "data": {"text": text}, "annotations": done}],
+        "min.json": [{"text": text, "id": 1, "annotator": 1, "annotation_id": 1, "label": says}],
+        "trainer.json": {
+            "projects": [{"documents": [{"name": "n", "text": text, "annotations": concepts}]}]
+        },
+        "bioc.json": {"documents": [{**empty, "id": "1", "passages": [passage]}]},
+        "pairs.json": [[text, {"entities": [list(mention) for mention in mentions]}]],
+        "doccano.jsonl": {"id": 1, "text": text, "label": [list(mention) for mention in mentions]},
+        "tokens.json": [tokens, {"tokenized_text": [SECRET, "had"], "ner": [[0, 1, "Sign"]]}],
+        "n.conll": f"-DOCSTART- O\n\n{SECRET} O\nhad O\nfever B-Sign\n\n".encode() * 2,
+        "n.tsv": tsv.format(SECRET).encode(),
+        "n.pubtator": f"1|t|{title}\n1|a|\n{lines}".encode(),
+        "n.xml": f"<r><TEXT><![CDATA[{title}]]></TEXT><TAGS>{tags}</TAGS></r>".encode(),
+        **_cas_files(),
+    }
+
+
+EXPORTS = _exports()
+
+
+TARGETS = (brat, json_lines, docs_file, calibrator_files, exports)

@@ -13,8 +13,8 @@ from random import Random
 
 import pytest
 
-from spacy_btl.corpora import convert as convert_module
 from spacy_btl.errors import BtlError
+from spacy_btl.formats import convert as convert_module
 from tests.fuzz.targets import SECRET, TARGETS
 
 pytestmark = pytest.mark.slow  # many damaged files

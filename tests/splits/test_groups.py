@@ -8,12 +8,12 @@ import pytest
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.patients import patient_numbers, read_patients
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
-from tests.corpora.test_brat import write_note
+from spacy_btl.formats.convert import convert
+from tests.formats.test_brat import write_note
 
 SIGN, DRUG = [0, 5, "Sign"], [13, 20, "Drug"]
 TEXT = "fever, given aspirin"

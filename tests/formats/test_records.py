@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from spacy_btl.corpora.annotation_tools import OTHER_TASK, YES_OR_NO
-from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Mention, Note
-from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
+from spacy_btl.corpora.source import sources_of
 from spacy_btl.errors import CorpusError
+from spacy_btl.formats.annotation_tools import OTHER_TASK, YES_OR_NO
+from spacy_btl.formats.record_forms import OF_THE_TEXT
+from spacy_btl.formats.records import read_records
+from tests.formats.reading import MENTIONS, TEXT, shown, write_json
+from tests.formats.reading import read as read_any
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
 GOOD = {"text": "No fever.", "ents": [[3, 8, "Sign"]]}
@@ -32,7 +36,7 @@ def _encode(line: Any) -> bytes:
 
 def read(path: Path, *, skip_invalid: bool = False) -> tuple[list[Note], ConversionReport]:
     report = ConversionReport(skip_invalid=skip_invalid)
-    notes = list(read_jsonl(path, report=report))
+    notes = list(read_records(sources_of(path), report))
     for note in notes:
         report.count_mentions(note)
     return notes, report
@@ -164,8 +168,7 @@ def test_offsets_are_characters_where_no_mention_says_its_text(tmp_path: Path) -
         read(write(tmp_path, line))
 
 
-DOCCANO = "a line of doccano's export, which is not read"
-LABEL_STUDIO = "a task of Label Studio's export, which is not read"
+LABEL_STUDIO = "a task of Label Studio's among records of another form"
 TASK = {
     "text": SECRET,
     "spans": [{"start": 0, "end": 7, "label": "A"}],
@@ -200,8 +203,7 @@ BAD_LINES = [
         {"text": SECRET, "entities": [[0, 5, "Sign"]], "answer": "accept"},
         'neither "ents" nor "spans" is a list',
     ),
-    ({"text": SECRET, "label": [[0, 5, SECRET]]}, DOCCANO),
-    ({"text": SECRET, "entities": [{"label": SECRET, "start_offset": 0}]}, DOCCANO),
+    ({"text": SECRET, "label": [SECRET]}, OF_THE_TEXT),
     ({"text": SECRET, "label": [{"start": 0, "end": 5, "labels": [SECRET]}]}, LABEL_STUDIO),
     ({"data": {"text": SECRET}, "annotations": []}, LABEL_STUDIO),
     ({**TASK, "_view_id": "choice", "options": [], "accept": [SECRET]}, OTHER_TASK),
@@ -309,3 +311,107 @@ def test_labels_are_read_without_odd_white_space(tmp_path: Path) -> None:
     (note,), report = read(write(tmp_path, {"text": "No fever.", "ents": ents}))
     assert [mention.type for mention in note.mentions] == ["A", "A b", "A b", "A"]
     assert report.remarks == {"labels with normalized white space": 3}
+
+
+ENTS = [[5, 10, "Sign"], [14, 28, "Sign"], [19, 22, "Detail"]]
+DOCCANO = {"id": 3, "text": TEXT, "label": ENTS, "Comments": []}
+ENTITIES = [
+    {"id": i, "label": label, "start_offset": start, "end_offset": end}
+    for i, (start, end, label) in enumerate(ENTS)
+]
+RELATIONS = [{"id": 9, "from_id": 0, "to_id": 1, "type": "with"}]
+DOCCANO_RELATIONS = {"id": 3, "text": TEXT, "entities": ENTITIES, "relations": RELATIONS}
+SPACY_2 = [TEXT, {"entities": ENTS}]
+
+
+@pytest.mark.parametrize("record", [DOCCANO, DOCCANO_RELATIONS, SPACY_2], ids=range(3))
+@pytest.mark.parametrize("lines", [True, False])
+def test_other_forms_of_a_text_with_offsets(tmp_path: Path, record: Any, lines: bool) -> None:
+    path = write(tmp_path, record) if lines else write_json(tmp_path / "notes.json", [record])
+    (note,), report = read_any(path)
+    assert (note.text, shown(note)) == (TEXT, MENTIONS)
+    assert report.format == "JSON records"
+    relations = len(record["relations"]) if "relations" in record else 0
+    assert report.remarks[OTHER_ANNOTATION] == relations
+
+
+def test_doccano_says_that_a_text_without_labels_has_no_mention(tmp_path: Path) -> None:
+    path = write(tmp_path, DOCCANO, {"id": 4, "text": "Well.", "label": []})
+    notes, _ = read_any(path)
+    assert [len(note.mentions) for note in notes] == [3, 0]
+
+
+def test_pairs_of_an_editor_for_spacy_2(tmp_path: Path) -> None:
+    pairs = [SPACY_2, ["Well.", {"entities": []}]]
+    path = write_json(tmp_path / "n.json", {"classes": ["SIGN"], "annotations": pairs})
+    notes, _ = read_any(path)
+    assert [shown(note) for note in notes] == [MENTIONS, []]
+
+
+TOKENS = ["\U0001f912", "No", "fever", ",", "dry", "cough", "fever"]
+NAMES = ["O", "B-Sign", "I-Sign", "B-Detail"]
+TAG_IDS = [0, 0, 1, 0, 3, 1, 1]
+TOKEN_MENTIONS = [("fever", "Sign"), ("dry", "Detail"), ("cough", "Sign"), ("fever", "Sign")]
+
+
+def test_tokens_with_named_tags_of_hugging_face(tmp_path: Path) -> None:
+    tags = [NAMES[tag] for tag in TAG_IDS]
+    path = write(tmp_path, {"id": "0", "tokens": TOKENS, "ner_tags": tags})
+    (note,), _ = read_any(path)
+    assert note.text == " ".join(TOKENS)
+    assert sorted(shown(note)) == sorted(TOKEN_MENTIONS)
+
+
+def test_numbers_of_tags_are_named_by_the_data_set_s_info(tmp_path: Path) -> None:
+    path = write(tmp_path, {"tokens": TOKENS, "ner_tags": TAG_IDS, "pos_tags": TAG_IDS})
+    with pytest.raises(CorpusError, match=r"line 1: tags are numbers without names.*dataset_info"):
+        read_any(path)
+    feature = {"names": NAMES, "_type": "ClassLabel"}
+    features = {"ner_tags": {"feature": feature, "_type": "Sequence"}}
+    write_json(tmp_path / "dataset_info.json", {"features": features})
+    (note,), _ = read_any(path)
+    assert sorted(shown(note)) == sorted(TOKEN_MENTIONS)
+    (folder,) = read_any(tmp_path)[0]
+    assert (folder.id, folder.mentions) == ("notes/line-000001", note.mentions)
+
+
+def test_gliner_counts_the_last_token(tmp_path: Path) -> None:
+    record = {"tokenized_text": TOKENS, "ner": [[4, 5, "Sign"], [4, 4, "Detail"]]}
+    (note,), _ = read_any(write_json(tmp_path / "g.json", [record]))
+    assert sorted(shown(note)) == [("dry", "Detail"), ("dry cough", "Sign")]
+
+
+BAD_FORMS = [
+    ({"tokens": [SECRET, "x"], "ner_tags": ["O"]}, "as many tokens as tags are needed"),
+    ({"tokens": [SECRET], "ner_tags": [SECRET]}, "a tag other than O and B-TYPE"),
+    ({"tokenized_text": [SECRET], "ner": [[0, 1, "A"]]}, "a mention without a first and last"),
+    ({"tokenized_text": SECRET, "ner": []}, '"tokenized_text" and "ner" are not two lists'),
+    ([SECRET, {"cats": {"A": 1}}], "a pair of spaCy 2 without a list of entities"),
+    ({"text": SECRET, "label": [SECRET]}, OF_THE_TEXT),
+]
+
+
+@pytest.mark.parametrize(("record", "reason"), BAD_FORMS, ids=range(len(BAD_FORMS)))
+def test_a_bad_record_of_another_form_is_named(tmp_path: Path, record: Any, reason: str) -> None:
+    with pytest.raises(CorpusError) as caught:
+        read_any(write(tmp_path, GOOD, record))
+    assert f"line 2: {reason}" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    notes, _ = read_any(write(tmp_path, GOOD, record), skip=True)
+    assert len(notes) == 1
+
+
+def test_prodigy_names_the_annotators_of_a_task(tmp_path: Path) -> None:
+    task = {"text": "No fever.", "_input_hash": 7, "answer": "accept", "_view_id": "ner_manual"}
+    ann = {**task, "spans": [SPAN], "_annotator_id": "set-ann"}
+    bob = {**task, "spans": [], "_annotator_id": "set-bob"}
+    other = {**task, "text": "Well.", "_input_hash": 8, "spans": [], "_annotator_id": "set-bob"}
+    path = write(tmp_path, ann, bob, other)
+    notes, report = read_any(path)
+    assert [(note.id, note.annotator) for note in notes] == [
+        ("line-000002", "set-bob"),
+        ("line-000003", "set-bob"),
+    ]
+    assert report.agreement["Sign"].f1 == 0
+    notes, report = read_any(path, annotator="set-ann")
+    assert [len(note.mentions) for note in notes] == [1]

@@ -1,84 +1,94 @@
-"""Read JSON lines: `{"text", "ents"}`, or Prodigy's `{"text", "spans", "answer"}`."""
+"""Read records: JSON lines or an array, each with a text and its mentions."""
 
-import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
 
-from spacy_btl.corpora.annotation_tools import format_problem, lists_all_mentions, task_problem
 from spacy_btl.corpora.claims import Claim, note_from_claims
-from spacy_btl.corpora.note import Mention, Note, text_problem
-from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
+from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
+from spacy_btl.corpora.source import Item, Source
+from spacy_btl.formats.annotation_tools import format_problem, lists_all_mentions, task_problem
+from spacy_btl.formats.record_forms import to_record
 
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can escape it, spaCy refuses it
 ANSWERS = ("accept", "reject", "ignore")
 NO_START_END_TYPE = "mention without integer start and end and a type"
 
 
-def read_jsonl(path: Path, *, report: ConversionReport) -> Iterator[Note]:
-    """Read one note per line, ignoring blank lines.
+def is_records(source: Source) -> bool:
+    """Whether it is JSON or JSON lines: what no other reader takes."""
+    return source.is_json
 
-    A line is `{"text", "ents": [[start, end, type], ...]}`, or Prodigy's
-    `{"text", "spans": [{"start", "end", "label"}, ...], "answer"}`. Both may have an "id", a string
-    or a number. Offsets count characters, end exclusive; other units are recognised if the
-    mentions have a "text". Tasks and spans that the annotator rejected or ignored are skipped and
-    counted. Tasks that do not ask for all mentions are invalid.
 
-    path (Path): The file.
-    report (ConversionReport): Counts what is read, and what is invalid if it skips that.
-    YIELDS (Note): Its id is that of the line, or `line-000001` for a line without one.
-    RAISES: CorpusError, for an invalid line or mention that the report does not skip.
+def read_records(sources: Sequence[Source], report: ConversionReport) -> Iterator[Note]:
+    """Read one note per line of JSON lines, or per item of a JSON array.
+
+    A record is `{"text", "ents": [[start, end, type], ...]}`, or Prodigy's
+    `{"text", "spans": [{"start", "end", "label"}, ...], "answer"}`, or of another form that
+    `record_forms.to_record` turns into these. All may have an "id", a string or a number. Offsets
+    count characters, end exclusive; other units are recognised if the mentions have a "text".
+    Tasks and spans that the annotator rejected or ignored are skipped and counted. Tasks that do
+    not ask for all mentions are invalid.
+
+    YIELDS (Note): Its id is that of the record, or `line-000001` for a record without one.
+    RAISES: CorpusError, for an invalid record or mention that the report does not skip.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            report.notes_read += 1
-            where = f"{path}, line {number}"
-            record = _parse(line)
-            if isinstance(record, str):
-                report.skip(report.notes_skipped, record, where)
-            elif record.get("answer", "accept") != "accept":
-                report.notes_skipped[f"answer: {record['answer']}"] += 1
+    for source in sources:
+        for item in source.items():
+            value, problem = item.value, item.problem
+            if isinstance(value, dict) and _all_pairs(value.get("annotations")):
+                items = enumerate(value["annotations"], start=1)  # an editor for spaCy 2
+                inner = [Item(f"{item.where}, pair {number}", pair) for number, pair in items]
             else:
-                note_id = str(record.get("id", f"line-{number:06}"))
-                note = Note(note_id, record["text"], (), where=f"line {number}")
-                checked = note_from_claims(note, list(_claims(record, where, report)), report)
-                if checked is not None:
-                    if record.get("flagged"):
-                        report.remarks["flagged notes"] += 1
-                    yield checked
+                inner = [Item(item.where, value, problem)]
+            for one in inner:
+                note = _read_record(one, source, report)
+                if note is not None:
+                    yield note
 
 
-def _parse(line: bytes) -> dict[str, Any] | str:
-    """Return the record of a line, or why it cannot be read."""
-    try:
-        record = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    except KeyError:
-        return "the same key twice in one object"
-    except (ValueError, RecursionError):
-        return "broken JSON"
-    if not isinstance(record, dict):
-        return "not a JSON object"
-    return _record_problem(record) or record
+def _all_pairs(value: Any) -> bool:
+    is_list = isinstance(value, list) and bool(value)
+    return is_list and all(isinstance(pair, list) for pair in value)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):  # json would keep the last one
-        raise KeyError
-    return fields
+def _read_record(item: Item, source: Source, report: ConversionReport) -> Note | None:
+    report.notes_read += 1
+    place = item.where.removeprefix(f"{source.where}, ")
+    record = item.problem or to_record(item.value, source.beside)
+    if not isinstance(record, str):
+        record = _record_problem(record) or record
+    if isinstance(record, str):
+        report.skip(report.notes_skipped, record, item.where)
+        return None
+    if record.get("answer", "accept") != "accept":
+        report.notes_skipped[f"answer: {record['answer']}"] += 1
+        return None
+    annotator = record.get("_annotator_id", record.get("_session_id"))
+    unit, _, number = place.rpartition(" ")
+    own = source.note_id(int(number), unit)
+    note = Note(
+        str(record.get("id", own)),
+        record["text"],
+        (),
+        where=source.place(place),
+        annotator=None if annotator is None else str(annotator),
+        document=str(record.get("_input_hash", "")),
+    )
+    checked = note_from_claims(note, list(_claims(record, item.where, report)), report)
+    if checked is not None and record.get("flagged"):
+        report.remarks["flagged notes"] += 1
+    relations = item.value.get("relations") if isinstance(item.value, dict) else None
+    if relations and isinstance(relations, list):
+        report.remarks[OTHER_ANNOTATION] += len(relations)
+    return checked
 
 
 def _record_problem(record: dict[str, Any]) -> str | None:
     if problem := format_problem(record):
         return problem
-    if not _is_text(record.get("text")):
+    if not is_text(record.get("text")):
         return '"text" is missing or not a string'
-    if not _is_text(record.get("id", "")) and type(record["id"]) not in (int, float):
+    if not is_text(record.get("id", "")) and type(record["id"]) not in (int, float):
         return '"id" is not a string or a number'
     if record.get("answer", "accept") not in ANSWERS:
         return '"answer" is not accept, reject or ignore'
@@ -118,14 +128,14 @@ def _parse_mention(raw: Any, mention_id: str, where: str, report: ConversionRepo
         raw = [raw.get(key) for key in ("start", "end", "label")]
     if not isinstance(raw, list) or len(raw) not in (2, 3) or not _are_offsets(raw[:2]):
         return Claim(where, None, problem=NO_START_END_TYPE)
-    label = report.normalize_label(raw[2]) if len(raw) == 3 and _is_text(raw[2]) else ""
+    label = report.normalize_label(raw[2]) if len(raw) == 3 and is_text(raw[2]) else ""
     mention = Mention(mention_id, label, ((raw[0], raw[1]),))
     answer, text = fields.get("answer", "accept"), fields.get("text")
     if answer not in ANSWERS:
         problem = '"answer" of the mention is not accept, reject or ignore'
         return Claim(where, mention, problem=problem)
     # A "text" that is no string agrees with no mention.
-    texts = () if text is None else (text if _is_text(text) else "",)
+    texts = () if text is None else (text if is_text(text) else "",)
     return Claim(where, mention, texts, problem=None if label else NO_START_END_TYPE, answer=answer)
 
 
@@ -153,7 +163,3 @@ def _within_tokens(raw: Any, tokens: Any) -> bool:
         return starts_inside and last["start"] < raw["end"] <= last["end"]
     except (LookupError, TypeError):
         return False
-
-
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and not SURROGATE.search(value)

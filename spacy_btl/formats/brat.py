@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from spacy_btl.corpora.brat_types import label_of
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, text_problem
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
 from spacy_btl.folders import files_below
+from spacy_btl.formats.brat_types import label_of
 
 # Events, relations, attributes (M in old files), normalisations, equivalences, comments.
 OTHER_KINDS = tuple("ERAMN*#")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_btl.corpora.brat import read_brat
-from spacy_btl.corpora.brat_types import brat_type, label_of
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
+from spacy_btl.formats.brat import read_brat
+from spacy_btl.formats.brat_types import brat_type, label_of
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
 OTHER_TEXT = "mention text differs from the text at its offsets"

@@ -36,12 +36,10 @@ def task_problem(record: dict[str, Any]) -> str | None:
 
 
 def format_problem(record: dict[str, Any]) -> str | None:
-    """Return the other tool whose export a line is of, as the reason to refuse it; or None."""
+    """Return why a line is of another tool than the lines around it; or None."""
     labels = record.get("label")
     if isinstance(record.get("data"), dict) or _has_item(labels, dict, "labels"):
-        return "a task of Label Studio's export, which is not read"
-    if _has_item(labels, list) or _has_item(record.get("entities"), dict, "start_offset"):
-        return "a line of doccano's export, which is not read"
+        return "a task of Label Studio's among records of another form"
     return None
 
 

@@ -2,23 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
 
-from spacy_btl.corpora.brat import read_brat
+from spacy_btl.corpora.annotators import one_annotator
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.duplicates import drop_duplicates
 from spacy_btl.corpora.gold import Overlaps, to_doc
-from spacy_btl.corpora.jsonl import read_jsonl
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.patients import read_patients
 from spacy_btl.corpora.report import ConversionReport, report_file
 from spacy_btl.errors import CorpusError, counted
 from spacy_btl.files import write_file
+from spacy_btl.formats.registry import read_notes
 
 
 def convert(  # noqa: PLR0913 - options by keyword, as on the command line
@@ -33,15 +33,17 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     skip_invalid: bool = False,
     trust_offsets: bool = False,
     patients: Path | None = None,
+    annotator: str | None = None,
+    layers: Sequence[str] = (),
 ) -> ConversionReport:
-    """Convert a brat folder or a JSON-lines file to a `.spacy` file.
+    """Convert annotated notes of any format that is read to a `.spacy` file.
 
     Mentions of a dropped type are no entities: their tokens are `O`. What is skipped as invalid is
     missing annotation, which training and scoring ignore. The conversion report is written beside
     the output, as `corpus.report.json` of `corpus.spacy`.
 
-    src (Path): A folder of NAME.txt and NAME.ann, sub-folders included, or a `.jsonl` or
-        `.ndjson` file.
+    src (Path): A file, a folder or a zip archive. Its format is recognised by what it holds
+        (docs/formats.md).
     out (Path): The `.spacy` file to write. Its folder is created.
     lang (str): The language of the spaCy tokeniser to use.
     min_mentions (int): Types with fewer valid mentions in the whole source are dropped.
@@ -53,6 +55,10 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
         but differs in some characters.
     patients (Optional[Path]): A CSV file with the columns note_id and patient_id. The patient is
         kept in the doc's user data. Splits and resampling keep the notes of a patient together.
+    annotator (Optional[str]): Whose annotation to take of documents that several people annotated.
+        None takes whoever annotated the most. Curated annotation comes first.
+    layers (Sequence[str]): `LAYER:FEATURE`: what holds the types in an export of INCEpTION. Needed
+        if several layers have values.
     RETURNS (ConversionReport): Counts of the notes and mentions, by what became of them.
     RAISES: CorpusError, for a source, a language or an output that cannot be used, a note without
         a patient, a type that no mention has, or if no mention is left.
@@ -64,7 +70,11 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")
     nlp = _blank(lang)
     report = ConversionReport(skip_invalid=skip_invalid, trust_offsets=trust_offsets)
-    notes = _read_notes(src, patients, report)
+    notes = _read_notes(src, annotator, layers, report)
+    if patients is not None:
+        notes = _with_patients(notes, patients)
+    for note in notes:
+        report.count_mentions(note)
     kept = _kept_types(notes, min_mentions, types, drop_types, report)
     docs = [to_doc(note, nlp, types=kept, report=report, overlaps=overlaps) for note in notes]
     if report.total("read") and not report.types_kept:
@@ -78,6 +88,8 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
         "overlaps": overlaps,
         "skip_invalid": skip_invalid,
         "trust_offsets": trust_offsets,
+        "annotator": annotator,
+        "layers": list(layers),
     }
     report_file(out).unlink(missing_ok=True)  # that of an earlier corpus
     write_docs(out, docs)
@@ -86,18 +98,18 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     return report
 
 
-def _read_notes(src: Path, patients: Path | None, report: ConversionReport) -> list[Note]:
-    """Read the notes of a source and count their mentions."""
+def _read_notes(
+    src: Path, annotator: str | None, layers: Sequence[str], report: ConversionReport
+) -> list[Note]:
+    """Read the notes of a source: one annotation of each document, and one of its copies."""
     try:
-        notes = drop_duplicates(_read(src, report), src, report=report)
+        versions = read_notes(src, report, layers)
+        documents = one_annotator(versions, annotator, report)
     except OSError as err:
         raise CorpusError(f"{err.filename or src}: cannot be read ({err.strerror}).") from err
+    notes = drop_duplicates(documents, src, report=report)
     if not notes:
         raise CorpusError(f"{src}: no note to convert.")
-    if patients is not None:
-        notes = _with_patients(notes, patients)
-    for note in notes:
-        report.count_mentions(note)
     return notes
 
 
@@ -139,17 +151,6 @@ def _blank(lang: str) -> Language:
             f"spaCy cannot tokenise the language {lang!r}: the code is unknown, or it needs a "
             "package that is not installed."
         ) from err
-
-
-def _read(src: Path, report: ConversionReport) -> Iterator[Note]:
-    if src.is_dir():
-        return read_brat(src, report=report)
-    if src.is_file() and src.suffix.lower() in (".jsonl", ".ndjson"):
-        return read_jsonl(src, report=report)
-    hint = ""
-    if src.is_file() and src.suffix.lower() == ".json":
-        hint = " Convert other JSON, such as an export of Label Studio, to JSON lines first."
-    raise CorpusError(f"{src}: neither a brat folder nor a .jsonl file.{hint}")
 
 
 def _with_patients(notes: Sequence[Note], file: Path) -> list[Note]:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_btl.corpora.convert import convert
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.groups import text_key
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
-from tests.corpora.test_brat import ANY, t_line, write_note
+from spacy_btl.formats.convert import convert
+from tests.formats.test_brat import ANY, t_line, write_note
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "maccrobat2020"
 MACCROBAT = Path(os.environ.get("MACCROBAT_DIR", BESIDE))
@@ -82,6 +82,8 @@ def test_the_report_is_written_beside_the_corpus(tmp_path: Path) -> None:
         "overlaps": "outer",
         "skip_invalid": True,
         "trust_offsets": False,
+        "annotator": None,
+        "layers": [],
     }
     assert (written["notes_read"], written["notes_written"]) == (3, 1)
     reasons = {"mention offsets outside the text": 1, "answer: reject": 1}
@@ -143,10 +145,10 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
     out = tmp_path / "n.spacy"
     with pytest.raises(CorpusError, match=r"n\.json: the output must be a \.spacy file"):
         convert(src, tmp_path / "n.json")
-    with pytest.raises(CorpusError, match=r"gone: neither a brat folder nor a \.jsonl file"):
+    with pytest.raises(CorpusError, match=r"gone: no such file or folder"):
         convert(tmp_path / "gone", out)
     (tmp_path / "export.json").write_text("[]")
-    with pytest.raises(CorpusError, match=r"export\.json: neither .* Label Studio"):
+    with pytest.raises(CorpusError, match=r"export\.json: no note to convert"):
         convert(tmp_path / "export.json", out)
     with pytest.raises(CorpusError, match=r"empty\.jsonl: no note to convert"):
         convert(empty, out)
@@ -160,7 +162,7 @@ def test_a_source_that_cannot_be_opened_is_named(
 ) -> None:
     src = write_jsonl(tmp_path / "n.jsonl", {"text": "Well", "ents": []})
 
-    def refuse(self: Path, *args: Any) -> Any:
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)

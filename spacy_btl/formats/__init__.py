@@ -1,0 +1,1 @@
+"""Annotation formats: readers, recognised by what a file holds, and the conversion to `.spacy`."""
