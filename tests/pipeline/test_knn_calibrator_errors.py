@@ -11,6 +11,7 @@ from spacy.training import Example
 
 from spacy_btl.errors import CalibratorError, PipelineError
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
+from spacy_btl.tags import TagScheme
 from tests.conftest import PAPER, SENTENCES, make_examples
 
 TEXT = SENTENCES[0][0]
@@ -165,9 +166,11 @@ def test_labels_unlike_those_of_ner(nlp, pipe, other):
 
 def test_a_tag_scheme_unlike_that_of_ner(nlp, pipe):
     pipe.fit(make_examples(nlp))
-    nlp.get_pipe("ner").cfg["scheme"] = "BIO"
+    doc = nlp(TEXT, disable=[pipe.name])
+    labels = nlp.get_pipe("ner").labels
+    doc.user_data["btl_ner"]["tags"] = list(TagScheme(labels, "BIO").tags)
     with pytest.raises(CalibratorError, match=OTHER_TAGS):
-        nlp(TEXT)
+        pipe(doc)
 
 
 def test_logits_of_other_labels(nlp, pipe):
