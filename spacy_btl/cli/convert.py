@@ -74,8 +74,8 @@ def convert_cli(
         trust_offsets=trust_offsets,
         patients=patients,
     )
-    _print(report)
-    for warning in _warnings(report, min_mentions):
+    print_report(report)
+    for warning in report_warnings(report, min_mentions):
         msg.warn(warning)
     if report.expressible.mentions:
         msg.info(str(report.expressible))
@@ -86,7 +86,8 @@ def _names(types: str) -> list[str]:
     return [label.strip() for label in types.split(",") if label.strip()]
 
 
-def _print(report: "ConversionReport") -> None:
+def print_report(report: "ConversionReport") -> None:
+    """Print the counts of a conversion, and those of each type."""
     console = Console(markup=False)  # rich would take a type in brackets for markup
     table = Table("", "", show_header=False, box=None)
     table.columns[1].justify = "right"
@@ -157,7 +158,8 @@ def _types_table(report: "ConversionReport") -> Table:
     return table
 
 
-def _warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
+def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
+    """What a conversion lost that its user should know of."""
     read = report.types.items()
     too_rare = ", ".join(f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare)
     if too_rare:

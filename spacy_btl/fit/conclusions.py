@@ -1,0 +1,159 @@
+"""What a run found, in ten lines that a reader can act on."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from spacy_btl.fit.corpus import listed
+
+# A type can be relied on if its F1 is surely as high, by its 95% interval.
+RELIABLE = 0.5
+# Below, a type is rather unmeasured than bad.
+FEW_MENTIONS = 10
+ENOUGH = 30  # mentions of a type to aim for, in all documents
+
+Metrics = Mapping[str, Any]
+
+
+class Trust(NamedTuple):
+    """The types by what the evaluation says of them, each group the rarest first.
+
+    reliable: Their F1 is at least `RELIABLE`, by the low end of its interval.
+    poor: Measured on enough mentions, and not surely as good.
+    unmeasured: With fewer than `FEW_MENTIONS` test mentions, and not surely as good.
+    """
+
+    reliable: list[str]
+    poor: list[str]
+    unmeasured: list[str]
+
+
+def trust(metrics: Metrics, types: list[str]) -> Trust:
+    """Which types can be relied on.
+
+    metrics (Mapping[str, Any]): What `evaluate` returns.
+    types (List[str]): The types that were learned.
+    """
+    found = Trust([], [], [])
+    rows = metrics["types"]
+    found.unmeasured.extend(sorted(label for label in types if label not in rows))
+    for label, row in rows.items():
+        if label not in types:
+            continue
+        support = row["annotated"]
+        low = _f1(row)["low"] or 0.0
+        if low >= RELIABLE and support:
+            found.reliable.append(label)
+        elif support < FEW_MENTIONS:
+            found.unmeasured.append(label)
+        else:
+            found.poor.append(label)
+    return found
+
+
+def _f1(row: Metrics) -> Metrics:
+    return row.get("spans_btl_f") or row["ents_f"]
+
+
+def conclusions(
+    metrics: Metrics,
+    parts: Mapping[str, Any],
+    *,
+    dropped: Mapping[str, int],
+    files: Mapping[str, str],
+) -> list[str]:
+    """The lines.
+
+    parts (Mapping[str, Any]): The counts of the documents, see `corpus.divide_notes`.
+    dropped (Mapping[str, int]): The types that are left out for their few mentions.
+    files (Mapping[str, str]): Where the `report` and the `card` are; the command to `install` the
+        `package` of that name.
+    """
+    types = list(parts["train"]["types"])
+    found = trust(metrics, types)
+    return [
+        _learned(parts, types),
+        *_scores(metrics),
+        _confidence(metrics),
+        f"To rely on: {listed(found.reliable) or 'none of the types yet'}.",
+        *_doubts(found),
+        *([_dropped(dropped)] if dropped else []),
+        _next(parts, found, dropped),
+        f"Report: {files['report']}. Model card: {files['card']}.",
+        f"Install it: {files['install']}",
+        f'Load it: nlp = spacy.load("{files["package"]}")',
+    ]
+
+
+def _learned(parts: Mapping[str, Any], types: list[str]) -> str:
+    train, dev, test = (parts[name] for name in ("train", "dev", "test"))
+    return (
+        f"Learned {len(types):,} types from {train['documents']:,} documents with "
+        f"{train['mentions']:,} mentions. {dev['documents']:,} more calibrate the confidence, and "
+        f"{test['documents']:,} others measure it all."
+    )
+
+
+def _scores(metrics: Metrics) -> Iterator[str]:
+    scores = metrics["scores"]
+    kind, what = ("spans_btl", "Mentions") if "spans_btl_f" in scores else ("ents", "Entities")
+    names = {"F1": f"{kind}_f", "precision": f"{kind}_p", "recall": f"{kind}_r"}
+    shown = ", ".join(f"{title} {_interval(scores.get(name))}" for title, name in names.items())
+    yield f"{what}, exact, with 95% intervals: {shown}."
+    yield (
+        f"Recall of all types alike: UAR {_interval(scores.get('tag_uar'))}. F1 of all types "
+        f"alike: {_interval(scores.get(f'{kind}_macro_f'))}."
+    )
+
+
+def _interval(row: Metrics | None) -> str:
+    if row is None:
+        return "not measured"
+    if row["low"] is None:
+        return f"{row['value']:.1%}"
+    return f"{row['value']:.1%} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def _confidence(metrics: Metrics) -> str:
+    scores = metrics["scores"]
+    row = scores.get("spans_btl_ece") or scores.get("ents_ece")
+    if row is None:
+        return "Confidence: not measured, since no predicted mention is correct."
+    return (
+        f"Confidence: {_interval(row)} off on average, so of mentions with confidence 0.8 about 8 "
+        "of 10 are correct, give or take that."
+    )
+
+
+def _doubts(found: Trust) -> Iterator[str]:
+    if found.poor:
+        yield f"Not to be trusted yet, found too badly: {listed(found.poor)}."
+    if found.unmeasured:
+        yield (
+            f"Not to be trusted yet, measured on fewer than {FEW_MENTIONS} mentions: "
+            f"{listed(found.unmeasured)}."
+        )
+
+
+def _dropped(dropped: Mapping[str, int]) -> str:
+    names = [f"{label} ({count})" for label, count in sorted(dropped.items())]
+    return f"Not learned, with too few mentions: {listed(names)}."
+
+
+def _next(parts: Mapping[str, Any], found: Trust, dropped: Mapping[str, int]) -> str:
+    totals = {
+        label: sum(part["types"].get(label, 0) for name, part in parts.items() if name != "missing")
+        for label in [*found.unmeasured, *found.poor]
+    }
+    rare = sorted({**totals, **dropped}.items(), key=lambda item: (item[1], item[0]))
+    wanted = [f"{label} ({count})" for label, count in rare if count < ENOUGH]
+    if wanted:
+        return (
+            f"Next: annotate more notes with {listed(wanted, 6)}, until each has some {ENOUGH} "
+            "mentions, and run the same command."
+        )
+    if found.poor:
+        return (
+            f"Next: look at the worst errors of {listed(found.poor, 6)} (`btl evaluate "
+            "--with-text`): is their annotation consistent? Then --effort large."
+        )
+    return "Next: choose an operating point (`btl tune`), and measure on notes of another source."

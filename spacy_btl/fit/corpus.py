@@ -1,0 +1,136 @@
+"""The documents of a run: converted and divided, with what will not work said early."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_btl.corpora.convert import convert
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.corpora.groups import group_numbers
+from spacy_btl.corpora.parts import PARTS
+from spacy_btl.corpora.report import ConversionReport
+from spacy_btl.errors import CorpusError
+from spacy_btl.fit.choices import (
+    GIVEN,
+    Choice,
+    Options,
+    choose_min_mentions,
+)
+from spacy_btl.fit.language import guess_language
+from spacy_btl.mentions import MENTIONS
+from spacy_btl.splits.split import missing_types, split_corpus
+
+FEW_DOCUMENTS = 20
+
+
+def convert_notes(
+    notes: Path, corpus: Path, options: Options
+) -> tuple[ConversionReport, dict[str, Choice]]:
+    """Convert notes, and choose their language, the types to keep, and the mode.
+
+    The notes are read once to choose by, and again where that changes how they are converted.
+
+    RAISES: CorpusError, for notes that cannot be read, or that have too few mentions to learn from.
+    """
+    settings: dict[str, Any] = {
+        "lang": options.lang or "en",
+        "min_mentions": options.min_mentions or 1,
+        "skip_invalid": options.skip_invalid,
+        "trust_offsets": options.trust_offsets,
+        "patients": options.patients,
+    }
+    report = convert(notes, corpus, **settings)
+    if not report.total("kept"):
+        raise CorpusError(
+            f"{notes}: none of its {report.notes_written:,} notes has a mention. There is nothing "
+            "to train on."
+        )
+    docs = read_docs(corpus, Vocab())
+    lang = Choice(options.lang, GIVEN)
+    if options.lang is None:
+        lang = Choice(*guess_language(doc.text for doc in docs))
+    counts = [type_.kept + type_.overlapped for type_ in report.types.values()]
+    least = choose_min_mentions(options.min_mentions, [count for count in counts if count])
+    chosen = {"lang": lang.value, "min_mentions": least.value}
+    if chosen.items() - settings.items():
+        report = convert(notes, corpus, **{**settings, **chosen})
+        docs = read_docs(corpus, Vocab())
+    _require_parts(docs, notes)
+    return report, {"lang": lang, "min-mentions": least}
+
+
+def _require_parts(docs: Sequence[Doc], notes: Path) -> None:
+    """RAISES: CorpusError, if the parts cannot each have a mention."""
+    with_mentions = [bool(doc.ents) for doc in docs]
+    groups = {
+        group for group, has in zip(group_numbers(docs).tolist(), with_mentions, strict=True) if has
+    }
+    if len(groups) < len(PARTS):
+        raise CorpusError(
+            f"{notes}: {sum(with_mentions)} of {len(docs):,} notes have a mention, of "
+            f"{len(groups)} patients or texts. At least {len(PARTS)} are needed: one to train on, "
+            "one to calibrate with, and one to measure on."
+        )
+
+
+def divide_notes(corpus: Path, folder: Path, seed: int) -> dict[str, Any]:
+    """Divide the documents, and count them.
+
+    RETURNS (Dict[str, Any]): By part: `documents`, `words`, `mentions` and `types`, the mentions of
+        each; and `missing`, the types that each lacks. Plain JSON.
+    RAISES: CorpusError, for documents that cannot be divided.
+    """
+    (parts,) = split_corpus(corpus, folder, seed=seed)
+    counts = {name: _counts(docs) for name, docs in parts.items()}
+    empty = [name for name in PARTS if not counts[name]["mentions"]]
+    if empty:
+        raise CorpusError(
+            f"{corpus}: no note of the part '{empty[0]}' has a mention. Give another --seed, or "
+            "more notes."
+        )
+    return {**counts, "missing": missing_types(parts)}
+
+
+def _counts(docs: Sequence[Doc]) -> dict[str, Any]:
+    types = Counter(ent.label_ for doc in docs for ent in doc.ents)
+    return {
+        "documents": len(docs),
+        "words": sum(map(len, docs)),
+        "mentions": types.total(),
+        "all_mentions": sum(
+            len({span.id_ for span in doc.spans.get(MENTIONS, ())}) for doc in docs
+        ),
+        "types": dict(sorted(types.items())),
+    }
+
+
+def cautions(parts: dict[str, Any]) -> list[str]:
+    """What the division shows that will not work."""
+    found = []
+    documents = sum(parts[name]["documents"] for name in PARTS)
+    if documents < FEW_DOCUMENTS:
+        found.append(
+            f"{documents} documents are too few to learn much from or to measure it: the intervals "
+            "will be wide. Take the result as a trial, and annotate more."
+        )
+    lacks = parts["missing"]
+    for name, problem in (
+        ("train", "cannot be learned"),
+        ("dev", "have no mention to calibrate their confidence by"),
+        ("test", "cannot be measured"),
+    ):
+        if lacks.get(name):
+            found.append(
+                f"Types that {problem}, since no {name} document has them: {listed(lacks[name])}"
+            )
+    return found
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row, the first of many."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
