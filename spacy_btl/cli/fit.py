@@ -12,7 +12,7 @@ from wasabi import msg
 
 from spacy_btl.cli._run import btl, exits_on_error, warn
 from spacy_btl.cli.convert import print_report, report_warnings
-from spacy_btl.fit.listener import Listener
+from spacy_btl.fit.progress import Listener, in_words
 
 if TYPE_CHECKING:
     from spacy_btl.corpora.report import ConversionReport
@@ -134,8 +134,6 @@ class _Printer(Listener):
         msg.info(text)
 
     def on_progress(self, done: float, left: float | None) -> None:
-        from spacy_btl.fit.clock import in_words
-
         shown = "" if left is None else f"left: {in_words(left)}"
         self.progress.update(self.task, completed=done, left=shown)
 

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from spacy_btl.corpora.parts import PARTS
+from spacy_btl.fit.choices import Effort
 from spacy_btl.fit.corpus import listed
 
 # A type can be relied on if its F1 is surely as high, by its 95% interval.
 RELIABLE = 0.5
 # Below, a type is rather unmeasured than bad.
 FEW_MENTIONS = 10
+LONGER: Mapping[Effort, str] = {"small": "standard", "standard": "large"}
 ENOUGH = 30  # mentions of a type to aim for, in all documents
 
 Metrics = Mapping[str, Any]
@@ -59,6 +62,7 @@ def conclusions(
     parts: Mapping[str, Any],
     *,
     dropped: Mapping[str, int],
+    effort: Effort,
     files: Mapping[str, str],
 ) -> list[str]:
     """The lines.
@@ -75,9 +79,9 @@ def conclusions(
         *_scores(metrics),
         _confidence(metrics),
         f"To rely on: {listed(found.reliable) or 'none of the types yet'}.",
-        *_doubts(found),
+        _doubts(found),
         *([_dropped(dropped)] if dropped else []),
-        _next(parts, found, dropped),
+        _next(parts, found, dropped, effort),
         f"Report: {files['report']}. Model card: {files['card']}.",
         f"Install it: {files['install']}",
         f'Load it: nlp = spacy.load("{files["package"]}")',
@@ -124,14 +128,13 @@ def _confidence(metrics: Metrics) -> str:
     )
 
 
-def _doubts(found: Trust) -> Iterator[str]:
-    if found.poor:
-        yield f"Not to be trusted yet, found too badly: {listed(found.poor)}."
-    if found.unmeasured:
-        yield (
-            f"Not to be trusted yet, measured on fewer than {FEW_MENTIONS} mentions: "
-            f"{listed(found.unmeasured)}."
-        )
+def _doubts(found: Trust) -> str:
+    groups = {
+        f"F1 not surely above {RELIABLE:.0%}": found.poor,
+        f"fewer than {FEW_MENTIONS} mentions to measure by": found.unmeasured,
+    }
+    shown = [f"{listed(types)} ({why})" for why, types in groups.items() if types]
+    return f"Not to be trusted yet: {'; '.join(shown) or 'none'}."
 
 
 def _dropped(dropped: Mapping[str, int]) -> str:
@@ -139,9 +142,11 @@ def _dropped(dropped: Mapping[str, int]) -> str:
     return f"Not learned, with too few mentions: {listed(names)}."
 
 
-def _next(parts: Mapping[str, Any], found: Trust, dropped: Mapping[str, int]) -> str:
+def _next(
+    parts: Mapping[str, Any], found: Trust, dropped: Mapping[str, int], effort: Effort
+) -> str:
     totals = {
-        label: sum(part["types"].get(label, 0) for name, part in parts.items() if name != "missing")
+        label: sum(part["types"].get(label, 0) for name, part in parts.items() if name in PARTS)
         for label in [*found.unmeasured, *found.poor]
     }
     rare = sorted({**totals, **dropped}.items(), key=lambda item: (item[1], item[0]))
@@ -152,8 +157,9 @@ def _next(parts: Mapping[str, Any], found: Trust, dropped: Mapping[str, int]) ->
             "mentions, and run the same command."
         )
     if found.poor:
+        longer = f"train longer (--effort {LONGER[effort]}), and " if effort in LONGER else ""
         return (
-            f"Next: look at the worst errors of {listed(found.poor, 6)} (`btl evaluate "
-            "--with-text`): is their annotation consistent? Then --effort large."
+            f"Next: {longer}see whether {listed(found.poor, 6)} are annotated the same way in all "
+            "notes (`btl evaluate --with-text` shows the worst errors)."
         )
     return "Next: choose an operating point (`btl tune`), and measure on notes of another source."

@@ -1,11 +1,13 @@
 """The documents of a run: converted and divided, with what will not work said early."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spacy.tokens import Doc
+from spacy.util import get_lang_class
 from spacy.vocab import Vocab
 
 from spacy_btl.corpora.convert import convert
@@ -20,11 +22,18 @@ from spacy_btl.fit.choices import (
     Options,
     choose_min_mentions,
 )
-from spacy_btl.fit.language import guess_language
 from spacy_btl.mentions import MENTIONS
 from spacy_btl.splits.split import missing_types, split_corpus
 
 FEW_DOCUMENTS = 20
+LANGUAGES = ("en", "cs", "da", "de", "es", "fi", "fr", "it", "nb", "nl", "pl", "pt", "ro", "sv")
+NAMES = {
+    "en": "English", "cs": "Czech", "da": "Danish", "de": "German", "es": "Spanish",
+    "fi": "Finnish", "fr": "French", "it": "Italian", "nb": "Norwegian", "nl": "Dutch",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "sv": "Swedish",
+}  # fmt: skip
+WORD = re.compile(r"[^\W\d_]+")
+LEAST_STOP_WORDS = 0.05  # of the words: telegraphic notes have few
 
 
 def convert_notes(
@@ -75,6 +84,24 @@ def _require_parts(docs: Sequence[Doc], notes: Path) -> None:
             f"{len(groups)} patients or texts. At least {len(PARTS)} are needed: one to train on, "
             "one to calibrate with, and one to measure on."
         )
+
+
+def guess_language(texts: Iterable[str]) -> tuple[str, str]:
+    """Guess a language, among those that are written in Latin letters with blanks.
+
+    RETURNS (Tuple[str, str]): Its code, and the reason. English where too little is known.
+    """
+    words = [word for text in texts for word in WORD.findall(text.lower()) if len(word) > 1]
+    shares = {code: _share(words, code) for code in LANGUAGES}
+    best = max(LANGUAGES, key=shares.__getitem__)  # the first of equals
+    if shares[best] < LEAST_STOP_WORDS:
+        return "en", "the notes hold few words that tell a language: give --lang if it is another"
+    return best, f"{shares[best]:.0%} of the words are stop words of {NAMES[best]}"
+
+
+def _share(words: list[str], code: str) -> float:
+    stop_words = get_lang_class(code).Defaults.stop_words
+    return sum(word in stop_words for word in words) / max(len(words), 1)
 
 
 def divide_notes(corpus: Path, folder: Path, seed: int) -> dict[str, Any]:
