@@ -10,6 +10,7 @@ import torch
 from thinc.compat import has_cupy_gpu
 
 from spacy_btl.about import how_to_install
+from spacy_btl.calibration.settings import Settings
 from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.errors import BtlError
 from spacy_btl.fit.encoder import MINILM, Facts
@@ -170,6 +171,15 @@ def choose_learning_rate(facts: Facts) -> Choice:
     """By the size of the encoder."""
     rate = LEARNING_RATES[facts.hidden > SMALL_ENCODER]
     return Choice(rate, f"the encoder's vectors have {facts.hidden} dimensions")
+
+
+def choose_neighbors(words: int) -> Choice:
+    """How many labelled tokens vote. words (int): Tokens of the training documents."""
+    usual = Settings().n_neighbors
+    most = max(1, words // 2)
+    if most < usual:
+        return Choice(most, f"there are {words} words to search")
+    return Choice(usual, "the recommended number")
 
 
 def choose_window(facts: Facts) -> Choice:

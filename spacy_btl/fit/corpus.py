@@ -33,7 +33,9 @@ NAMES = {
     "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "sv": "Swedish",
 }  # fmt: skip
 WORD = re.compile(r"[^\W\d_]+")
-LEAST_STOP_WORDS = 0.05  # of the words: telegraphic notes have few
+# Telegraphic notes have few stop words: another language than English needs a clear lead.
+LEAST_STOP_WORDS = 0.1
+CLEAR = 1.5
 
 
 def convert_notes(
@@ -94,9 +96,10 @@ def guess_language(texts: Iterable[str]) -> tuple[str, str]:
     words = [word for text in texts for word in WORD.findall(text.lower()) if len(word) > 1]
     shares = {code: _share(words, code) for code in LANGUAGES}
     best = max(LANGUAGES, key=shares.__getitem__)  # the first of equals
-    if shares[best] < LEAST_STOP_WORDS:
-        return "en", "the notes hold few words that tell a language: give --lang if it is another"
-    return best, f"{shares[best]:.0%} of the words are stop words of {NAMES[best]}"
+    if shares[best] < max(LEAST_STOP_WORDS, CLEAR * shares["en"]):
+        best = "en"
+    reason = f"{shares[best]:.0%} of the words are stop words of {NAMES[best]}"
+    return best, reason + ("" if shares[best] >= LEAST_STOP_WORDS else ": few. Is it?")
 
 
 def _share(words: list[str], code: str) -> float:

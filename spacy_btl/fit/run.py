@@ -28,7 +28,8 @@ from spacy_btl.gpu import use_gpu
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate
 
-LONG = 600  # seconds, from which a shorter way is offered, if it takes less than this share of the time
+# A shorter way is offered from so many seconds, if it takes less than such a share of them.
+LONG = 600
 MUCH_LESS = 0.8
 
 
@@ -49,7 +50,7 @@ class Run:
     gpu: int = -1
 
     def __post_init__(self) -> None:
-        self.steps = Steps(self.state / "steps", self.listener.on_step)
+        self.steps = Steps(self.state / "steps", self.output, self.listener.on_step)
         self.corpus = self.state / "corpus"
 
     def all(self) -> list[str]:
@@ -140,6 +141,7 @@ class Run:
         chosen["steps"] = choices.choose_steps(options, train["words"], train["documents"])
         chosen["learning rate"] = choices.choose_learning_rate(facts)
         chosen["window"] = choices.choose_window(facts)
+        chosen["neighbours"] = choices.choose_neighbors(train["words"])
         self.gpu, reason = choices.choose_gpu(options.gpu)
         chosen["processor"] = Choice("CPU" if self.gpu < 0 else f"GPU {self.gpu}", reason)
         chosen["name"] = choices.choose_name(options.name, self.notes)
@@ -149,7 +151,8 @@ class Run:
         words = {name: parts[name]["words"] for name in PARTS}
         per_step = min(choices.WORDS_PER_STEP, words["train"])
         names = [_training(loss) for loss in self.chosen["networks"].value]
-        work = work_of(dict.fromkeys(names, self.chosen["steps"].value), words, per_step)
+        steps = self.chosen["steps"].value + 1  # spaCy counts from 0
+        work = work_of(dict.fromkeys(names, steps), words, per_step)
         small = choices.choose_steps(Options(effort="small"), words["train"], 0).value
         least = work_of({_training("btl"): small}, words, per_step)
         return Clock(work, per_step, sum(least.values()), self.listener.on_progress)
@@ -227,13 +230,17 @@ class Run:
     def _calibrate(self, network: Path, clock: Clock) -> Path:
         output, train, dev = self.state / "calibrated", self._part("train"), self._part("dev")
 
+        neighbors = self.chosen["neighbours"].value
+
         def do() -> None:
-            calibrate(str(network), train, output, settings={}, held_out=dev)
+            settings = {"n_neighbors": neighbors}
+            calibrate(str(network), train, output, settings=settings, held_out=dev)
 
         self.steps.run(
             "calibrate",
             {
                 "network": self.steps.hash_of(network),
+                "neighbours": neighbors,
                 "training documents": self.steps.hash_of(train),
                 "dev documents": self.steps.hash_of(dev),
             },

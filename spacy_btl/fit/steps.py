@@ -35,11 +35,13 @@ class Steps:
     """The finished steps of a run.
 
     folder (Path): The folder of their records.
+    root (Path): The folder of all outputs. It may be moved between runs.
     begin (Callable): Is told of each step that is done.
     """
 
-    def __init__(self, folder: Path, begin: Begin) -> None:
+    def __init__(self, folder: Path, root: Path, begin: Begin) -> None:
         self.folder = folder
+        self.root = root
         self.begin = begin
         self.hashes: dict[str, str] = {}
 
@@ -55,26 +57,25 @@ class Steps:
         RETURNS (Any): What `do` returned, in this run or an earlier one.
         """
         record = self._read(name)
-        written = [str(path) for path in outputs]
-        reason = "" if record is None else _changes(record, made_of, written)
+        reason = "" if record is None else self._changes(record, made_of, outputs)
         if record is None or reason:
             self.begin(name, reason)
             earlier = set(record["outputs"]) if record else set()
             result = do()
             record = {
                 "made_of": dict(made_of),
-                "outputs": {str(path): tree_hash(path) for path in outputs},
+                "outputs": {self._key(path): tree_hash(path) for path in outputs},
                 "result": result,
             }
             write_file(self._file(name), json.dumps(record, indent=2).encode("utf-8"))
             for path in earlier - record["outputs"].keys():
-                remove(Path(path))
+                remove(self.root / path)
         self.hashes |= record["outputs"]
         return record["result"]
 
     def hash_of(self, path: Path) -> str:
         """The hash of what a step of this run wrote."""
-        return self.hashes[str(path)]
+        return self.hashes[self._key(path)]
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name.replace(' ', '-')}.json"
@@ -86,20 +87,23 @@ class Steps:
         except (OSError, ValueError, AttributeError):
             return None
 
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
-def _changes(record: Mapping[str, Any], made_of: MadeOf, outputs: Sequence[str]) -> str:
-    """Why a finished step has to be done again; empty if it has not."""
-    before = record["made_of"]
-    names = [name for name in made_of if before.get(name) != made_of[name]]
-    if names or before.keys() - made_of.keys():
-        return f"changed: {', '.join(names or sorted(before.keys() - made_of.keys()))}"
-    for path in outputs:
-        try:
-            if record["outputs"].get(path) != tree_hash(Path(path)):
-                return f"{path} was changed"
-        except FileError:
-            return f"{path} is gone"
-    return ""
+    def _changes(self, record: Mapping[str, Any], made_of: MadeOf, outputs: Sequence[Path]) -> str:
+        """Why a finished step has to be done again; empty if it has not."""
+        before = record["made_of"]
+        names = [name for name in made_of if before.get(name) != made_of[name]]
+        names += sorted(before.keys() - made_of.keys())
+        if names:
+            return f"changed: {', '.join(names)}"
+        for path in outputs:
+            try:
+                if record["outputs"].get(self._key(path)) != tree_hash(path):
+                    return f"{path} was changed"
+            except FileError:
+                return f"{path} is gone"
+        return ""
 
 
 def remove(path: Path) -> None:
