@@ -2,27 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import srsly
 
+from spacy_btl.corpora.parts import PARTS
+from spacy_btl.errors import counted
 from spacy_btl.exchange.card_file import CardFile, Source
 from spacy_btl.fit.conclusions import Trust
-from spacy_btl.fit.corpus import listed
+from spacy_btl.fit.corpus import Part, listed
 from spacy_btl.fit.encoder import MINILM
 
 UNKNOWN = "NOASSERTION"  # SPDX's, for a licence that nobody stated
 
 
 def draft_card(
-    notes: Path, encoder: str, parts: Mapping[str, Any], found: Trust, doubts: Sequence[str]
+    notes: Path, encoder: str, parts: Mapping[str, Part], found: Trust, doubts: Sequence[str]
 ) -> str:
     """The draft, as YAML.
 
     encoder (str): Its name on the Hugging Face hub, or its folder.
     doubts (Sequence[str]): The cautions of the run.
     """
-    train, dev, test = (parts[name] for name in ("train", "dev", "test"))
+    train, dev, test = (parts[name] for name in PARTS)
     name = notes.absolute().name
     folder = Path(encoder).is_dir()
     encoder_name = Path(encoder).name if folder else encoder
@@ -35,17 +36,17 @@ def draft_card(
     if weak := [*found.poor, *found.unmeasured]:
         limits.append(f"Types that cannot be trusted yet: {listed(sorted(weak))}.")
     card = CardFile(
-        description=f"Entities of {len(train['types'])} types, with a confidence for each.",
+        description=f"Entities of {counted(len(train.types), 'type')}, with a confidence for each.",
         author="not stated",
         license=UNKNOWN,
         base_model="" if folder else encoder,
         dataset=name,
         training_data=(
-            f"{train['documents']:,} documents of {name} with {train['mentions']:,} mentions, "
-            f"divided by document or patient. {dev['documents']:,} others calibrate the confidence."
+            f"{train.documents:,} documents of {name} with {train.mentions:,} mentions, "
+            f"divided by document or patient. {dev.documents:,} others calibrate the confidence."
         ),
         evaluation_data=(
-            f"{test['documents']:,} documents of {name} that neither the network nor the "
+            f"{test.documents:,} documents of {name} that neither the network nor the "
             "calibrator had."
         ),
         intended_use="Not stated.",

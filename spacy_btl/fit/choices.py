@@ -11,8 +11,8 @@ from thinc.compat import has_cupy_gpu
 
 from spacy_btl.about import how_to_install
 from spacy_btl.calibration.settings import Settings
-from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.errors import BtlError
+from spacy_btl.expressible import Expressible
 from spacy_btl.fit.encoder import MINILM, Facts
 
 Effort = Literal["small", "standard", "large"]

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from spacy_btl.corpora.parts import PARTS
+from spacy_btl.errors import counted
 from spacy_btl.fit.choices import Effort
-from spacy_btl.fit.corpus import listed
+from spacy_btl.fit.corpus import Part, listed
 
 # A type can be relied on if its F1 is surely as high, by its 95% interval.
 RELIABLE = 0.5
@@ -59,7 +60,7 @@ def _f1(row: Metrics) -> Metrics:
 
 def conclusions(
     metrics: Metrics,
-    parts: Mapping[str, Any],
+    parts: Mapping[str, Part],
     *,
     dropped: Mapping[str, int],
     effort: Effort,
@@ -67,12 +68,12 @@ def conclusions(
 ) -> list[str]:
     """The lines.
 
-    parts (Mapping[str, Any]): The counts of the documents, see `corpus.divide_notes`.
+    parts (Mapping[str, Part]): The counts of the documents.
     dropped (Mapping[str, int]): The types that are left out for their few mentions.
     files (Mapping[str, str]): Where the `report` and the `card` are; the command to `install` the
         `package` of that name.
     """
-    types = list(parts["train"]["types"])
+    types = list(parts["train"].types)
     found = trust(metrics, types)
     return [
         _learned(parts, types),
@@ -88,12 +89,12 @@ def conclusions(
     ]
 
 
-def _learned(parts: Mapping[str, Any], types: list[str]) -> str:
-    train, dev, test = (parts[name] for name in ("train", "dev", "test"))
+def _learned(parts: Mapping[str, Part], types: list[str]) -> str:
+    train, dev, test = (parts[name] for name in PARTS)
     return (
-        f"Learned {len(types):,} types from {train['documents']:,} documents with "
-        f"{train['mentions']:,} mentions. {dev['documents']:,} more calibrate the confidence, and "
-        f"{test['documents']:,} others measure it all."
+        f"Learned {counted(len(types), 'type')} from {counted(train.documents, 'document')} with "
+        f"{counted(train.mentions, 'mention')}. {dev.documents:,} more calibrate the confidence, "
+        f"and {test.documents:,} others measure it all."
     )
 
 
@@ -143,10 +144,10 @@ def _dropped(dropped: Mapping[str, int]) -> str:
 
 
 def _next(
-    parts: Mapping[str, Any], found: Trust, dropped: Mapping[str, int], effort: Effort
+    parts: Mapping[str, Part], found: Trust, dropped: Mapping[str, int], effort: Effort
 ) -> str:
     totals = {
-        label: sum(part["types"].get(label, 0) for name, part in parts.items() if name in PARTS)
+        label: sum(part.types.get(label, 0) for part in parts.values())
         for label in [*found.unmeasured, *found.poor]
     }
     rare = sorted({**totals, **dropped}.items(), key=lambda item: (item[1], item[0]))

@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spacy.tokens import Doc
 from spacy.util import get_lang_class
@@ -23,7 +23,7 @@ from spacy_btl.fit.choices import (
     choose_min_mentions,
 )
 from spacy_btl.mentions import MENTIONS
-from spacy_btl.splits.split import missing_types, split_corpus
+from spacy_btl.splits.split import split_corpus
 
 FEW_DOCUMENTS = 20
 LANGUAGES = ("en", "cs", "da", "de", "es", "fi", "fr", "it", "nb", "nl", "pl", "pt", "ro", "sv")
@@ -110,52 +110,81 @@ def _share(words: list[str], code: str) -> float:
 def divide_notes(corpus: Path, folder: Path, seed: int) -> dict[str, Any]:
     """Divide the documents, and count them.
 
-    RETURNS (Dict[str, Any]): By part: `documents`, `words`, `mentions` and `types`, the mentions of
-        each; and `missing`, the types that each lacks. Plain JSON.
+    RETURNS (Dict[str, Any]): By part: `documents`, `words`, and the mentions of each type, those of
+        `doc.ents` as `flat` and those that overlap, too, as `all`. Plain JSON.
     RAISES: CorpusError, for documents that cannot be divided.
     """
     (parts,) = split_corpus(corpus, folder, seed=seed)
     counts = {name: _counts(docs) for name, docs in parts.items()}
-    empty = [name for name in PARTS if not counts[name]["mentions"]]
+    empty = [name for name in PARTS if not counts[name]["flat"]]
     if empty:
         raise CorpusError(
             f"{corpus}: no note of the part '{empty[0]}' has a mention. Give another --seed, or "
             "more notes."
         )
-    return {**counts, "missing": missing_types(parts)}
+    return counts
 
 
 def _counts(docs: Sequence[Doc]) -> dict[str, Any]:
-    types = Counter(ent.label_ for doc in docs for ent in doc.ents)
+    flat = Counter(ent.label_ for doc in docs for ent in doc.ents)
+    every: Counter[str] = Counter()
+    for doc in docs:
+        if MENTIONS in doc.spans:
+            every.update({span.id_: span.label_ for span in doc.spans[MENTIONS]}.values())
+        else:
+            every.update(ent.label_ for ent in doc.ents)
     return {
         "documents": len(docs),
         "words": sum(map(len, docs)),
-        "mentions": types.total(),
-        "all_mentions": sum(
-            len({span.id_ for span in doc.spans.get(MENTIONS, ())}) for doc in docs
-        ),
-        "types": dict(sorted(types.items())),
+        "flat": dict(sorted(flat.items())),
+        "all": dict(sorted(every.items())),
     }
 
 
-def cautions(parts: dict[str, Any]) -> list[str]:
+class Part(NamedTuple):
+    """The counts of a part of the documents. types (Dict[str, int]): The mentions of each type."""
+
+    documents: int
+    words: int
+    types: dict[str, int]
+
+    @property
+    def mentions(self) -> int:
+        """Of all types."""
+        return sum(self.types.values())
+
+
+def parts_of(counts: dict[str, Any], *, overlapping: bool) -> dict[str, Part]:
+    """The parts, with the mentions that are learned.
+
+    counts (Dict[str, Any]): What `divide_notes` returned.
+    """
+    kind = "all" if overlapping else "flat"
+    return {
+        name: Part(counts[name]["documents"], counts[name]["words"], counts[name][kind])
+        for name in PARTS
+    }
+
+
+def cautions(parts: Mapping[str, Part]) -> list[str]:
     """What the division shows that will not work."""
     found = []
-    documents = sum(parts[name]["documents"] for name in PARTS)
+    documents = sum(part.documents for part in parts.values())
     if documents < FEW_DOCUMENTS:
         found.append(
             f"{documents} documents are too few to learn much from or to measure it: the intervals "
             "will be wide. Take the result as a trial, and annotate more."
         )
-    lacks = parts["missing"]
+    types = {label for part in parts.values() for label in part.types}
     for name, problem in (
         ("train", "cannot be learned"),
         ("dev", "have no mention to calibrate their confidence by"),
         ("test", "cannot be measured"),
     ):
-        if lacks.get(name):
+        missing = sorted(types - parts[name].types.keys())
+        if missing:
             found.append(
-                f"Types that {problem}, since no {name} document has them: {listed(lacks[name])}"
+                f"Types that {problem}, since no {name} document has them: {listed(missing)}"
             )
     return found
 

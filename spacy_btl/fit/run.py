@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.corpora.expressible import Expressible
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import report_file
 from spacy_btl.evaluation.evaluate import evaluate
@@ -13,12 +12,13 @@ from spacy_btl.evaluation.report import write_report
 from spacy_btl.exchange.card import README, write_card
 from spacy_btl.experiments.folds import short_hash
 from spacy_btl.experiments.plan import TRAINING_VERSION
+from spacy_btl.expressible import Expressible
 from spacy_btl.files import write_file
 from spacy_btl.fit import choices
 from spacy_btl.fit.card import draft_card
 from spacy_btl.fit.choices import Choice, Options
 from spacy_btl.fit.conclusions import conclusions, trust
-from spacy_btl.fit.corpus import cautions, convert_notes, divide_notes
+from spacy_btl.fit.corpus import Part, cautions, convert_notes, divide_notes, parts_of
 from spacy_btl.fit.encoder import Facts, packaged_minilm, read_facts
 from spacy_btl.fit.networks import RECIPE, settings_of, train_network
 from spacy_btl.fit.package import build_wheel, install_command, wheel_name
@@ -56,11 +56,16 @@ class Run:
     def all(self) -> list[str]:
         """Do what is not done."""
         converted = self._convert()
-        parts = self._divide()
+        counts = self._divide()
+        overlapping = choices.choose_overlapping(
+            self.options.overlapping, Expressible(*converted["expressible"])
+        )
+        parts = parts_of(counts, overlapping=overlapping.value)
         doubts = cautions(parts)
         for text in doubts:
             self.listener.on_caution(text)
-        encoder = self._choose(Expressible(*converted["expressible"]), parts)
+        self.chosen["overlapping"] = overlapping
+        encoder = self._choose(parts["train"])
         self.listener.on_choices(self.chosen)
         use_gpu(self.gpu)
         clock = self._clock(parts)
@@ -124,7 +129,7 @@ class Run:
     def _part(self, name: str) -> Path:
         return self.corpus / f"{name}.spacy"
 
-    def _choose(self, expressible: Expressible, parts: dict[str, Any]) -> str:
+    def _choose(self, train: Part) -> str:
         """Choose how to train. RETURNS (str): The encoder: a folder, or its name."""
         options, chosen = self.options, self.chosen
         encoder = options.encoder or str(packaged_minilm())
@@ -133,22 +138,19 @@ class Run:
         facts = Facts(
             *self.steps.run("encoder", {"encoder": _hash(encoder)}, [], lambda: read_facts(encoder))
         )
-        overlapping = choices.choose_overlapping(options.overlapping, expressible)
-        train = parts["train"]
-        chosen["overlapping"] = overlapping
         chosen["encoder"] = choices.describe_encoder(options.encoder, chosen["lang"].value)
-        chosen["networks"] = choices.choose_networks(options.effort, overlapping.value)
-        chosen["steps"] = choices.choose_steps(options, train["words"], train["documents"])
+        chosen["networks"] = choices.choose_networks(options.effort, chosen["overlapping"].value)
+        chosen["steps"] = choices.choose_steps(options, train.words, train.documents)
         chosen["learning rate"] = choices.choose_learning_rate(facts)
         chosen["window"] = choices.choose_window(facts)
-        chosen["neighbours"] = choices.choose_neighbors(train["words"])
+        chosen["neighbours"] = choices.choose_neighbors(train.words)
         self.gpu, reason = choices.choose_gpu(options.gpu)
         chosen["processor"] = Choice("CPU" if self.gpu < 0 else f"GPU {self.gpu}", reason)
         chosen["name"] = choices.choose_name(options.name, self.notes)
         return encoder
 
-    def _clock(self, parts: dict[str, Any]) -> Clock:
-        words = {name: parts[name]["words"] for name in PARTS}
+    def _clock(self, parts: dict[str, Part]) -> Clock:
+        words = {name: parts[name].words for name in PARTS}
         per_step = min(choices.WORDS_PER_STEP, words["train"])
         names = [_training(loss) for loss in self.chosen["networks"].value]
         steps = self.chosen["steps"].value + 1  # spaCy counts from 0
@@ -276,14 +278,14 @@ class Run:
         self,
         pipeline: Path,
         metrics: dict[str, Any],
-        parts: dict[str, Any],
+        parts: dict[str, Part],
         doubts: list[str],
         clock: Clock,
     ) -> None:
         file = self.options.card
         if file is None:
             file = self.state / "card.yml"
-            found = trust(metrics, list(parts["train"]["types"]))
+            found = trust(metrics, list(parts["train"].types))
             encoder = str(self.chosen["encoder"].value)
             text = draft_card(self.notes, encoder, parts, found, doubts)
             write_file(file, text.encode("utf-8"))
