@@ -43,8 +43,8 @@ def trust(metrics: Metrics, types: list[str]) -> Trust:
     for label, row in rows.items():
         if label not in types:
             continue
-        support = row["annotated"]
-        low = _f1(row)["low"] or 0.0
+        support = row["support"]
+        low = row[f"{_kind(metrics)}_f"]["low"] or 0.0
         if low >= RELIABLE and support:
             found.reliable.append(label)
         elif support < FEW_MENTIONS:
@@ -54,8 +54,9 @@ def trust(metrics: Metrics, types: list[str]) -> Trust:
     return found
 
 
-def _f1(row: Metrics) -> Metrics:
-    return row.get("spans_btl_f") or row["ents_f"]
+def _kind(metrics: Metrics) -> str:
+    """What the pipeline finds, as the keys of scores begin: entities, or mentions that overlap."""
+    return "spans_btl" if metrics["overlapping"] else "ents"
 
 
 def conclusions(
@@ -100,7 +101,7 @@ def _learned(parts: Mapping[str, Part], types: list[str]) -> str:
 
 def _scores(metrics: Metrics) -> Iterator[str]:
     scores = metrics["scores"]
-    kind, what = ("spans_btl", "Mentions") if "spans_btl_f" in scores else ("ents", "Entities")
+    kind, what = _kind(metrics), "Mentions" if metrics["overlapping"] else "Entities"
     names = {"F1": f"{kind}_f", "precision": f"{kind}_p", "recall": f"{kind}_r"}
     shown = ", ".join(f"{title} {_interval(scores.get(name))}" for title, name in names.items())
     yield f"{what}, exact, with 95% intervals: {shown}."
@@ -119,8 +120,7 @@ def _interval(row: Metrics | None) -> str:
 
 
 def _confidence(metrics: Metrics) -> str:
-    scores = metrics["scores"]
-    row = scores.get("spans_btl_ece") or scores.get("ents_ece")
+    row = metrics["scores"].get(f"{_kind(metrics)}_ece")
     if row is None:
         return "Confidence: not measured, since no predicted mention is correct."
     return (

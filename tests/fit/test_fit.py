@@ -301,7 +301,7 @@ def test_what_cannot_be_used_is_said_before_anything_is_trained(options, tmp_pat
         (two, {}, r"2 of 2 notes have a mention.*At least 3 are needed"),
         (notes, {"encoder": "./no-such-folder"}, "'./no-such-folder' is not a folder"),
         (notes, {"encoder": str(tmp_path / "empty")}, "config.json is missing"),
-        (notes, {"min_mentions": 1000}, "none of its 40 mentions is left"),
+        (notes, {"min_mentions": 1000}, "of its 56 mentions none is left"),
         (notes, {"lang": "qq"}, "spaCy cannot tokenise the language 'qq'"),
         (notes, {"name": "my-notes"}, "A package cannot be called 'my-notes'"),
         (notes, {"version": "one"}, "'one' is no version"),
@@ -321,7 +321,7 @@ def test_few_documents_and_one_type_give_a_result_and_a_caution(options, tmp_pat
     notes.write_text("\n".join(map(json.dumps, records)))
     told = Recorder()
     lines = fit(notes, tmp_path / "out", replace(options, effort="small"), told)
-    assert lines[0].startswith("Learned 1 types from 3 documents")
+    assert lines[0].startswith("Learned 1 type from 3 documents")
     assert any("5 documents are too few" in text for text in told.cautions)
     assert spacy.load(tmp_path / "out" / "pipeline").get_pipe("ner").labels == ("Sign",)
 

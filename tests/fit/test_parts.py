@@ -145,6 +145,7 @@ def row(support: int, f: float, low: float) -> dict:
 
 
 METRICS = {
+    "overlapping": False,
     "scores": {
         "ents_f": scores(0.6, 0.5),
         "ents_p": scores(0.7, 0.6),
@@ -171,6 +172,19 @@ def test_a_type_is_reliable_by_the_low_end_of_its_interval():
     assert found.unmeasured == ["Unseen", "Few"]  # not the one that was never learned
 
 
+def test_mentions_that_overlap_are_judged_by_their_own_scores():
+    rows = {
+        label: {**one, "spans_btl_f": scores(0.9, 0.8), "ents_f": scores(0.1, 0.0)}
+        for label, one in METRICS["types"].items()
+    }
+    every = {name.replace("ents", "spans_btl"): one for name, one in METRICS["scores"].items()}
+    metrics = {"overlapping": True, "scores": {**every, "ents_f": scores(0.1, 0)}, "types": rows}
+    assert trust(metrics, ["Poor"]).reliable == ["Poor"]
+    parts = {"train": part(60, Poor=9), "dev": part(10), "test": part(20)}
+    lines = conclusions(metrics, parts, dropped={}, effort="small", files=FILES)
+    assert lines[1].startswith("Mentions, exact, with 95% intervals: F1 60.0% (50.0")
+
+
 def test_the_conclusions_say_what_to_do_next():
     types = {"Few": 12, "FewButGood": 30, "Poor": 300, "Good": 700}
     parts = {"train": part(60, **types), "dev": part(10, Few=1), "test": part(20, Few=4)}
@@ -194,7 +208,11 @@ def test_the_conclusions_say_what_to_do_next():
     assert "train longer" not in text("large", {}, enough)
     good = {**enough, "types": {label: row(40, 0.9, 0.8) for label in METRICS["types"]}}
     assert "Next: choose an operating point" in text("large", {}, good)
-    nothing = {"scores": {"ents_f": {"value": 0.0, "low": None, "high": None}}, "types": {}}
+    nothing = {
+        **METRICS,
+        "scores": {"ents_f": {"value": 0.0, "low": None, "high": None}},
+        "types": {},
+    }
     found = text("small", {}, nothing)
     assert "To rely on: none of the types yet." in found
     assert "Confidence: not measured" in found
