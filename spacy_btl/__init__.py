@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
-    from spacy_btl.fit.fit import fit as fit
     from spacy_btl.losses.base import TokenLoss as TokenLoss
     from spacy_btl.losses.baselines import dice_loss as dice_loss
     from spacy_btl.losses.baselines import focal_loss as focal_loss
@@ -71,7 +70,6 @@ MODULES = {
     "ensemble": "training.ensemble",
     "evaluate": "evaluation.evaluate",
     "export_hf": "exchange.huggingface",
-    "fit": "fit.fit",
     "focal_loss": "losses.baselines",
     "import_hf": "exchange.huggingface",
     "logit_adjusted_loss": "losses.baselines",

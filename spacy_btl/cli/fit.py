@@ -99,7 +99,7 @@ def fit_cli(
     except KeyboardInterrupt:
         warn("Stopped. The same command goes on: finished steps are kept.")
         raise typer.Exit(INTERRUPTED) from None
-    print()  # noqa: T201
+    typer.echo()
     for line in lines:
         # Whole lines, since paths and commands are copied from them.
         typer.echo(line)
@@ -116,9 +116,9 @@ class _Printer(Listener):
         self.progress.update(self.task, description=name)
         msg.info(f"{name}, again: {why}" if why else name)
 
-    def on_converted(self, report: "ConversionReport") -> None:
+    def on_converted(self, report: "ConversionReport", min_mentions: int) -> None:
         print_report(report)
-        for warning in report_warnings(report, 1):
+        for warning in report_warnings(report, min_mentions):
             msg.warn(warning)
 
     def on_choices(self, chosen: dict[str, "Choice"]) -> None:

@@ -16,18 +16,12 @@ from spacy_btl.corpora.groups import group_numbers
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
-from spacy_btl.fit.choices import (
-    GIVEN,
-    Choice,
-    Options,
-    choose_min_mentions,
-)
+from spacy_btl.fit.choices import GIVEN, Choice, Options, choose_min_mentions
 from spacy_btl.mentions import MENTIONS
 from spacy_btl.splits.split import split_corpus
 
 FEW_DOCUMENTS = 20
-LANGUAGES = ("en", "cs", "da", "de", "es", "fi", "fr", "it", "nb", "nl", "pl", "pt", "ro", "sv")
-NAMES = {
+LANGUAGES = {
     "en": "English", "cs": "Czech", "da": "Danish", "de": "German", "es": "Spanish",
     "fi": "Finnish", "fr": "French", "it": "Italian", "nb": "Norwegian", "nl": "Dutch",
     "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "sv": "Swedish",
@@ -41,7 +35,7 @@ CLEAR = 1.5
 def convert_notes(
     notes: Path, corpus: Path, options: Options
 ) -> tuple[ConversionReport, dict[str, Choice]]:
-    """Convert notes, and choose their language, the types to keep, and the mode.
+    """Convert notes, and choose their language and the types to keep.
 
     The notes are read once to choose by, and again where that changes how they are converted.
 
@@ -98,8 +92,9 @@ def guess_language(texts: Iterable[str]) -> tuple[str, str]:
     best = max(LANGUAGES, key=shares.__getitem__)  # the first of equals
     if shares[best] < max(LEAST_STOP_WORDS, CLEAR * shares["en"]):
         best = "en"
-    reason = f"{shares[best]:.0%} of the words are stop words of {NAMES[best]}"
-    return best, reason + ("" if shares[best] >= LEAST_STOP_WORDS else ": few. Is it?")
+    reason = f"{shares[best]:.0%} of the words are stop words of {LANGUAGES[best]}"
+    few = shares[best] < LEAST_STOP_WORDS
+    return best, f"only {reason}: give --lang if it is another" if few else reason
 
 
 def _share(words: list[str], code: str) -> float:

@@ -40,9 +40,6 @@ def fit(
     RETURNS (List[str]): What was found, in some ten lines.
     RAISES: BtlError, for notes, an encoder or an option that cannot be used, or notes that cannot
         be learned from.
-
-    >>> from spacy_btl import fit
-    >>> lines = fit(Path("corpus"), Path("fitted"))
     """
     options, listener = options or Options(), listener or Listener()
     _check(notes, output, options)

@@ -25,8 +25,8 @@ class Listener:
     def on_step(self, name: str, why: str) -> None:
         """A step begins. why (str): What changed, if it was finished before."""
 
-    def on_converted(self, report: "ConversionReport") -> None:
-        """The notes are converted."""
+    def on_converted(self, report: "ConversionReport", min_mentions: int) -> None:
+        """The notes are converted, without the types that have fewer mentions."""
 
     def on_choices(self, chosen: dict[str, "Choice"]) -> None:
         """Settings are chosen."""

@@ -94,7 +94,7 @@ class Run:
 
         def do() -> dict[str, Any]:
             report, chosen = convert_notes(self.notes, corpus, options)
-            self.listener.on_converted(report)
+            self.listener.on_converted(report, chosen["min-mentions"].value)
             found = report.expressible
             return {
                 "chosen": chosen,

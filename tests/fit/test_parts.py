@@ -57,6 +57,13 @@ def test_steps_are_passes_over_the_words_within_bounds(effort, words, steps):
     assert given == Choice(7, "as given")
 
 
+def test_the_page_has_the_recipes():
+    page = (ROOT / "docs" / "fit.md").read_text("utf-8")
+    for effort, recipe in choices.RECIPES.items():
+        steps = f"{recipe.least:,} to {recipe.most:,}"
+        assert f"| `{effort}` | {recipe.networks} | {recipe.passes} | {steps} |" in page
+
+
 def test_choices_by_the_corpus():
     assert choices.choose_min_mentions(None, [2, 5, 90]).value == 5
     assert "1 of 3 types" in choices.choose_min_mentions(None, [2, 5, 90]).reason
