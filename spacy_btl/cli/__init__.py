@@ -16,6 +16,7 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     evaluate,
     exchange,
     explain,
+    fit,
     split,
     stats,
     tune,

@@ -77,28 +77,29 @@ def convert_cli(
         out,
         lang=lang,
         min_mentions=min_mentions,
-        types=None if types is None else _names(types),
-        drop_types=_names(drop_types or ""),
+        types=None if types is None else names_in(types),
+        drop_types=names_in(drop_types or ""),
         overlaps=overlaps.value,
         skip_invalid=skip_invalid,
         trust_offsets=trust_offsets,
         patients=patients,
         annotator=annotator,
-        layers=_names(layer or ""),
+        layers=names_in(layer or ""),
     )
-    _print(report)
-    for warning in _warnings(report, min_mentions):
+    print_report(report)
+    for warning in report_warnings(report, min_mentions):
         msg.warn(warning)
     if report.expressible.mentions:
         msg.info(str(report.expressible))
     msg.good(f"Wrote {out} and {report_file(out).name}")
 
 
-def _names(types: str) -> list[str]:
+def names_in(types: str) -> list[str]:
     return [label.strip() for label in types.split(",") if label.strip()]
 
 
-def _print(report: "ConversionReport") -> None:
+def print_report(report: "ConversionReport") -> None:
+    """Print the counts of a conversion, and those of each type."""
     console = Console(markup=False)  # rich would take a type in brackets for markup
     table = Table("", "", show_header=False, box=None)
     table.columns[1].justify = "right"
@@ -186,7 +187,8 @@ def _agreement_table(report: "ConversionReport") -> Table:
     return table
 
 
-def _warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
+def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
+    """What a conversion lost that its user should know of."""
     read = report.types.items()
     too_rare = ", ".join(f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare)
     if too_rare:

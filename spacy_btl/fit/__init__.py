@@ -1,0 +1,1 @@
+"""From annotated notes to a measured, calibrated and packaged pipeline: `btl fit`."""
