@@ -95,6 +95,7 @@ def convert_cli(
 
 
 def names_in(types: str) -> list[str]:
+    """The names in an option's list, which commas divide."""
     return [label.strip() for label in types.split(",") if label.strip()]
 
 

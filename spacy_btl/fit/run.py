@@ -112,7 +112,7 @@ class Run:
             "skip-invalid": options.skip_invalid,
             "trust-offsets": options.trust_offsets,
             "annotator": options.annotator,
-            "layer": list(options.layers),
+            "layer": ",".join(options.layers),
         }
         result = self.steps.run("convert", made_of, [corpus, report_file(corpus)], do)
         self.chosen |= {name: Choice(*choice) for name, choice in result["chosen"].items()}

@@ -287,10 +287,10 @@ class BtlNer(TrainablePipe):
             )
         ops = self.model.ops
         per_doc = [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
-        if {logits.shape[1] for logits in per_doc} != {len(self.tag_scheme)}:
+        if {logits.shape[1] for logits in per_doc} != {len(self.tag_scheme.tags)}:
             raise PipelineError(
                 f"The network of the pipe '{self.name}' has other tags than the pipe's "
-                f"{len(self.tag_scheme)}: load the pipeline again as it was saved."
+                f"{len(self.tag_scheme.tags)}: load the pipeline again as it was saved."
             )
         if [len(logits) for logits in per_doc] != [len(doc) for doc in docs]:
             raise PipelineError(
