@@ -137,4 +137,4 @@ def test_loading_the_commands_loads_no_other_package_and_no_torch():
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     packages = {name.split(".")[1] for name in done.stdout.split()}
-    assert packages == {"about", "cli", "errors"}
+    assert packages == {"about", "cli", "errors", "fit"}  # of fit, what tells of its progress

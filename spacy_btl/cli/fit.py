@@ -67,7 +67,7 @@ def fit_cli(
     ),
     card: Path | None = typer.Option(None, help="The YAML file of the model card"),
 ) -> None:
-    """Train, calibrate, measure and package a pipeline on annotated notes.
+    """Train, calibrate, measure and package on annotated notes.
 
     Everything that is not given is chosen, and printed with its reason. Stop it at any moment: the
     same command goes on, and finished steps are not repeated. After a change of the notes or of an

@@ -275,7 +275,7 @@ def test_negspacy_marks_our_entities_and_leaves_them_as_they_were(calibrated_pat
 # Mentions that overlap: pipes behind that read or rewrite doc.ents.
 
 
-@Language.component("tests_link")
+@Language.component("tests_link_behind_spans")
 def link(doc: Doc) -> Doc:
     """Gives each entity an id of a knowledge base, as `entity_linker` does."""
     doc.ents = [Span(doc, ent.start, ent.end, ent.label, kb_id="K1") for ent in doc.ents]
@@ -288,7 +288,7 @@ def test_pipes_that_read_entities_work_behind_mentions_that_overlap(overlapping_
     doc = nlp(note)
     mentions = [(span.text, span.label_, span._.confidence) for span in doc.spans["btl"]]
     before = [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
-    nlp.add_pipe("tests_link")
+    nlp.add_pipe("tests_link_behind_spans")
     ruler = nlp.add_pipe("entity_ruler")
     ruler.add_patterns([{"label": "When", "pattern": "today"}])
     if find_spec("negspacy") is not None:
