@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 
 MAX_LOSS = 0.2  # of the mentions of a type, before a warning
 
+# Options that `fit` has too.
+SKIP_INVALID = typer.Option(
+    False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping at it"
+)
+TRUST_OFFSETS = typer.Option(
+    False,
+    "--trust-offsets",
+    help="Accept a mention whose text differs in some characters from that at its offsets",
+)
+PATIENTS = typer.Option(
+    None, help="A CSV file of note_id and patient_id: a split keeps a patient's notes together"
+)
+ANNOTATOR = typer.Option(
+    None, help="Whose annotation to take where several people annotated a document"
+)
+LAYER = typer.Option(
+    None, help="Of INCEpTION: the layers and features that hold the types: LAYER:FEATURE,..."
+)
+
 
 class OverlapsOption(StrEnum):
     """Which of two overlapping mentions to keep."""
@@ -38,23 +57,11 @@ def convert_cli(
     overlaps: OverlapsOption = typer.Option(
         OverlapsOption.outer, help="Which of two overlapping mentions to keep"
     ),
-    skip_invalid: bool = typer.Option(
-        False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping at it"
-    ),
-    trust_offsets: bool = typer.Option(
-        False,
-        "--trust-offsets",
-        help="Accept a mention whose text differs in some characters from that at its offsets",
-    ),
-    patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: a split keeps a patient's notes together"
-    ),
-    annotator: str | None = typer.Option(
-        None, help="Whose annotation to take where several people annotated a document"
-    ),
-    layer: str | None = typer.Option(
-        None, help="Of INCEpTION: the layers and features that hold the types: LAYER:FEATURE,..."
-    ),
+    skip_invalid: bool = SKIP_INVALID,
+    trust_offsets: bool = TRUST_OFFSETS,
+    patients: Path | None = PATIENTS,
+    annotator: str | None = ANNOTATOR,
+    layer: str | None = LAYER,
     force: bool = FORCE,
 ) -> None:
     """Convert annotated notes to .spacy.

@@ -11,7 +11,16 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import btl, exits_on_error, warn
-from spacy_btl.cli.convert import names_in, print_report, report_warnings
+from spacy_btl.cli.convert import (
+    ANNOTATOR,
+    LAYER,
+    PATIENTS,
+    SKIP_INVALID,
+    TRUST_OFFSETS,
+    names_in,
+    print_report,
+    report_warnings,
+)
 from spacy_btl.fit.progress import Listener, in_words
 
 if TYPE_CHECKING:
@@ -48,23 +57,11 @@ def fit_cli(
     seed: int = typer.Option(0, min=0, help="Seed of the split, the training and the intervals"),
     name: str | None = typer.Option(None, help="The name of the package, without its language"),
     version: str = typer.Option("0.1.0", help="The version of the package"),
-    patients: Path | None = typer.Option(
-        None, help="A CSV file of note_id and patient_id: a split keeps a patient's notes together"
-    ),
-    skip_invalid: bool = typer.Option(
-        False, "--skip-invalid", help="Skip and count what is invalid, instead of stopping at it"
-    ),
-    trust_offsets: bool = typer.Option(
-        False,
-        "--trust-offsets",
-        help="Accept a mention whose text differs in some characters from that at its offsets",
-    ),
-    annotator: str | None = typer.Option(
-        None, help="Whose annotation to take where several people annotated a document"
-    ),
-    layer: str | None = typer.Option(
-        None, help="Of INCEpTION: the layers and features that hold the types: LAYER:FEATURE,..."
-    ),
+    patients: Path | None = PATIENTS,
+    skip_invalid: bool = SKIP_INVALID,
+    trust_offsets: bool = TRUST_OFFSETS,
+    annotator: str | None = ANNOTATOR,
+    layer: str | None = LAYER,
     card: Path | None = typer.Option(None, help="The YAML file of the model card"),
 ) -> None:
     """Train, calibrate, measure and package on annotated notes.
