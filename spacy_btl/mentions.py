@@ -36,11 +36,13 @@ class Targets(NamedTuple):
     """The gold tags of an example.
 
     tags (int8 [T, K]): MISSING in the whole row of a token whose annotation is missing.
+    known (bool [T]): Which tokens have annotation; also where there is no type.
     unaligned (int): Mentions whose borders are inside tokens of the predicted doc. The tags of
         their tokens are missing.
     """
 
     tags: TypeTags
+    known: NDArray[np.bool_]
     unaligned: int
 
 
@@ -84,7 +86,7 @@ class OverlappingScheme(TagScheme):
 
     def are_known(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which tokens have annotation, by their gold tags [N, K]: bool [N]."""
-        return annotated_rows(tags)
+        return (tags != MISSING).all(axis=1)
 
     def classes(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which classes tokens are of, by their tags [N, K]: bool [N, 1 + types]. A token is of
@@ -215,12 +217,7 @@ def encode_mentions(
         elif label in columns:
             _mark(tags[tokens[0] : tokens[-1] + 1, columns[label]], scheme)
     tags[missing] = MISSING
-    return Targets(tags, unaligned)
-
-
-def annotated_rows(tags: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which tokens have annotation, by their gold tags of every type, int [T, K]: bool [T]."""
-    return (tags != MISSING).all(axis=1)
+    return Targets(tags, ~missing, unaligned)
 
 
 def _outer_first(mention: Place) -> tuple[int, int]:

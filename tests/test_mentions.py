@@ -109,7 +109,8 @@ def test_another_tokenization_is_aligned_and_what_does_not_align_is_counted_and_
     )
     words = ["heart", "-", "attack", "today", "fe ver"]
     example = example_of(words, [False, False, True, True, True], reference)
-    tags, unaligned = encode_mentions(example, TagScheme(TYPES, "BIO"), KEY)
+    tags, known, unaligned = encode_mentions(example, TagScheme(TYPES, "BIO"), KEY)
+    assert known.tolist() == (tags != -1).all(axis=1).tolist()
     assert tags.tolist() == [[1, 1], [2, 2], [2, 2], [2, 0], [MISSING, MISSING]]
     assert unaligned == 1
 

@@ -12,15 +12,15 @@ from spacy.training import Example
 from spacy_btl.errors import PipelineError
 from spacy_btl.mentions import (
     MENTIONS,
+    OverlappingScheme,
     Place,
-    annotated_rows,
     annotated_tokens,
     encode_mentions,
     has_group,
     mention_types,
     read_mentions,
 )
-from spacy_btl.tags import OUTSIDE, TagScheme, gold_tags, token_types
+from spacy_btl.tags import OUTSIDE, gold_tags, token_types
 
 Confidence = Callable[[Span], float | None]
 Found = list[tuple[Span, float | None]]
@@ -179,28 +179,27 @@ def _decisions(
     """Which tokens are scored, and the gold and predicted types of each of them."""
     types = mention_types(example.reference, key)
     types |= {span.label_ for span in predicted}
-    scheme = TagScheme(sorted(types) or [OUTSIDE])  # a column, where missing tokens are marked
+    scheme = OverlappingScheme(sorted(types))
     columns = {label: number for number, label in enumerate(scheme.types)}
-    gold = encode_mentions(example, scheme, key).tags
-    marked = np.zeros(gold.shape, dtype=bool)
+    gold = encode_mentions(example, scheme, key)
+    marked = np.zeros(gold.tags.shape, dtype=bool)
     for span in predicted:
         marked[span.start : span.end, columns[span.label_]] = True
-    scored = annotated_rows(gold)
+    scored = gold.known
+    names = (OUTSIDE, *scheme.types)
     gold_types, predicted_types = (
-        _of_tokens(of_types, scored, scheme.types) for of_types in (gold > 0, marked)
+        _of_tokens(scheme.classes(tags), scored, names) for tags in (gold.tags, marked)
     )
     return scored, Pairs(gold_types, predicted_types, [np.nan] * len(predicted_types))
 
 
 def _of_tokens(
-    of_types: NDArray[np.bool_], scored: NDArray[np.bool_], types: Sequence[str]
+    classes: NDArray[np.bool_], scored: NDArray[np.bool_], names: Sequence[str]
 ) -> list[Place]:
-    """The types of scored tokens as mentions of one token.
+    """The classes of scored tokens as mentions of one token.
 
-    of_types (bool [T, K]): Whether a token is of a type; it is `O` if it is of none.
+    classes (bool [T, C]): Whether a token is of a class.
     """
-    tokens, columns = (of_types & scored[:, None]).nonzero()
-    outside = np.flatnonzero(scored & ~of_types.any(axis=1))
-    labels = [types[column] for column in columns.tolist()] + [OUTSIDE] * len(outside)
-    every = [*tokens.tolist(), *outside.tolist()]
-    return [(token, token + 1, label) for token, label in zip(every, labels, strict=True)]
+    tokens, columns = (classes & scored[:, None]).nonzero()
+    pairs = zip(tokens.tolist(), columns.tolist(), strict=True)
+    return [(token, token + 1, names[column]) for token, column in pairs]

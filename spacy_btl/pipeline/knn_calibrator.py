@@ -362,8 +362,11 @@ class KnnCalibrator(Pipe):
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score with the configured scorer, as the `ner` pipe is scored."""
-        groups = self._ner_pipe().groups if self.nlp is not None else {}
-        return self.scorer(examples, **{**kwargs, **groups}) if self.scorer is not None else {}
+        pipes = [] if self.nlp is None else self.nlp.components
+        for name, pipe in pipes:
+            if name == self.ner and isinstance(pipe, BtlNer):
+                kwargs |= pipe.groups
+        return super().score(examples, **kwargs)
 
     # Saving
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from spacy.training import Example
 
-from spacy_btl.errors import BtlWarning, PipelineError
-from spacy_btl.mentions import annotated_rows, encode_mentions, lacks_group, mention_types
+from spacy_btl.errors import BtlWarning, PipelineError, counted
+from spacy_btl.mentions import OverlappingScheme, encode_mentions, lacks_group, mention_types
 from spacy_btl.tags import OUTSIDE, SchemeName, TagScheme, gold_tags, has_tokens
 
 # Docs that size the network's layers at `initialize`.
@@ -120,14 +120,13 @@ def count_mentions(
     n_docs = n_without = n_unaligned = tokens = 0
     sample: list[Example] = []
     for example in examples:
-        types = TagScheme(sorted(mention_types(example.reference, key)), scheme)
+        types = OverlappingScheme(sorted(mention_types(example.reference, key)), scheme)
         targets = encode_mentions(example, types, key)
-        annotated = targets.tags[annotated_rows(targets.tags)]
+        annotated = targets.tags[targets.known]
         tokens += len(annotated)
-        counts[OUTSIDE] += int((~annotated.any(axis=1)).sum())
-        for tag in range(1, types.width + 1):
-            of_types = (annotated == tag).sum(axis=0).tolist()
-            counts.update(dict(zip(types.tags[tag :: types.width], of_types, strict=True)))
+        of_tags = types.count_tags(annotated)[:, 1:].ravel().tolist()
+        outside = int((~annotated.any(axis=1)).sum())
+        counts.update(dict(zip(types.tags, [outside, *of_tags], strict=True)))
         n_docs += 1
         n_without += lacks_group(example.reference, key)
         n_unaligned += targets.unaligned
@@ -140,16 +139,16 @@ def count_mentions(
 def _warn_of(n_docs: int, n_without: int, n_unaligned: int, key: str) -> None:
     if n_without:
         warnings.warn(
-            f"{n_without:,} of {n_docs:,} documents of the training corpus have no mentions in "
-            f"doc.spans[{key!r}]: their doc.ents are read instead. Set mentions_key to the name of "
-            "the group, or convert the corpus again.",
+            f"{n_without:,} of {counted(n_docs, 'document')} of the training corpus without "
+            f"mentions in doc.spans[{key!r}]: doc.ents are read instead. Set mentions_key to the "
+            "name of the group, or convert the corpus again.",
             BtlWarning,
             stacklevel=4,
         )
     if n_unaligned:
         warnings.warn(
-            f"{n_unaligned:,} mentions of the training corpus begin or end inside a token of the "
-            "pipeline: their tokens count as not annotated.",
+            f"{counted(n_unaligned, 'mention')} of the training corpus with a border inside a "
+            "token of the pipeline: the tokens count as not annotated.",
             BtlWarning,
             stacklevel=4,
         )

@@ -21,6 +21,7 @@ from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.exchange.huggingface import export_hf
 from spacy_btl.pipeline.annotations import install_extensions, set_entities, set_spans
+from spacy_btl.pipeline.labels import count_mentions
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate, uncalibrated
 from spacy_btl.training.ensemble import ensemble
@@ -288,6 +289,22 @@ def test_empty_groups_and_no_entities_are_no_types_to_learn():
         initialized(nlp, make_examples(nlp, [("given aspirin daily", [])]))
 
 
+def test_tokens_without_annotation_are_not_counted_where_no_mention_is():
+    """White space, and a doc whose annotation is missing in part."""
+    nlp = blank()
+    examples = make_examples(nlp)
+    doc = nlp.make_doc("given aspirin\n\ndaily today")
+    doc.set_ents([], missing=[doc[:1]], default="outside")
+    before = count_mentions(examples, "IO", "mentions", sample_size=1)
+    with pytest.warns(BtlWarning, match="1 of 5 documents"):
+        after = count_mentions(
+            [*examples, Example(nlp.make_doc(doc.text), doc)], "IO", "mentions", sample_size=1
+        )
+    assert after.tokens - before.tokens == 3  # aspirin, daily, today
+    assert after.tags["O"] - before.tags["O"] == 3
+    assert after.tags["Sign"] == before.tags["Sign"]
+
+
 @pytest.mark.parametrize("label", ["O", ""])
 def test_a_type_that_is_none_is_refused(label):
     nlp = blank()
@@ -303,7 +320,7 @@ def test_mentions_that_do_not_align_are_counted():
     gold = Doc(nlp.vocab, words=["fe", "ver", "today"], spaces=[False, True, False])
     gold.spans["mentions"] = [Span(gold, 0, 1, label="Sign")]
     examples = [*make_examples(nlp), Example(nlp.make_doc("fever today"), gold)]
-    with pytest.warns(BtlWarning, match="1 mentions .* inside a token") as caught:
+    with pytest.warns(BtlWarning, match="1 mention .* inside a token") as caught:
         initialized(nlp, examples)
     assert "fever" not in str(caught[0].message)
     assert nlp.get_pipe("ner").label_data["tokens"] == 18 + 1
@@ -616,6 +633,15 @@ def test_what_tune_counts_is_what_the_scorer_counts(calibrated, nlp):
     assert found.ents_f == pytest.approx(scores["spans_btl_f"]) != 1.0
     assert found.tag_uar == pytest.approx(scores["tag_uar"])
     assert found.tag_macro_f == pytest.approx(scores["tag_macro_f"])
+
+
+def test_a_calibrator_without_its_ner_scores_the_docs_that_it_gets(calibrated, nlp):
+    examples = make_examples(nlp)
+    scored = [Example(nlp(one.predicted.text), one.reference) for one in examples]
+    pipe = calibrated.get_pipe("knn_calibrator")
+    assert pipe.score(scored)["spans_btl_f"] == 1.0
+    calibrated.remove_pipe("ner")
+    assert pipe.score(scored)["ents_f"] > 0
 
 
 def test_settings_are_tuned_on_mentions(path, tmp_path):
