@@ -50,13 +50,13 @@ def bias_test_cli(
     from spacy.vocab import Vocab
 
     from spacy_btl.corpora.docbin import read_docs
+    from spacy_btl.corpora.random_labels import read_shares
     from spacy_btl.evaluation.report import require_extra
     from spacy_btl.experiments.bias_summary import plot_bias, summarize
     from spacy_btl.experiments.bias_test import LOSSES, BiasTest, run_bias_test
     from spacy_btl.files import write_file
     from spacy_btl.gpu import use_gpu
     from spacy_btl.pipelines import base_name
-    from spacy_btl.training.random_labels import read_shares
 
     refuse_to_replace(output / "bias.json", output / "bias.svg", force=force)
     require_extra()  # before minutes of training

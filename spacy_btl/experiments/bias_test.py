@@ -23,18 +23,18 @@ from spacy.training.loop import create_train_batches, train_while_improving
 from thinc.api import Config
 
 from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import CorpusError, PipelineError
-from spacy_btl.evaluation.predictions import predict
-from spacy_btl.metrics.predictions import Predictions
-from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
-from spacy_btl.training.random_labels import (
+from spacy_btl.corpora.random_labels import (
     OUTSIDE,
     Per,
     Shares,
     read_shares,
     with_random_labels,
 )
+from spacy_btl.errors import CorpusError, PipelineError
+from spacy_btl.evaluation.predictions import predict
+from spacy_btl.metrics.predictions import Predictions
+from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 
 HELD_OUT = 0.3  # of the documents
 _ATL = "spacy_btl.AllTokenLabels.v1"

@@ -41,8 +41,9 @@ def read_bioc_xml(sources: Sequence[Source], report: ConversionReport) -> Iterat
     from bioc import biocxml
 
     for source in sources:
+        content = source.xml()
         try:
-            documents = biocxml.load(BytesIO(source.read())).documents
+            documents = biocxml.load(BytesIO(content)).documents
         except SyntaxError as err:  # lxml's
             raise _unreadable(source, "XML", f"line {err.lineno} is broken") from None
         except Exception as err:  # noqa: BLE001 - an offset that is no number, ...

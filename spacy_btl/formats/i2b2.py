@@ -35,8 +35,9 @@ def read_i2b2(sources: Sequence[Source], report: ConversionReport) -> Iterator[N
 
 
 def _read_file(source: Source, report: ConversionReport) -> Note | None:
+    content = source.xml()
     try:
-        root = ET.fromstring(source.read().decode("utf-8-sig"))
+        root = ET.fromstring(content.decode("utf-8-sig"))
     except ET.ParseError as err:
         where = f"{source.where}, line {err.position[0]}"
         report.skip(report.notes_skipped, "looks like i2b2 XML, but is broken", where)

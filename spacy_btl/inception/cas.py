@@ -9,7 +9,7 @@ from typing import Any
 
 from spacy_btl.corpora.note import Note, is_text
 from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
-from spacy_btl.corpora.source import Source
+from spacy_btl.corpora.source import Source, safe_xml
 from spacy_btl.errors import CorpusError
 from spacy_btl.inception.layers import (
     NAMED_ENTITY,
@@ -108,8 +108,11 @@ def _load(source: Source) -> Any:
             warnings.filterwarnings("error", message="Not mapping external offset")
             if what == "JSON":
                 return cassis.load_cas_from_json(source.text())
-            types = cassis.load_typesystem(BytesIO(source.beside["typesystem.xml"]))
-            return cassis.load_cas_from_xmi(BytesIO(source.read()), typesystem=types)
+            of_types = safe_xml(
+                source.beside["typesystem.xml"], f"TypeSystem.xml of {source.where}"
+            )
+            types = cassis.load_typesystem(BytesIO(of_types))
+            return cassis.load_cas_from_xmi(BytesIO(source.xml()), typesystem=types)
     except CorpusError:
         raise
     except UserWarning:

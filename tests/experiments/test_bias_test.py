@@ -11,11 +11,11 @@ from scipy.stats import entropy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
+from spacy_btl.corpora.random_labels import read_shares, with_random_labels
 from spacy_btl.errors import BtlError, CorpusError
 from spacy_btl.experiments.bias_summary import plot_bias, summarize
 from spacy_btl.experiments.bias_test import LOSSES, READINGS, BiasTest, distances, run_bias_test
 from spacy_btl.tags import gold_tags
-from spacy_btl.training.random_labels import read_shares, with_random_labels
 from tests.conftest import SENTENCES, VOCABULARY, bert_pipeline, make_examples
 
 WORDS = " ".join(text for text, _ in SENTENCES)

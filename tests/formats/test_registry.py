@@ -167,3 +167,25 @@ def test_a_source_without_files(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("A note without annotation.")
     with pytest.raises(CorpusError, match=r"n\.txt: of no format that is read: a brat folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["i.xml", "j.xml"])
+def test_xml_that_declares_entities_is_not_parsed(tmp_path, name):
+    """A harmless one; others name files of the machine, or grow without end."""
+    if name == "i.xml":
+        pytest.importorskip("bioc", reason="needs the extra: spacy-btl[bioc]")
+    content = FILES[name][0].removeprefix("<!DOCTYPE collection>\n")
+    declared = f'<!DOCTYPE r [<!ENTITY fever "{SECRET}">]>\n'
+    (tmp_path / name).write_text(declared + content)
+    with pytest.raises(CorpusError, match="with entities of its own is not read") as caught:
+        read(tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_type_system_of_a_cas_declares_no_entities_either(tmp_path):
+    pytest.importorskip("cassis", reason="needs the extra: spacy-btl[inception]")
+    (tmp_path / "h.xmi").write_text(FILES["h.xmi"][0])
+    declared = '<!DOCTYPE r [<!ENTITY fever "fever">]>\n<typeSystemDescription/>'
+    (tmp_path / "TypeSystem.xml").write_text(declared, "utf-16")
+    with pytest.raises(CorpusError, match=r"TypeSystem\.xml of .*h\.xmi: XML with entities"):
+        read(tmp_path)
