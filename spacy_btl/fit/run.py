@@ -256,12 +256,10 @@ class Run:
 
     def _evaluate(self, pipeline: Path, clock: Clock) -> dict[str, Any]:
         test, metrics = self._part("test"), self.state / "metrics.json"
-        report = self.output / "report.html"
 
         def do() -> None:
             found = evaluate(str(pipeline), test, seed=self.options.seed)
             write_file(metrics, json.dumps(found, indent=2).encode("utf-8"))
-            write_report(found, report)
 
         self.steps.run(
             "evaluate",
@@ -270,7 +268,7 @@ class Run:
                 "test documents": self.steps.hash_of(test),
                 "seed": self.options.seed,
             },
-            [metrics, report],
+            [metrics],
             do,
         )
         clock.finish("evaluate")
@@ -293,9 +291,11 @@ class Run:
             write_file(file, text.encode("utf-8"))
         scores, output = self.state / "metrics.json", self.output / "pipeline"
         name, version = str(self.chosen["name"].value), self.options.version
+        report = self.output / "report.html"
 
         def do() -> None:
             write_card(str(pipeline), scores, file, output, name=name, version=version)
+            write_report({**metrics, "model": f"{self._package_name} {version}"}, report)
 
         self.steps.run(
             "card",
@@ -306,17 +306,18 @@ class Run:
                 "name": name,
                 "version": version,
             },
-            [output],
+            [report, output],
             do,
         )
         clock.finish("card")
 
+    @property
+    def _package_name(self) -> str:
+        return f"{self.chosen['lang'].value}_{self.chosen['name'].value}"
+
     def _package(self, clock: Clock) -> tuple[str, Path]:
         """RETURNS (Tuple[str, Path]): The name of the package, and its wheel."""
-        pipeline, package = (
-            self.output / "pipeline",
-            f"{self.chosen['lang'].value}_{self.chosen['name'].value}",
-        )
+        pipeline, package = self.output / "pipeline", self._package_name
         wheel = self.output / "packages" / wheel_name(package, self.options.version)
         self.steps.run(
             "package",
