@@ -10,6 +10,7 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, warn
+from spacy_btl.errors import counted
 
 SHOWN = 8  # characters of a fingerprint
 
@@ -77,9 +78,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             summary.add_row(MEASURES[name].title, "n/a", "none is correct")
     console = Console(markup=False)  # a type in brackets is no markup of rich
     console.print(types)
-    of = f" of {metrics['patients']:,} patients" if metrics["patients"] else ""
+    of = f" of {counted(metrics['patients'], 'patient')}" if metrics["patients"] else ""
     scored = metrics["annotated" if metrics["overlapping"] else "mentions"]
-    console.print(f"\n {scored:,} mentions in {metrics['documents']:,} documents{of}")
+    console.print(
+        f"\n {counted(scored, 'mention')} in {counted(metrics['documents'], 'document')}{of}"
+    )
     lost = metrics["annotated"] - scored
     if lost:
         console.print(

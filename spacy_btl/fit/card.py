@@ -42,11 +42,12 @@ def draft_card(
         base_model="" if folder else encoder,
         dataset=name,
         training_data=(
-            f"{train.documents:,} documents of {name} with {train.mentions:,} mentions, "
+            f"{counted(train.documents, 'document')} of {name} with "
+            f"{counted(train.mentions, 'mention')}, "
             f"divided by document or patient. {dev.documents:,} others calibrate the confidence."
         ),
         evaluation_data=(
-            f"{test.documents:,} documents of {name} that neither the network nor the "
+            f"{counted(test.documents, 'document')} of {name} that neither the network nor the "
             "calibrator had."
         ),
         intended_use="Not stated.",

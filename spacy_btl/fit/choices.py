@@ -11,7 +11,7 @@ from thinc.compat import has_cupy_gpu
 
 from spacy_btl.about import how_to_install
 from spacy_btl.calibration.settings import Settings
-from spacy_btl.errors import BtlError
+from spacy_btl.errors import BtlError, counted
 from spacy_btl.expressible import Expressible
 from spacy_btl.fit.encoder import MINILM, Facts
 
@@ -154,7 +154,9 @@ def choose_steps(options: Options, words: int, documents: int) -> Choice:
         return Choice(options.max_steps, GIVEN)
     wanted = round(recipe.passes * words / WORDS_PER_STEP)
     steps = min(max(wanted, recipe.least), recipe.most)
-    reason = f"{recipe.passes} passes over {words:,} words in {documents:,} documents"
+    reason = (
+        f"{recipe.passes} passes over {counted(words, 'word')} in {counted(documents, 'document')}"
+    )
     if steps != wanted:
         reason += f" would be {wanted:,}, and {recipe.least:,} to {recipe.most:,} are taken"
     return Choice(steps, reason)
