@@ -15,13 +15,14 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.lines import Lines, white_space
+from spacy_btl.lines import white_space
 from spacy_btl.tags import (
     MISSING,
     O_TAG,
     OUTSIDE,
     Annotation,
     Place,
+    Runs,
     SchemeName,
     TagScheme,
     strip_space,
@@ -104,15 +105,26 @@ class OverlappingScheme(TagScheme):
         """Read the gold tags of an example, see `encode_mentions`: int8 [T, K]."""
         return encode_mentions(example, self, self.mentions_key, strict=strict).tags
 
-    def decode(self, doc: Doc, tags: NDArray[np.integer], lines: Lines) -> list[Span]:
-        """Turn the tags of words [W, K] into spans, type by type as `TagScheme.decode` does.
+    def runs(
+        self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]
+    ) -> Runs:
+        """The mentions that tags [W, K] make, type by type as `TagScheme.runs` has them.
 
-        RETURNS (List[Span]): Sorted by their boundaries, then by type.
+        RETURNS (Runs): In that order.
         """
-        spans: list[Span] = []
-        for number in np.flatnonzero(tags.any(axis=0)).tolist():
-            spans += self.of_type(number).decode(doc, tags[:, number], lines)
-        return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
+        n, numbers = len(tags), np.flatnonzero(tags.any(axis=0))
+        times = len(numbers)
+        found = self.of_type(0).runs(
+            tags[:, numbers].T.ravel(), np.tile(breaks, times), np.tile(short, times)
+        )
+        at, first = np.divmod(found.first, max(n, 1))
+        runs = Runs(first, found.last - at * n, numbers[at])
+        return runs.take(self.order(runs))
+
+    def order(self, runs: Runs) -> NDArray[np.int64]:
+        """The order of runs by their places, then by the names of their types, int64 [P]."""
+        ranks = np.argsort(np.argsort(self.types))
+        return np.lexsort((ranks[runs.types], runs.last, runs.first))
 
     def of_type(self, number: int) -> TagScheme:
         """The tags of one type alone, by its place in `types`."""

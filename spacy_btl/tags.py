@@ -40,6 +40,28 @@ class Annotation(NamedTuple):
     known: NDArray[np.bool_]
 
 
+class Runs(NamedTuple):
+    """P entities as runs of words.
+
+    first, last (int64 [P]): Their first and last words.
+    types (int64 [P]): The places of their types in `TagScheme.types`.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    types: NDArray[np.int64]
+
+    def take(self, which: NDArray[Any]) -> "Runs":
+        """Some of the runs, by numbers or bool [P]."""
+        return Runs(self.first[which], self.last[which], self.types[which])
+
+    def of(self, values: NDArray[Any], combine: np.ufunc) -> NDArray[Any]:
+        """Combine values of words over each run: [P]. values [W, types]: Those of each type."""
+        bounds = self.types * (len(values) + 1) + np.stack([self.first, self.last + 1])
+        padded = np.pad(values, ((0, 1), (0, 0))).T.ravel()
+        return combine.reduceat(padded, bounds.T.ravel())[::2] if len(self.first) else padded[:0]
+
+
 class TagScheme:
     """The tags of a list of entity types, of which each token has one.
 
@@ -132,39 +154,45 @@ class TagScheme:
         return np.array(ids, dtype="int64")
 
     def decode(self, doc: Doc, tags: NDArray[np.integer], lines: Lines) -> list[Span]:
-        """Turn tags into entity spans. An `I-` that continues nothing begins a new span.
+        """Turn tags into entity spans, see `runs` and `spans`.
 
-        tags (int [W]): One for each word, a token that is not white space.
+        tags (int [W], or [W, K]): Of each word, a token that is not white space.
         lines (Lines): Those of the doc, from `read_lines`.
-        RETURNS (List[Span]): Spans that do not overlap, in order. White space between the words of
-            an entity, which the encoder cannot see, is part of it. Where it holds a line end, see
-            `entity_starts`.
         """
-        words, breaks, short = lines
-        types = self.tag_types[tags]
-        starts = self.entity_starts(tags, breaks, short)
-        borders = np.flatnonzero(starts)
-        ends = np.append(borders[1:], len(words))[types[borders] > 0]
-        first, last = borders[types[borders] > 0], ends - 1
-        found = np.stack([words[first], words[last] + 1, types[first] - 1], axis=1).tolist()
+        return self.spans(doc, self.runs(tags, lines.breaks, lines.short), lines)
+
+    def spans(self, doc: Doc, runs: Runs, lines: Lines) -> list[Span]:
+        """The spans of runs of the words of a doc. White space between the words of an entity,
+        which the encoder cannot see, is part of it."""
+        words = lines.words
+        found = np.stack([words[runs.first], words[runs.last] + 1, runs.types], axis=1).tolist()
         return [Span(doc, start, end, label=self.types[number]) for start, end, number in found]
 
-    def span_probabilities(
-        self, spans: Sequence[Span], p: NDArray[np.floating], lines: Lines
-    ) -> NDArray[np.floating]:
-        """The minimum, over the words of each of P spans, of the probability of its type:
+    def runs(
+        self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]
+    ) -> Runs:
+        """The entities that tags make. An `I-` that continues nothing begins a new one; where a
+        line ends, see `entity_starts`.
+
+        tags (int [W], or [W, K]): Of each word.
+        breaks (int8 [W]), short (bool [W]): See `lines.Lines`; of one doc, or of several.
+        RETURNS (Runs): In the order of the text, and none overlapping another.
+        """
+        types = self.tag_types[tags]
+        borders = np.flatnonzero(self.entity_starts(tags, breaks, short))
+        is_entity = types[borders] > 0
+        ends = np.append(borders[1:], len(types))[is_entity]
+        first = borders[is_entity]
+        return Runs(first, ends - 1, types[first] - 1)
+
+    def run_probabilities(self, runs: Runs, p: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The minimum, over the words of each of P runs, of the probability of its type:
         float64 [P].
 
         p (float [W, ...]): Those of the tags of the words, by decision.
-        lines (Lines): Of the doc of the spans.
         """
-        of_types = self.type_probabilities(p)
-        minima = np.ones(len(spans))
-        for i, span in enumerate(spans):
-            first, end = np.searchsorted(lines.words, (span.start, span.end))
-            # The sum over the tags of a type may round to more than 1.
-            minima[i] = min(1.0, of_types[first:end, self.types.index(span.label_)].min())
-        return minima
+        # The sum over the tags of a type may round to more than 1.
+        return np.minimum(runs.of(self.type_probabilities(p), np.minimum), 1.0).astype("float64")
 
     def entity_starts(
         self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]

@@ -117,9 +117,9 @@ def test_memory_of_overlapping_mentions_is_linear_in_the_types():
             targets = scheme.encode(Example(doc, gold))
             loss(logits, targets, type_counts=counts, n_tokens=TOKENS)
             decisions, lines = logits[:, scheme.columns], read_lines(doc)
-            spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
-            scheme.span_probabilities(spans, decisions, lines)
-            doc.spans["btl"] = spans[:TOKENS]
+            runs = scheme.runs(decisions.argmax(axis=-1), lines.breaks, lines.short)
+            scheme.run_probabilities(runs, decisions)
+            doc.spans["btl"] = scheme.spans(doc, runs, lines)[:TOKENS]
             return score_ner([Example(doc, gold)], spans_key="btl")
 
         return call

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-from spacy_btl.arrays import Probabilities, load_arrays, save_arrays
+from spacy_btl.arrays import Arrays, Probabilities, load_arrays, save_arrays
+from spacy_btl.calibration.mention_map import N_TERMS, MentionMap
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 from spacy_btl.tags import O_TAG
@@ -110,19 +111,26 @@ class ConfidenceMap:
 class Maps:
     """The calibration maps of tokens and of entities, saved as plain arrays.
 
+    confidence (ConfidenceMap | MentionMap): The latter where each type decides for itself.
     settings (Settings): Those that they were fitted for; with others confidence is not calibrated.
     """
 
     tokens: TokenMap
-    confidence: ConfidenceMap
+    confidence: ConfidenceMap | MentionMap
     settings: Settings
 
     def to_bytes(self) -> bytes:
         """The maps as the bytes of a safetensors file."""
         content = {"format": FORMAT, "version": VERSION, "settings": asdict(self.settings)}
+        confidence = self.confidence
+        if isinstance(confidence, MentionMap):
+            values = [confidence.n_entities, *confidence.weights, confidence.bias]
+            name, values = "mentions", [*values, confidence.cutoff]
+        else:
+            name, values = "confidence", list(astuple(confidence))
         arrays = {
             "tokens": np.array(astuple(self.tokens)),
-            "confidence": np.array(astuple(self.confidence), dtype="float64"),
+            name: np.array(values, dtype="float64"),
         }
         return save_arrays(arrays, content)
 
@@ -138,18 +146,32 @@ class Maps:
             if (content["format"], content["version"]) != (FORMAT, VERSION):
                 raise ValueError("another format or version")
             _check(arrays["tokens"], 3, positive=2, not_negative=1)
-            _check(arrays["confidence"], 4, positive=0, not_negative=2)
             tokens = TokenMap(*arrays["tokens"].tolist())
-            sharpness, certainty, bias, n_entities = arrays["confidence"].tolist()
-            confidence = ConfidenceMap(sharpness, certainty, bias, int(n_entities))
-            if n_entities < 1:
-                raise ValueError("fitted to nothing")
+            confidence = _mention_map(arrays) if "mentions" in arrays else _confidence_map(arrays)
             return cls(tokens, confidence, Settings(**content["settings"]))
         except Exception as error:  # safetensors, json and numpy each have their own
             raise CalibratorError(
                 f"Cannot use the calibrator's maps in {where}: they are damaged, or of another "
                 "version. Fit them again (python -m spacy btl calibrate --held-out)."
             ) from error
+
+
+def _confidence_map(arrays: Arrays) -> ConfidenceMap:
+    _check(arrays["confidence"], 4, positive=0, not_negative=2)
+    sharpness, certainty, bias, n_entities = arrays["confidence"].tolist()
+    return ConfidenceMap(sharpness, certainty, bias, _count(n_entities))
+
+
+def _mention_map(arrays: Arrays) -> MentionMap:
+    _check(arrays["mentions"], N_TERMS + 3, positive=1, not_negative=0)
+    n_entities, *weights, bias, cutoff = arrays["mentions"].tolist()
+    return MentionMap(tuple(weights), bias, cutoff, _count(n_entities))
+
+
+def _count(number: float) -> int:
+    if number < 1:
+        raise ValueError("fitted to nothing")
+    return int(number)
 
 
 def _check(values: NDArray[Any], size: int, *, positive: int, not_negative: int) -> None:

@@ -10,17 +10,21 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from spacy_btl.arrays import Probabilities
-from spacy_btl.calibration.calibration_maps import Maps, TokenMap
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
+from spacy_btl.calibration.candidates import Words, choose, describe, find_candidates
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag
+from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.fit import fit_maps
 from spacy_btl.calibration.held_out import HeldOut
+from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.search import Search, sklearn_search
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
-from spacy_btl.tags import O_TAG
+from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.tags import O_TAG, Runs
 
 # What is saved without a datastore, or without maps. An empty file is a damaged one.
 UNFITTED = b"not fitted"
@@ -172,9 +176,50 @@ class Calibrator:
             transition_weight=weight,
         )
 
-    def confidence(self, p: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The confidence of entities [P], from the minimum probabilities of their tokens [P]."""
-        return p if self.maps is None else self.maps.confidence(p)
+    def find_entities(
+        self, p: Probabilities, words: Words, *, tau: Tau | None = None
+    ) -> tuple[Runs, NDArray[np.floating]]:
+        """Decide entities, or mentions that may overlap, and their confidences [P].
+
+        Without a `MentionMap` they are the runs of the decided tags, and confidence is from the
+        minimum, over the words of each, of the probability of its type. With one, those of the
+        candidates that it finds most probable. Those below `min_confidence` are left out.
+
+        p (float64 [N, C]): What `predict_proba` returned for the words.
+        words (Words): Where they stand.
+        tau (Optional[float | Dict[str, float]]): In place of the one of the settings.
+        RAISES: As `decide`.
+        """
+        tags = self.decide(p, documents=words.documents, tau=tau)
+        scheme = self.fitted_datastore().tag_scheme
+        curve = None if self.maps is None else self.maps.confidence
+        if isinstance(curve, MentionMap) and isinstance(scheme, OverlappingScheme):
+            runs, values = self._choose(p, tags, words, scheme, curve, tau)
+        else:
+            runs = scheme.runs(tags, words.breaks, words.short)
+            values = scheme.run_probabilities(runs, p)
+            if isinstance(curve, ConfidenceMap):
+                values = curve(values)
+        kept = values >= self.settings.min_confidence
+        return runs.take(kept), values[kept]
+
+    def _choose(
+        self,
+        p: Probabilities,
+        tags: NDArray[np.integer],
+        words: Words,
+        scheme: OverlappingScheme,
+        mention_map: MentionMap,
+        tau: Tau | None,
+    ) -> tuple[Runs, NDArray[np.floating]]:
+        candidates = find_candidates(p, tags, words, scheme)
+        values = mention_map(describe(candidates, p, words, scheme))
+        prior = self.fitted_datastore().prior
+        shifts = type_shifts(self.settings.tau if tau is None else tau, scheme, prior)
+        scores = logit(values) + shifts[candidates.types] - mention_map.cutoff
+        chosen = np.flatnonzero(choose(candidates, scores))
+        chosen = chosen[scheme.order(candidates.take(chosen))]
+        return candidates.take(chosen), values[chosen]
 
     def use(self, datastore: Datastore) -> None:
         """Take a datastore as it is: one that was saved, or one without rows."""

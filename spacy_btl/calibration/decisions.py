@@ -69,6 +69,15 @@ def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
     return np.array([tau.get(name, 0.0) for name in names]).reshape(shape)
 
 
+def type_shifts(tau: Tau, scheme: TagScheme, prior: Probabilities) -> NDArray[np.float64]:
+    """What tau adds to the log odds of each type that decides for itself, float64 [K].
+
+    prior (float64 [K, S]): Training frequencies of the tags of each decision.
+    """
+    outside, inside = prior[:, 0], prior[:, 1:].sum(axis=1)
+    return tau_per_tag(tau, scheme)[:, 0] * np.log(outside / inside)
+
+
 def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:
     """Count which tag follows which.
 

@@ -7,22 +7,27 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import (
+    ConfidenceMap,
     Maps,
     TokenMap,
     fit_confidence_map,
     fit_token_map,
 )
+from spacy_btl.calibration.candidates import describe, find_candidates
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.decisions import decide, tau_per_tag
-from spacy_btl.calibration.held_out import HeldOut, read_entities
+from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
+from spacy_btl.calibration.held_out import HeldOut, judge_runs, read_entities
+from spacy_btl.calibration.mention_map import MentionMap, fit_mention_map
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
+from spacy_btl.mentions import OverlappingScheme
 
 
 def fit_maps(
     held_out: HeldOut, p_knn: Probabilities | None, *, datastore: Datastore, settings: Settings
 ) -> Maps:
-    """Fit the map of tokens, then that of the entities which its probabilities make.
+    """Fit the map of tokens, then that of the entities which its probabilities make: with
+    `OverlappingScheme`, of candidates for mentions.
 
     held_out (HeldOut): Documents that the network did not train on.
     p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours, from other documents, of the
@@ -34,14 +39,46 @@ def fit_maps(
     scores = held_out.logits[:, datastore.tag_scheme.columns]
     p = token_map(scores, p_knn, settings.knn_weight)
     tags = decide_held_out(held_out, p, datastore, settings)
-    entities = read_entities(held_out, tags, p, scheme=datastore.tag_scheme)
-    if not len(entities.correct):
+    scheme = datastore.tag_scheme
+    confidence_map: ConfidenceMap | MentionMap
+    if isinstance(scheme, OverlappingScheme):
+        shifts = type_shifts(settings.tau, scheme, datastore.prior)
+        confidence_map = _fit_mentions(held_out, p, tags, scheme, shifts)
+    else:
+        entities = read_entities(held_out, tags, p, scheme=scheme)
+        _require(len(entities.correct))
+        confidence_map = fit_confidence_map(entities.p, entities.correct)
+    return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
+
+
+def _fit_mentions(
+    held_out: HeldOut,
+    p: Probabilities,
+    tags: NDArray[np.integer],
+    scheme: OverlappingScheme,
+    shifts: NDArray[np.float64],
+) -> MentionMap:
+    candidates = find_candidates(p, tags, held_out.words, scheme)
+    known, correct = judge_runs(held_out, candidates)
+    _require(len(correct))
+    features = describe(candidates, p, held_out.words, scheme)[known]
+    candidates = candidates.take(known)
+    return fit_mention_map(
+        candidates,
+        features,
+        correct,
+        held_out.documents[candidates.first],
+        shifts[candidates.types],
+        len(held_out.gold_ents),
+    )
+
+
+def _require(n_entities: int) -> None:
+    if not n_entities:
         raise CalibratorError(
             "No entity is predicted in the held-out documents, so no confidence can be fitted: "
             "give more of them, or train the network better."
         )
-    confidence_map = fit_confidence_map(entities.p, entities.correct)
-    return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
 def decide_held_out(

@@ -5,7 +5,7 @@ pass over the documents. They are those of `TagScheme.decode`, and correct as sp
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.candidates import Words
 from spacy_btl.calibration.datastore import LabelledRows
-from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.metrics.matching import are_correct
-from spacy_btl.tags import MISSING, TagScheme
+from spacy_btl.tags import MISSING, Runs, TagScheme
 
 Ints = NDArray[np.integer]
 
@@ -51,6 +51,11 @@ class HeldOut:
     gold_ends: NDArray[np.int64]
     annotated: NDArray[np.bool_]
     gold_ents: NDArray[np.int64]
+
+    @property
+    def words(self) -> Words:
+        """Where the tokens stand."""
+        return Words(self.documents, self.breaks, self.short)
 
     @cached_property
     def seen(self) -> NDArray[np.bool_]:
@@ -129,33 +134,18 @@ def read_entities(
     tags (int [N], or [N, K]): Decided tags.
     p (float64 [N, C], or [N, K, S]): Probabilities.
     """
-    if not isinstance(scheme, OverlappingScheme):
-        return _read_entities(held_out, tags, p, scheme)
-    found = [Entities(np.zeros(0, "int64"), np.zeros(0), np.zeros(0, "bool"))]
-    gold = held_out.gold_ents
-    for number in np.flatnonzero(tags.any(axis=0)).tolist():
-        ents = gold[gold[:, 2] == number + 1].copy()
-        ents[:, 2] = 1
-        of_type = replace(held_out, gold_ents=ents)
-        one = _read_entities(of_type, tags[:, number], p[:, number], scheme.of_type(number))
-        found.append(one._replace(types=one.types + number))
-    return Entities(*map(np.concatenate, zip(*found, strict=True)))
+    runs = scheme.runs(tags, held_out.breaks, held_out.short)
+    known, correct = judge_runs(held_out, runs)
+    return Entities(runs.types[known] + 1, scheme.run_probabilities(runs, p)[known], correct)
 
 
-def _read_entities(held_out: HeldOut, tags: Ints, p: Probabilities, scheme: TagScheme) -> Entities:
-    types = scheme.tag_types[tags]
-    starts = scheme.entity_starts(tags, held_out.breaks, held_out.short)
-    inside = np.flatnonzero(types)
-    runs = np.cumsum(starts)[inside]
-    first = inside[np.flatnonzero(np.diff(runs, prepend=0))]
-    last = inside[np.flatnonzero(np.diff(runs, append=np.inf))]
-    if not len(inside):
-        return Entities(types[:0], np.zeros(0), np.zeros(0, "bool"))
-    p_types = scheme.sum_by_type(p[inside])[np.arange(len(inside)), types[inside]]
-    minimum = np.minimum.reduceat(p_types, np.flatnonzero(np.diff(runs, prepend=0)))
-    spans = np.stack([held_out.gold_starts[first], held_out.gold_ends[last], types[first]], axis=1)
+def judge_runs(held_out: HeldOut, runs: Runs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of P runs of words are where annotation is known, bool [P], and which of these are
+    gold entities."""
+    spans = np.stack(
+        [held_out.gold_starts[runs.first], held_out.gold_ends[runs.last], runs.types + 1], axis=1
+    )
     unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
     known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
     known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
-    correct = are_correct(spans[known], held_out.gold_ents)
-    return Entities(types[first][known], np.minimum(minimum[known], 1.0), correct)
+    return known, are_correct(spans[known], held_out.gold_ents)

@@ -311,13 +311,14 @@ class BtlNer(TrainablePipe):
             if n_unseen:
                 self._count_unseen(n_unseen, len(doc))
             decisions = of_words[:, scheme.columns]
-            spans = scheme.decode(doc, decisions.argmax(axis=-1), lines)
+            runs = scheme.runs(decisions.argmax(axis=-1), lines.breaks, lines.short)
             confidences = None
             if self.spans_key is not None:
                 writer["spans_key"] = self.spans_key
                 p = softmax(decisions, axis=-1)
-                confidences = scheme.span_probabilities(spans, p, lines).tolist()
+                confidences = scheme.run_probabilities(runs, p).tolist()
             doc.user_data[WRITER] = writer
+            spans = scheme.spans(doc, runs, lines)
             write_mentions(doc, spans, confidences, labels=scheme.types)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:

@@ -16,6 +16,7 @@ from spacy_btl.calibration.calibration_maps import (
     fit_confidence_map,
     fit_token_map,
 )
+from spacy_btl.calibration.mention_map import N_TERMS, MentionMap
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 
@@ -166,6 +167,7 @@ def test_no_row_gives_no_row():
 
 POSITIVE = st.floats(1e-3, 1e6)
 NOT_NEGATIVE = st.floats(0, 1e6)
+WEIGHTS, COUNTS = st.floats(-1e9, 1e9), st.integers(1, 10**9)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 SETTINGS = st.builds(
     Settings,
@@ -177,8 +179,13 @@ SETTINGS = st.builds(
 MAPS = st.builds(
     Maps,
     st.builds(TokenMap, POSITIVE, POSITIVE, NOT_NEGATIVE),
-    st.builds(
-        ConfidenceMap, NOT_NEGATIVE, NOT_NEGATIVE, st.floats(-1e9, 1e9), st.integers(1, 10**9)
+    st.builds(ConfidenceMap, NOT_NEGATIVE, NOT_NEGATIVE, WEIGHTS, COUNTS)
+    | st.builds(
+        MentionMap,
+        st.lists(WEIGHTS, min_size=N_TERMS, max_size=N_TERMS).map(tuple),
+        WEIGHTS,
+        WEIGHTS,
+        COUNTS,
     ),
     SETTINGS,
 )

@@ -188,12 +188,19 @@ def test_with_transitions_no_path_through_a_document_is_better(seed, lengths):
 
 
 def test_confidence_is_the_minimum_probability_until_maps_are_fitted():
+    held_out = make_held_out()
     calibrator = fitted(n_neighbors=5, transition_weight=0)
-    p = np.array([0.2, 0.9, 0.5])
-    assert calibrator.confidence(p) is p
-    mapped = calibrator.fit_maps(make_held_out()).confidence(p)
-    assert (np.argsort(mapped) == np.argsort(p)).all()
-    assert ((mapped > 0) & (mapped < 1)).all()
+    p = calibrator.predict_proba(held_out.logits)
+    runs, minima = calibrator.find_entities(p, held_out.words)
+    of_types = calibrator.datastore.tag_scheme.type_probabilities(p)
+    for first, last, kind, value in zip(*runs, minima, strict=True):
+        assert value == of_types[first : last + 1, kind].min()
+    calibrator.fit_maps(held_out)
+    p = calibrator.predict_proba(held_out.logits)
+    runs, values = calibrator.find_entities(p, held_out.words)
+    of_maps = calibrator.maps.confidence(calibrator.datastore.tag_scheme.run_probabilities(runs, p))
+    assert values.tolist() == of_maps.tolist()
+    assert len(values) > 10
 
 
 @pytest.mark.parametrize("knn_weight", [0.0, 1.0])

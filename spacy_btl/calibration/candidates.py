@@ -1,0 +1,127 @@
+"""Candidate mentions, where each type decides for itself, and what tells the correct ones.
+
+One threshold cuts some mentions short and lets others run on. So the runs of words above several
+thresholds are candidates, beside those of the decided tags, and a `MentionMap` says how probable
+each is. N words, K types of S tags, P candidates.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+
+from spacy_btl.arrays import Probabilities
+from spacy_btl.lines import PARAGRAPH
+from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.tags import Runs
+
+# Log odds of a type. A candidate is a run of words above one of them.
+LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+# Log odds beyond these say nothing more. Beyond the text they are the lower one.
+LOWEST, HIGHEST = -8.0, 8.0
+
+FEATURES = (
+    "lowest",  # of the log odds of its type, over its words
+    "mean",
+    "first",
+    "last",
+    "before",  # of the word before it in the document, and so on
+    "second before",
+    "after",
+    "second after",
+    "other type",  # the lowest, over its words, of the highest of the other types
+    "log of the number of words",
+    "at a line start",
+    "at a line end",
+)
+
+
+class Words(NamedTuple):
+    """Where N words stand: arrays [N], as in `HeldOut`."""
+
+    documents: NDArray[np.integer]
+    breaks: NDArray[np.int8]
+    short: NDArray[np.bool_]
+
+
+def find_candidates(
+    p: Probabilities, tags: NDArray[np.integer], words: Words, scheme: OverlappingScheme
+) -> Runs:
+    """The runs of the decided tags and of all levels, each once.
+
+    p (float64 [N, K, S]): Probabilities of the tags.
+    tags (int [N, K]): Decided tags.
+    """
+    log_odds = _log_odds(p, scheme)
+    above = [((log_odds > level) * scheme.width).astype("int8") for level in LEVELS]
+    found = [scheme.runs(each, words.breaks, words.short) for each in (tags, *above)]
+    rows = np.concatenate([np.stack(runs, axis=1) for runs in found])
+    return Runs(*np.unique(rows, axis=0).T)
+
+
+def describe(
+    candidates: Runs, p: Probabilities, words: Words, scheme: OverlappingScheme
+) -> NDArray[np.float64]:
+    """What tells correct candidates from others, float64 [P, F]: `FEATURES`."""
+    log_odds = _log_odds(p, scheme)
+    first, last, types = candidates
+    lengths = last - first + 1
+    around = np.pad(log_odds, ((2, 2), (0, 0)), constant_values=LOWEST)
+    ids = np.pad(words.documents, 2, mode="constant", constant_values=-1)
+
+    def beside(places: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
+        other = places + 2 + steps
+        same = ids[other] == ids[places + 2]
+        return np.where(same, around[other, types], LOWEST)
+
+    line_starts = np.append(words.breaks, PARAGRAPH) > 0
+    features = [
+        candidates.of(log_odds, np.minimum),
+        candidates.of(log_odds, np.add) / lengths,
+        beside(first, 0),
+        beside(last, 0),
+        beside(first, -1),
+        beside(first, -2),
+        beside(last, 1),
+        beside(last, 2),
+        candidates.of(_of_others(log_odds), np.minimum),
+        np.log(lengths),
+        line_starts[first],
+        line_starts[last + 1],
+    ]
+    return np.stack(features, axis=1).astype("float64")
+
+
+def choose(candidates: Runs, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which candidates have no better one of their type that overlaps them, of those above 0:
+    bool [P]. The greatest score is chosen first.
+
+    scores (float64 [P]): One per candidate.
+    """
+    n_words = int(candidates.last.max(initial=-1)) + 1
+    chosen = np.zeros(len(scores), dtype=bool)
+    taken: dict[int, NDArray[np.bool_]] = {}
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0]
+    rows = np.stack(candidates, axis=1)[order].tolist()
+    for number, (first, last, kind) in zip(order.tolist(), rows, strict=True):
+        of_type = taken.setdefault(kind, np.zeros(n_words, dtype=bool))
+        if not of_type[first : last + 1].any():
+            of_type[first : last + 1] = chosen[number] = True
+    return chosen
+
+
+def _log_odds(p: Probabilities, scheme: OverlappingScheme) -> NDArray[np.float64]:
+    """Those of the types, float64 [N, K], within bounds."""
+    with np.errstate(divide="ignore"):
+        return np.clip(logit(np.minimum(scheme.type_probabilities(p), 1.0)), LOWEST, HIGHEST)
+
+
+def _of_others(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each word and type the highest of the other types, float64 [N, K]."""
+    if log_odds.shape[1] < 2 or not len(log_odds):
+        return np.full_like(log_odds, LOWEST)
+    second, best = np.partition(log_odds, -2, axis=1)[:, -2:].T[..., None]
+    is_best = log_odds.argmax(axis=1)[:, None] == np.arange(log_odds.shape[1])
+    return np.where(is_best, second, best)
