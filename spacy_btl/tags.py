@@ -57,9 +57,15 @@ class Runs(NamedTuple):
 
     def of(self, values: NDArray[Any], combine: np.ufunc) -> NDArray[Any]:
         """Combine values of words over each run: [P]. values [W, types]: Those of each type."""
-        bounds = self.types * (len(values) + 1) + np.stack([self.first, self.last + 1])
-        padded = np.pad(values, ((0, 1), (0, 0))).T.ravel()
-        return combine.reduceat(padded, bounds.T.ravel())[::2] if len(self.first) else padded[:0]
+        combined = np.zeros(len(self.first), dtype=values.dtype)
+        if len(combined):
+            # Type by type, since reduceat goes over what lies between two runs as well.
+            order = np.lexsort((self.first, self.types))
+            first, last, types = self.take(order)
+            bounds = types * (len(values) + 1) + np.stack([first, last + 1])
+            padded = np.pad(values, ((0, 1), (0, 0))).T.ravel()
+            combined[order] = combine.reduceat(padded, bounds.T.ravel())[::2]
+        return combined
 
 
 class TagScheme:

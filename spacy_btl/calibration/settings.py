@@ -18,9 +18,8 @@ class Settings:
         tau favours rare types. One number, or one per type (0 for a type that is not named).
     transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
         each token is decided by itself.
-    min_confidence (float): Entities, or mentions, of less confidence are dropped. Half the F1 that
-        can be reached is about the best for F1, where confidence is calibrated. It is not compared,
-        since calibration maps do not depend on it.
+    min_confidence (float): Entities, or mentions, of less confidence are dropped. It is not
+        compared, since calibration maps do not depend on it.
     RAISES: CalibratorError, for a value out of range.
 
     >>> from spacy_btl import Settings
