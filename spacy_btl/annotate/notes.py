@@ -103,6 +103,15 @@ def read_notes(
             yield note
 
 
+def read_ids(path: Path, id_column: str = "id") -> set[str]:
+    """The ids of the notes of an input as strings, by which other inputs can be compared with it.
+    It needs no texts: a file of an id per row will do.
+
+    RAISES: As `read_notes`.
+    """
+    return {str(note.id) for note in read_notes(path, text_column=id_column, id_column=id_column)}
+
+
 def notes_of(
     file: File, text_column: str, id_column: str, *, integer_ids: bool = False
 ) -> Iterator[Note]:
