@@ -127,9 +127,7 @@ def test_near_is_within_other_documents():
     rows = LabelledRows(logits, np.ones(60, "int16"), documents, documents, documents)
     nearest = [
         min(
-            np.linalg.norm(logits[i] - logits[j])
-            for j in range(60)
-            if documents[j] != documents[i]
+            np.linalg.norm(logits[i] - logits[j]) for j in range(60) if documents[j] != documents[i]
         )
         for i in range(60)
     ]
