@@ -1,6 +1,5 @@
 """`python -m spacy btl suggest`: which notes to annotate next."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     from spacy_btl.suggest.suggest import Suggestions
 
 
-class Cost(StrEnum):
-    """The values of --cost."""
-
-    note = "note"
-    word = "word"
-
-
 @btl.command("suggest")
 @exits_on_error
 def suggest_cli(
@@ -38,7 +30,12 @@ def suggest_cli(
         help="Notes that are annotated or given away already: a .spacy file, an earlier ranking, "
         "or a table or folder with their ids; may be repeated",
     ),
-    cost: Cost = typer.Option("note", help="What annotation costs: the same per note, or per word"),
+    cost: float = typer.Option(
+        0.5,
+        min=0,
+        max=1,
+        help="A note costs its words to this power: 0 is the same for all notes, 1 by the word",
+    ),
     text_column: str = typer.Option("text", help="The column, or key, of the text"),
     id_column: str = typer.Option("id", help="The column, or key, of the note's id"),
     batch_size: int | None = typer.Option(None, min=1, help="Notes per batch, if not the model's"),
@@ -47,9 +44,9 @@ def suggest_cli(
 ) -> None:
     """Choose the notes to annotate next: those that teach most about the rarest types.
 
-    Each note is chosen for the mentions that it is expected to hold, by calibrated confidence; a
-    mention counts the more, the fewer words of its type were annotated before, and the less its
-    words are like annotated ones. What earlier choices will bring counts as annotated. Notes that
+    Each note is chosen for the mentions that it is expected to hold, by calibrated probabilities. A
+    mention counts the more, the fewer of its type were annotated before, and the less its words are
+    like annotated ones. What earlier choices will bring counts as annotated. Notes that
     the datastore of the pipeline holds are left out, and copies. The ranking holds no text:
     `annotate --only RANKING.jsonl` writes the chosen notes with pre-annotations.
     """
@@ -58,7 +55,7 @@ def suggest_cli(
 
     refuse_to_replace(output, force=force)
     use_gpu(gpu_id)
-    options = Options(n, annotated, cost.value, text_column, id_column, batch_size)
+    options = Options(n, annotated, cost, text_column, id_column, batch_size)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=None)
 

@@ -26,7 +26,13 @@ from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipeline.logits import find_ner, hiding_pipes
-from spacy_btl.suggest.contents import Contents, contents_of, near_distance, novelty_of
+from spacy_btl.suggest.contents import (
+    Contents,
+    annotated_mentions,
+    contents_of,
+    near_distance,
+    novelty_of,
+)
 from spacy_btl.tags import TagScheme
 from spacy_btl.training.trained_on import in_datastore, training_docs
 
@@ -47,7 +53,8 @@ class Knowledge:
     """What a pipeline has learned from.
 
     scheme (TagScheme): Its tags.
-    counts (int64 [K]): The words of each type in its training corpus.
+    counts (int64 [K]): The mentions of each type in its datastore. Without one, the words of each
+        in its training corpus, by which types rank nearly the same.
     calibrator (Optional[Calibrator]): One with labelled words; None without any.
     near (Optional[float]): See `near_distance`.
     """
@@ -77,10 +84,10 @@ class Knowledge:
         datastore = None if pipe is None else pipe.calibrator.fitted_datastore()
         if pipe is not None and datastore is not None and len(datastore.tags):
             calibrator = pipe.calibrator
-        if counts.any():
+        if calibrator is not None and datastore is not None:
+            of_types = annotated_mentions(datastore, scheme)
+        elif counts.any():
             of_types = scheme.sum_by_type(counts)[1:]
-        elif calibrator is not None and datastore is not None:  # a network trained elsewhere
-            of_types = scheme.type_probabilities(scheme.count_tags(datastore.tags))
         else:
             raise PipelineError(
                 "How frequent the types were in the training of this pipeline is not known, so "

@@ -16,7 +16,7 @@ from spacy_btl.annotate.notes import Note, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import write_file
 from spacy_btl.pipelines import load_pipeline
-from spacy_btl.suggest.choosing import Choice, Cost, choose
+from spacy_btl.suggest.choosing import COST, Choice, choose
 from spacy_btl.suggest.contents import Contents, gain
 from spacy_btl.suggest.reading import Annotated, Candidate, Knowledge, Passed, candidates
 
@@ -33,14 +33,14 @@ class Options:
 
     n (int): How many notes.
     annotated (Sequence[Path]): See `Annotated.read`.
-    cost (str): See `choose`.
+    cost (float): What a note costs, in its words to this power; see `choose`.
     text_column, id_column (str): The columns of a table.
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
     """
 
     n: int = 10
     annotated: Sequence[Path] = ()
-    cost: Cost = "note"
+    cost: float = COST
     text_column: str = "text"
     id_column: str = "id"
     batch_size: int | None = None
@@ -119,6 +119,10 @@ def suggest(
     """
     if output.suffix != ".jsonl":
         raise AnnotateError(f"{output}: a ranking is JSON lines. Give a name that ends in .jsonl.")
+    if not 0 <= options.cost <= 1:
+        raise AnnotateError(
+            f"A cost of {options.cost:g} is not one from 0 (by note) to 1 (by word)."
+        )
     if options.n < 1:
         raise AnnotateError(f"{options.n} notes cannot be chosen: give 1 or more.")
     nlp = load_pipeline(model)
@@ -146,10 +150,10 @@ def suggest(
     return Suggestions(chosen, total, +passed.reasons, passed.first_failure)
 
 
-def _first_gain(knowledge: Knowledge, cost: Cost, candidate: Candidate) -> float:
+def _first_gain(knowledge: Knowledge, cost: float, candidate: Candidate) -> float:
     contents: Contents = candidate.contents
     total = float(gain(knowledge.counts, contents.expected).sum())
-    return total / contents.words if cost == "word" else total
+    return total / contents.words**cost
 
 
 def _suggestion(candidate: Candidate, choice: Choice, knowledge: Knowledge) -> Suggestion:

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from spacy_btl.calibration.datastore import LabelledRows
+from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.suggest.choosing import choose
 from spacy_btl.suggest.contents import (
     ROWS,
+    annotated_mentions,
+    beginnings,
     contents_of,
-    expected_mentions,
     near_distance,
     novelty_of,
 )
+from spacy_btl.tags import TagScheme
 
 COUNTS = np.array([400.0, 20.0, 3.0])  # a common type, a rare one and a rarer one
 
@@ -33,12 +36,12 @@ def brute_force(notes, counts, n, near, cost):
         totals = {}
         for number, one in enumerate(notes):
             expected = [
-                sum(v * p for v, p in zip(novelty[number], one.p[:, k].tolist(), strict=True))
+                sum(v * p for v, p in zip(novelty[number], one.begin[:, k].tolist(), strict=True))
                 for k in range(len(known))
             ]
             before = sum((1 + count) ** -0.5 for count in known)
             after = sum((1 + c + e) ** -0.5 for c, e in zip(known, expected, strict=True))
-            value = (before - after) / (one.words if cost == "word" else 1)
+            value = (before - after) / one.words**cost
             totals[number] = value, expected
         best = max((i for i in totals if i not in chosen), key=lambda i: totals[i][0])
         chosen.append(best)
@@ -51,7 +54,7 @@ def brute_force(notes, counts, n, near, cost):
     return chosen
 
 
-@pytest.mark.parametrize("cost", ["note", "word"])
+@pytest.mark.parametrize("cost", [0, 0.5, 1])
 @pytest.mark.parametrize("near", [None, 2.0])
 def test_each_note_is_the_best_after_those_before_it(cost, near):
     rng = np.random.default_rng(0)
@@ -66,11 +69,12 @@ def test_the_words_that_are_not_compared_count_too():
     novelty = rng.uniform(size=len(p))
     contents = contents_of(p, p.max(axis=1), np.ones((len(p), 4), "float32"), novelty, COUNTS)
     assert len(contents.rows) == ROWS
-    np.testing.assert_allclose(contents.expected, novelty @ p)
+    np.testing.assert_allclose(contents.expected, novelty @ beginnings(p))
+    np.testing.assert_allclose(contents.mentions, beginnings(p).sum(axis=0))
     # Those that are compared tell most of rare types.
-    weights = (p * novelty[:, None]) @ (1 + COUNTS) ** -1.5
-    kept = np.sort(np.argsort(-weights)[:ROWS])
-    assert np.isin(contents.novelty, novelty[kept]).mean() > 0.9
+    rises = beginnings(p) * novelty[:, None]
+    telling = ((1 + COUNTS) ** -0.5 - (1 + COUNTS + rises) ** -0.5).sum(axis=1)
+    np.testing.assert_array_equal(contents.novelty, novelty[np.sort(np.argsort(-telling)[:ROWS])])
 
 
 def test_a_rare_type_counts_more_than_a_common_one():
@@ -99,12 +103,14 @@ def test_what_is_chosen_counts_as_annotated_and_copies_teach_nothing():
 
 
 def test_a_long_note_costs_more_by_the_word():
-    p = np.array([[0, 0, 0.5]])
-    short = contents_of(np.repeat(p, 4, 0), np.ones(4), np.zeros((4, 4), "float32"), None, COUNTS)
-    p_long = np.concatenate([np.repeat(p, 5, 0), np.zeros((95, 3))])
-    long = contents_of(p_long, np.ones(100), np.zeros((100, 4), "float32"), None, COUNTS)
-    assert choose([short, long], COUNTS, 1)[0].number == 1
-    assert choose([short, long], COUNTS, 1, cost="word")[0].number == 0
+    def mentioning(times, words):
+        p = np.zeros((words, 3))
+        p[: 2 * times : 2, 2] = 0.9
+        return contents_of(p, np.ones(words), np.zeros((words, 4), "float32"), None, COUNTS)
+
+    notes = [mentioning(2, 4), mentioning(4, 100)]
+    assert choose(notes, COUNTS, 1, cost=0)[0].number == 1
+    assert choose(notes, COUNTS, 1, cost=1)[0].number == 0
 
 
 def test_fewer_notes_than_asked_for_are_all_chosen():
@@ -115,9 +121,34 @@ def test_fewer_notes_than_asked_for_are_all_chosen():
 
 def test_a_mention_begins_where_its_probability_rises():
     p = np.array([[0.0, 0.9], [0.8, 0.9], [0.8, 0.1], [0.1, 0.4], [0.5, 0.0]])
-    np.testing.assert_allclose(expected_mentions(p), [0.8 + 0.4, 0.9 + 0.3])
+    squares = [[0, 0.81], [0.64, 0], [0, 0], [0, 0.15], [0.24, 0]]
+    np.testing.assert_allclose(beginnings(p), squares)
     certain = np.array([0, 1, 1, 0, 1, 0, 0, 1])[:, None]
-    assert expected_mentions(certain) == [3]
+    assert beginnings(certain).sum() == 3
+    low = np.array([0, 0.1, 0] * 10)[:, None]  # ten chances of one in ten
+    assert beginnings(low).sum() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_annotated_mentions_are_counted_in_the_datastore(scheme):
+    text = ["pain pain , fever", "fever cough , x", "x"]
+    types = TagScheme(["A", "B"], scheme)
+    of_words = [[1, 1, 0, 1], [1, 2, 0, 2], [2]]  # of documents
+    assert [len(one.split()) for one in text] == [len(one) for one in of_words]
+    tags = np.concatenate(of_words).astype("int16")
+    if scheme == "BIO":  # the second "pain" goes on with the first
+        tags = np.array([1, 2, 0, 1, 1, 3, 0, 3, 3], "int16")
+    documents = np.repeat(np.arange(3), [4, 4, 1]).astype("int32")
+    none = np.zeros(len(tags), "int32")
+    rows = LabelledRows(np.zeros((len(tags), 3), "float32"), tags, documents, none, none)
+    assert annotated_mentions(rows, types).tolist() == [3, 3]
+
+
+def test_annotated_mentions_that_overlap_are_counted_by_type():
+    tags = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], "int8")
+    documents = np.array([0, 0, 0, 1], "int32")
+    rows = LabelledRows(np.zeros((4, 3), "float32"), tags, documents, documents, documents)
+    assert annotated_mentions(rows, OverlappingScheme(["A", "B"])).tolist() == [2, 2]
 
 
 def test_near_is_within_other_documents():
