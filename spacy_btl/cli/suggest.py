@@ -51,7 +51,7 @@ def suggest_cli(
     `annotate --only RANKING.jsonl` writes the chosen notes with pre-annotations.
     """
     from spacy_btl.gpu import use_gpu
-    from spacy_btl.suggest.suggest import Options, suggest
+    from spacy_btl.suggest.suggest import Options, suggest_notes
 
     refuse_to_replace(output, force=force)
     use_gpu(gpu_id)
@@ -62,7 +62,7 @@ def suggest_cli(
         def on_progress(done: int, total: int) -> None:
             progress.update(task, description="notes", completed=done, total=total)
 
-        suggestions = suggest(
+        suggestions = suggest_notes(
             model, notes, output, options, on_progress=on_progress, on_loaded=warn_of_confidence
         )
     _print(suggestions)

@@ -91,7 +91,7 @@ class Suggestions:
     first_failure: str
 
 
-def suggest(
+def suggest_notes(
     model: str,
     notes: Path,
     output: Path,
@@ -112,8 +112,8 @@ def suggest(
     RAISES: BtlError, for a pipeline, input or output that cannot be used, or if no note can be
         chosen.
 
-    >>> from spacy_btl import suggest
-    >>> suggestions = suggest("calibrated", Path("notes"), Path("next.jsonl"))
+    >>> from spacy_btl import suggest_notes
+    >>> suggestions = suggest_notes("calibrated", Path("notes"), Path("next.jsonl"))
     >>> len(suggestions.chosen)
     1
     """

@@ -16,7 +16,7 @@ from spacy_btl.cli import btl
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.errors import BtlError
 from spacy_btl.pipeline.logits import hiding_pipes
-from spacy_btl.suggest.suggest import Options, suggest
+from spacy_btl.suggest.suggest import Options, suggest_notes
 from spacy_btl.training.calibrate import calibrate
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
@@ -42,7 +42,7 @@ def ranking(path):
 
 def test_notes_are_ranked_by_what_they_teach(calibrated_path, corpus_path, notes, tmp_path):
     output = tmp_path / "next.jsonl"
-    suggestions = suggest(str(calibrated_path), notes, output, Options(n=1))
+    suggestions = suggest_notes(str(calibrated_path), notes, output, Options(n=1))
     nlp = spacy.load(calibrated_path)
     calibrator = nlp.get_pipe("knn_calibrator").calibrator
     rows = calibrator.datastore
@@ -97,20 +97,20 @@ def test_reasons_name_types_and_quote_nothing(calibrated_path, notes, tmp_path):
 
 def test_the_same_input_gives_the_same_bytes(calibrated_path, notes, tmp_path):
     for name in ("one.jsonl", "two.jsonl"):
-        suggest(str(calibrated_path), notes, tmp_path / name, Options(n=3))
+        suggest_notes(str(calibrated_path), notes, tmp_path / name, Options(n=3))
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
 def test_what_is_annotated_is_left_out(calibrated_path, corpus_path, notes, tmp_path):
     """By the ids of an earlier ranking, by those and the texts of a corpus, in any order."""
-    first = suggest(str(calibrated_path), notes, tmp_path / "1.jsonl", Options(n=2)).chosen
+    first = suggest_notes(str(calibrated_path), notes, tmp_path / "1.jsonl", Options(n=2)).chosen
     nlp = spacy.blank("en")
     docs = [nlp.make_doc("CRP was  9 mg / l"), nlp.make_doc("another text")]
     docs[1].user_data["note_id"] = "e"
     write_docs(tmp_path / "annotated.spacy", docs)
     earlier = [tmp_path / "1.jsonl", tmp_path / "annotated.spacy"]
     options = Options(n=9, annotated=earlier)
-    second = suggest(str(calibrated_path), notes, tmp_path / "2.jsonl", options)
+    second = suggest_notes(str(calibrated_path), notes, tmp_path / "2.jsonl", options)
     gone = {one.id for one in first} | {"b", "e"}
     assert {one.id for one in second.chosen} == {name for name, _ in NOTES} - gone
     assert second.passed == {"annotated already": len(gone)}
@@ -127,7 +127,7 @@ def test_notes_of_the_datastore_are_left_out(trained_path, tmp_path):
         str(trained_path), tmp_path / "long.spacy", tmp_path / "model", settings={"n_neighbors": 3}
     )
     notes = write_notes(tmp_path / "notes.jsonl", [(1, text), (2, NOTES[0][1])])
-    found = suggest(str(tmp_path / "model"), notes, tmp_path / "out.jsonl")
+    found = suggest_notes(str(tmp_path / "model"), notes, tmp_path / "out.jsonl")
     assert [one.id for one in found.chosen] == [2]
     assert found.passed == {"annotated already": 1}
 
@@ -135,7 +135,7 @@ def test_notes_of_the_datastore_are_left_out(trained_path, tmp_path):
 def test_empty_unreadable_and_copied_notes_are_counted(calibrated_path, tmp_path):
     texts = [("a", "severe pain"), ("b", ""), ("c", " \n"), ("d", None), ("e", "Severe  PAIN")]
     notes = write_notes(tmp_path / "notes.jsonl", texts)
-    found = suggest(str(calibrated_path), notes, tmp_path / "out.jsonl")
+    found = suggest_notes(str(calibrated_path), notes, tmp_path / "out.jsonl")
     assert [one.id for one in found.chosen] == ["a"]
     assert found.passed == {"without words": 2, "not readable": 1, "copies of others": 1}
     assert found.first_failure.endswith("line 4: no text")
@@ -163,12 +163,12 @@ def test_a_pipeline_without_calibrator_or_neighbours_works(trained_path, notes, 
     assert "unlike" not in row["why"]
     nlp.add_pipe("knn_calibrator", config={"knn_weight": 0, "transition_weight": 0})
     nlp.to_disk(tmp_path / "softmax")
-    found = suggest(str(tmp_path / "softmax"), notes, tmp_path / "other.jsonl", Options(n=1))
+    found = suggest_notes(str(tmp_path / "softmax"), notes, tmp_path / "other.jsonl", Options(n=1))
     assert found.chosen[0].id == row["id"]
 
 
 def test_mentions_that_overlap(overlapping_path, notes, tmp_path):
-    found = suggest(str(overlapping_path), notes, tmp_path / "out.jsonl", Options(n=5))
+    found = suggest_notes(str(overlapping_path), notes, tmp_path / "out.jsonl", Options(n=5))
     assert len(found.chosen) == 5
     types = set(spacy.load(overlapping_path).get_pipe("ner").labels)
     for one in found.chosen:
@@ -181,9 +181,9 @@ def test_the_best_are_found_among_many(calibrated_path, tmp_path, monkeypatch):
     """Only the notes of the greatest gain are compared with each other."""
     many = [(i, f"{text} {i}") for i, (_, text) in enumerate(NOTES * 4)]
     notes = write_notes(tmp_path / "notes.jsonl", many)
-    best = suggest(str(calibrated_path), notes, tmp_path / "1.jsonl", Options(n=1)).chosen[0]
+    best = suggest_notes(str(calibrated_path), notes, tmp_path / "1.jsonl", Options(n=1)).chosen[0]
     monkeypatch.setattr("spacy_btl.suggest.suggest.COMPARED", 3)
-    found = suggest(str(calibrated_path), notes, tmp_path / "2.jsonl", Options(n=3))
+    found = suggest_notes(str(calibrated_path), notes, tmp_path / "2.jsonl", Options(n=3))
     assert found.chosen[0].id == best.id
     assert len(found.chosen) == 3
 
@@ -231,11 +231,13 @@ def test_frequencies_that_are_not_known_are_refused(trained_path, notes, tmp_pat
     ner.cfg["tag_counts"] = [0] * len(ner.cfg["tag_counts"])
     nlp.to_disk(tmp_path / "imported")
     with pytest.raises(BtlError, match="btl calibrate"):
-        suggest(str(tmp_path / "imported"), notes, tmp_path / "out.jsonl")
+        suggest_notes(str(tmp_path / "imported"), notes, tmp_path / "out.jsonl")
 
 
 def test_annotate_writes_the_chosen_notes_alone(calibrated_path, notes, tmp_path):
-    chosen = suggest(str(calibrated_path), notes, tmp_path / "next.jsonl", Options(n=2)).chosen
+    chosen = suggest_notes(
+        str(calibrated_path), notes, tmp_path / "next.jsonl", Options(n=2)
+    ).chosen
     options = AnnotateOptions(only=tmp_path / "next.jsonl")
     counts = annotate_file(str(calibrated_path), notes, tmp_path / "brat", options)
     assert counts.notes == 2
@@ -253,6 +255,6 @@ def test_the_corpus_of_the_training_is_read_where_it_is(trained_path, notes, tmp
     assert len(read_docs(tmp_path / "train.spacy", nlp.vocab)) == 1
     nlp.config["paths"]["train"] = str(tmp_path / "train.spacy")
     nlp.to_disk(tmp_path / "model")
-    found = suggest(str(tmp_path / "model"), notes, tmp_path / "out.jsonl")
+    found = suggest_notes(str(tmp_path / "model"), notes, tmp_path / "out.jsonl")
     assert "a" not in {one.id for one in found.chosen}
     assert found.passed == {"annotated already": 1}
