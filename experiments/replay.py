@@ -137,7 +137,14 @@ class Replay:
         paths = {part: folder / f"{part}.spacy" for part in parts}
         for part, docs in parts.items():
             write_docs(paths[part], docs)
-        overrides = {**self.plan["overrides"], "training.seed": seed}
+        steps = self.plan["steps"] + len(ids)
+        overrides = {
+            **self.plan["overrides"],
+            "training.seed": seed,
+            "training.max_steps": steps,
+            "training.eval_frequency": steps,
+            "training.optimizer.learn_rate.warmup_steps": steps // 10,
+        }
         config = util.load_config(Path(self.plan["config"]), overrides=overrides)
         config.to_disk(folder / "train.cfg")
         log = folder / "train.log"
