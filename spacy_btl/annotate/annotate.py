@@ -85,7 +85,8 @@ def annotate_file(
         integer_ids=kind.integer_ids,
     )
     if options.only is not None:
-        read = partial(_only, read, read_ids(options.only, options.id_column), options.only)
+        ids = read_ids(options.only, options.id_column, integer_ids=kind.integer_ids)
+        read = partial(_only, read, ids, options.only)
     summary = scan_notes(read())
     batch_size = options.batch_size or nlp.batch_size
     job = Job(output, kind, _identity(nlp, summary, options, batch_size))

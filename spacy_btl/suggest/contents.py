@@ -18,6 +18,7 @@ from spacy_btl.tags import TagScheme
 ROWS = 32
 # Labelled words whose distances to other documents say what is near, and the share that is.
 SAMPLED, NEAR = 1000, 0.9
+CHUNK = 8192  # labelled words that are compared at once
 TINY = 1e-6  # in place of a distance of 0
 
 Floats = NDArray[np.floating]
@@ -138,13 +139,13 @@ def near_distance(rows: LabelledRows) -> float | None:
     words of fewer than two documents."""
     if len(np.unique(rows.documents)) < 2:
         return None
-    step = -(-len(rows.tags) // SAMPLED)
-    sample = np.arange(0, len(rows.tags), step)
+    sample = np.arange(0, len(rows.tags), -(-len(rows.tags) // SAMPLED))
     nearest = np.full(len(sample), np.inf)
-    for document in np.unique(rows.documents[sample]):
-        own = rows.documents[sample] == document
-        others = rows.logits[rows.documents != document]
-        nearest[own] = distances_to(rows.logits[sample[own]], others).min(axis=1)
+    for start in range(0, len(rows.tags), CHUNK):
+        part = slice(start, start + CHUNK)
+        distances = distances_to(rows.logits[sample], rows.logits[part])
+        distances[rows.documents[sample][:, None] == rows.documents[part]] = np.inf
+        nearest = np.minimum(nearest, distances.min(axis=1))
     return max(float(np.quantile(nearest, NEAR)), TINY)
 
 

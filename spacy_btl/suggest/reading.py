@@ -22,10 +22,10 @@ from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.groups import text_key
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import read_lines
-from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
+from spacy_btl.pipeline.annotations import PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
-from spacy_btl.pipeline.logits import find_ner, hiding_pipes
+from spacy_btl.pipeline.logits import find_ner, hiding_pipes, read_logits
 from spacy_btl.suggest.contents import (
     Contents,
     annotated_mentions,
@@ -52,6 +52,7 @@ class Candidate(NamedTuple):
 class Knowledge:
     """What a pipeline has learned from.
 
+    ner (str): The name of the `btl_ner` that the logits come from.
     scheme (TagScheme): Its tags.
     counts (int64 [K]): The mentions of each type in its datastore. Without one, the words of each
         in its training corpus, by which types rank nearly the same.
@@ -59,6 +60,7 @@ class Knowledge:
     near (Optional[float]): See `near_distance`.
     """
 
+    ner: str
     scheme: TagScheme
     counts: NDArray[np.int64]
     calibrator: Calibrator | None
@@ -94,12 +96,16 @@ class Knowledge:
                 "neither are the rare ones. Fit a calibrator with `python -m spacy btl calibrate`."
             )
         near = None if calibrator is None else near_distance(calibrator.fitted_datastore())
-        return cls(scheme, of_types.astype("int64"), calibrator, near)
+        return cls(ner.name, scheme, of_types.astype("int64"), calibrator, near)
 
     def contents(self, doc: Doc) -> Contents:
-        """What a doc of the pipeline, with one or more words, is expected to hold."""
+        """What a doc of the pipeline, with one or more words, is expected to hold.
+
+        RAISES: CalibratorError, for a doc without the logits of the `btl_ner`.
+        """
         words = read_lines(doc).words
-        p, logits = _probabilities(doc, self.scheme)[words], doc._.get(LOGITS)[words]
+        logits = read_logits([doc], self.scheme, ner=self.ner, reader="suggest")
+        p, logits = _probabilities(doc, logits, self.scheme)[words], logits[words]
         novelty = None
         if self.calibrator is not None and self.near is not None:
             novelty = np.zeros(len(words))  # of a word that the encoder did not see
@@ -118,12 +124,12 @@ class Knowledge:
         return in_datastore(self.calibrator.fitted_datastore(), docs)
 
 
-def _probabilities(doc: Doc, scheme: TagScheme) -> Probabilities:
-    """Those of a calibrator, or the softmax."""
+def _probabilities(doc: Doc, logits: NDArray[np.float32], scheme: TagScheme) -> Probabilities:
+    """Those of a calibrator, or the softmax of the logits."""
     p = doc._.get(PROBABILITIES)
     if p is not None:
         return np.asarray(p, dtype="float64")
-    return TokenMap()(doc._.get(LOGITS)[:, scheme.columns], None, 0)
+    return TokenMap()(logits[:, scheme.columns], None, 0)
 
 
 @dataclass
@@ -139,21 +145,23 @@ class Annotated:
 
     @classmethod
     def read(cls, paths: Iterable[Path], nlp: Language, id_column: str) -> "Annotated":
-        """Read corpora (`.spacy`), and the ids of what else `annotate` reads: tables, among them
-        earlier rankings, and folders. The training corpus that the pipeline's config names, where
-        that file is still there, is read too.
+        """Read the ids and texts of corpora (`.spacy`), and the ids of what else `annotate` reads:
+        tables, among them earlier rankings, and folders. The texts of the training corpus that the
+        pipeline's config names are read too, where that file is still there.
 
         RAISES: BtlError, for a file that cannot be read.
         """
         ids: set[str] = set()
-        docs = training_docs(nlp)
+        texts = {_digest(doc.text) for doc in training_docs(nlp)}
         for path in paths:
-            if path.suffix == ".spacy":
-                docs += read_docs(path, nlp.vocab)
-            else:
+            if path.suffix != ".spacy":
                 ids |= read_ids(path, id_column)
-        ids |= {str(doc.user_data["note_id"]) for doc in docs if "note_id" in doc.user_data}
-        return cls(ids, {_digest(doc.text) for doc in docs})
+                continue
+            for doc in read_docs(path, nlp.vocab):
+                texts.add(_digest(doc.text))
+                if "note_id" in doc.user_data:
+                    ids.add(str(doc.user_data["note_id"]))
+        return cls(ids, texts)
 
     def __contains__(self, note: Note) -> bool:
         return str(note.id) in self.ids or _digest(str(note.text)) in self.texts

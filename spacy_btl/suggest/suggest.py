@@ -105,8 +105,9 @@ def suggest_notes(
     model (str): A package name or a folder of a pipeline with `btl_ner`, best a calibrated one.
     notes (Path): See `read_notes`. Notes that the pipeline was trained on are left out, as far as
         its datastore tells.
-    output (Path): The ranking, as JSON lines: `id`, `rank`, `words`, `gain`, `expected`, `doubt`,
-        `unlike` and `why` of each chosen note. It holds no text.
+    output (Path): The ranking, as JSON lines: `id` (or the `id_column` of the notes), `rank`,
+        `words`, `gain`, `expected`, `doubt`, `unlike` and `why` of each chosen note. It holds no
+        text.
     on_progress (Callable[[int, int], None]): Called with the number of notes read, and of all.
     on_loaded (Callable[[Language], None]): Called with the pipeline.
     RAISES: BtlError, for a pipeline, input or output that cannot be used, or if no note can be
@@ -140,13 +141,15 @@ def suggest_notes(
         passed,
         batch_size=options.batch_size or nlp.batch_size,
     )
-    best = heapq.nlargest(COMPARED, possible, key=partial(_first_gain, knowledge, options.cost))
+    first_gain = partial(_first_gain, knowledge, options.cost)
+    best = heapq.nlargest(max(COMPARED, 2 * options.n), possible, key=first_gain)
     if not best:
         raise AnnotateError(f"{notes}: no note is left to choose: {passed}.")
     contents = [candidate.contents for candidate in best]
     choices = choose(contents, knowledge.counts, options.n, near=knowledge.near, cost=options.cost)
     chosen = [_suggestion(best[choice.number], choice, knowledge) for choice in choices]
-    write_file(output, "".join(map(_line, range(1, len(chosen) + 1), chosen)).encode("utf-8"))
+    lines = (_line(one, rank, options.id_column) for rank, one in enumerate(chosen, start=1))
+    write_file(output, "".join(lines).encode("utf-8"))
     return Suggestions(chosen, total, +passed.reasons, passed.first_failure)
 
 
@@ -171,9 +174,9 @@ def _suggestion(candidate: Candidate, choice: Choice, knowledge: Knowledge) -> S
     )
 
 
-def _line(rank: int, chosen: Suggestion) -> str:
+def _line(chosen: Suggestion, rank: int, id_column: str) -> str:
     row = {
-        "id": chosen.id,
+        id_column: chosen.id,
         "rank": rank,
         "words": chosen.words,
         "gain": float(f"{chosen.gain:.4g}"),

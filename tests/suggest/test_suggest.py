@@ -258,3 +258,40 @@ def test_the_corpus_of_the_training_is_read_where_it_is(trained_path, notes, tmp
     found = suggest_notes(str(tmp_path / "model"), notes, tmp_path / "out.jsonl")
     assert "a" not in {one.id for one in found.chosen}
     assert found.passed == {"annotated already": 1}
+
+
+def test_more_notes_can_be_chosen_than_are_compared(calibrated_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("spacy_btl.suggest.suggest.COMPARED", 2)
+    notes = write_notes(tmp_path / "notes.jsonl", NOTES)
+    found = suggest_notes(str(calibrated_path), notes, tmp_path / "out.jsonl", Options(n=5))
+    assert {one.id for one in found.chosen} == {name for name, _ in NOTES}
+
+
+def test_ids_of_other_columns_and_forms(calibrated_path, tmp_path):
+    """The ranking has the column of the notes, and OMOP's whole numbers find theirs."""
+    rows = [{"note": f"00{i}", "text": text} for i, (_, text) in enumerate(NOTES)]
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = tmp_path / "next.jsonl"
+    found = suggest_notes(str(calibrated_path), notes, output, Options(n=2, id_column="note"))
+    again = Options(n=9, id_column="note", annotated=[output])
+    second = suggest_notes(str(calibrated_path), notes, tmp_path / "2.jsonl", again)
+    assert not {one.id for one in found.chosen} & {one.id for one in second.chosen}
+    assert len(second.chosen) == 3
+    options = AnnotateOptions(id_column="note", only=output)
+    counts = annotate_file(str(calibrated_path), notes, tmp_path / "note_nlp.csv", options)
+    assert counts.notes == 2
+
+
+def test_the_logits_of_another_ner_are_refused(calibrated_path, notes, tmp_path):
+    nlp = spacy.load(calibrated_path)
+    nlp.remove_pipe("doc_cleaner")
+    other = spacy.load(calibrated_path).get_pipe("ner")
+    other.cfg["labels"] = [label.upper() for label in other.labels]
+    nlp.add_pipe("btl_ner", name="second", config={"model": nlp.get_pipe_config("ner")["model"]})
+    nlp.get_pipe("second").cfg.update(other.cfg)
+    nlp.get_pipe("second").model.from_bytes(nlp.get_pipe("ner").model.to_bytes())
+    nlp.to_disk(tmp_path / "two")
+    with pytest.raises(BtlError, match="logits of other tags"):
+        suggest_notes(str(tmp_path / "two"), notes, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
