@@ -3,7 +3,8 @@
     python experiments/replay.py experiments/suggest.yml experiments/results/suggest.jsonl
 
 Each training adds a line to the output: what it was trained on, what each strategy chooses next by
-it, and its counts on the test documents. A run goes on behind the lines that are there.
+it, and its counts on the test documents. A run goes on behind the lines that are there. With seeds
+behind the two files it runs these alone, so that several processes can share the output.
 """
 
 import json
@@ -194,4 +195,6 @@ def by_model(nlp: Language, docs: dict[str, Doc], n: int) -> dict[str, list[str]
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    Replay(srsly.read_yaml(sys.argv[1]), Path(sys.argv[2])).run()
+    plan = srsly.read_yaml(sys.argv[1])
+    plan["seeds"] = list(map(int, sys.argv[3:])) or plan["seeds"]
+    Replay(plan, Path(sys.argv[2])).run()
