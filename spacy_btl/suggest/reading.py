@@ -54,7 +54,7 @@ class Knowledge:
 
     ner (str): The name of the `btl_ner` that the logits come from.
     scheme (TagScheme): Its tags.
-    counts (int64 [K]): The mentions of each type in its datastore. Without one, the words of each
+    counts (float64 [K]): The mentions of each type in its datastore. Without one, the words of each
         in its training corpus, by which types rank nearly the same.
     calibrator (Optional[Calibrator]): One with labelled words; None without any.
     near (Optional[float]): See `near_distance`.
@@ -62,7 +62,7 @@ class Knowledge:
 
     ner: str
     scheme: TagScheme
-    counts: NDArray[np.int64]
+    counts: NDArray[np.float64]
     calibrator: Calibrator | None
     near: float | None
 
@@ -96,7 +96,7 @@ class Knowledge:
                 "neither are the rare ones. Fit a calibrator with `python -m spacy btl calibrate`."
             )
         near = None if calibrator is None else near_distance(calibrator.fitted_datastore())
-        return cls(ner.name, scheme, of_types.astype("int64"), calibrator, near)
+        return cls(ner.name, scheme, of_types.astype("float64"), calibrator, near)
 
     def contents(self, doc: Doc) -> Contents:
         """What a doc of the pipeline, with one or more words, is expected to hold.

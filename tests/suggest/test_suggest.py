@@ -18,7 +18,7 @@ from spacy_btl.errors import BtlError
 from spacy_btl.pipeline.logits import hiding_pipes
 from spacy_btl.suggest.suggest import Options, suggest_notes
 from spacy_btl.training.calibrate import calibrate
-from tests.annotate.conftest import write_notes
+from tests.annotate.conftest import POISON, write_notes
 from tests.conftest import SENTENCES
 
 RUNNER = CliRunner()
@@ -295,3 +295,20 @@ def test_the_logits_of_another_ner_are_refused(calibrated_path, notes, tmp_path)
     with pytest.raises(BtlError, match="logits of other tags"):
         suggest_notes(str(tmp_path / "two"), notes, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_note_that_fails_is_named_and_not_quoted(calibrated_path, tmp_path):
+    nlp = spacy.load(calibrated_path)
+    nlp.add_pipe("poison", last=True)
+    nlp.to_disk(tmp_path / "model")
+    texts = [("a", "severe pain"), ("b", f"{POISON} zyxwvut"), ("c", "mild cough")]
+    notes = write_notes(tmp_path / "notes.jsonl", texts)
+    arguments = ["suggest", str(tmp_path / "model"), str(notes), str(tmp_path / "out.jsonl")]
+    result = RUNNER.invoke(btl, arguments)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "3 notes, 2 chosen, 1 not readable" in said
+    assert "line 2: ValueError" in said
+    assert "Only 2 notes could be chosen" in said
+    assert "zyxwvut" not in said
+    assert {row["id"] for row in ranking(tmp_path / "out.jsonl")} == {"a", "c"}
