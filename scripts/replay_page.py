@@ -1,6 +1,7 @@
 """Write docs/suggest.md and its plot from the replayed annotation: part of `make results`."""
 
 import json
+import lzma
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +35,12 @@ MEASURES = ("words", "rarest", "uar", "f1")
 Row = dict[str, Any]
 
 
-def replayed(path: Path = RESULTS / "suggest.jsonl") -> dict[str, Any]:
+def replayed(path: Path = RESULTS / "suggest.jsonl.xz") -> dict[str, Any]:
     """What the page shows: `runs`, `first`, `rows` and `goal`.
 
     Only whole replays are counted: all trainings of a fold and a seed.
     """
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    lines = lzma.decompress(path.read_bytes()).splitlines() if path.is_file() else []
     done: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for row in map(json.loads, lines):
         done[row["fold"], row["seed"]].append(row)
