@@ -41,6 +41,7 @@ FUNCTIONS = (
     "top_neighbors",
     "evaluate",
     "annotate_file",
+    "suggest_notes",
     "annotate_dataframe",
     "export_hf",
     "import_hf",

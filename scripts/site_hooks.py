@@ -11,7 +11,10 @@ from reference import ROOT, pages
 
 # Pages that are kept at the top of the repository.
 TOP = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
-FIGURES = ("experiments/results/bias.svg",)  # of the pages, and outside docs/
+# Of the pages, and outside docs/.
+FIGURES = [
+    f"experiments/results/{path.name}" for path in (ROOT / "experiments/results").glob("*.svg")
+]
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)")
 # What pymdownx.arithmatex leaves for a script to render.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.+?)\\\)</span>', re.DOTALL)

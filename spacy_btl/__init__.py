@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from spacy_btl.pipeline.explanation import top_neighbors as top_neighbors
     from spacy_btl.pipeline.knn_calibrator import KnnCalibrator as KnnCalibrator
     from spacy_btl.splits.split import split_corpus as split_corpus
+    from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
     from spacy_btl.training.average import average as average
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
@@ -77,6 +78,7 @@ MODULES = {
     "score_ner": "metrics.scorer",
     "sklearn_search": "calibration.search",
     "split_corpus": "splits.split",
+    "suggest_notes": "suggest.suggest",
     "token_logits": "models.token_logits",
     "top_neighbors": "pipeline.explanation",
     "tune": "training.tune",

@@ -1,6 +1,6 @@
 """Annotate a file of notes of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
 from spacy_btl.annotate.formats import Stamp, format_of
 from spacy_btl.annotate.job import Counts, Job
-from spacy_btl.annotate.notes import Summary, read_notes, scan_notes
+from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError, counted
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
@@ -30,6 +30,7 @@ class Options:
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
     part_size (int): Notes per part. A kill loses the work on one part at most.
     strict (bool): Stop at the first note that fails, instead of listing it.
+    only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids.
     """
 
     text_column: str = "text"
@@ -38,6 +39,7 @@ class Options:
     batch_size: int | None = None
     part_size: int = PART_SIZE
     strict: bool = False
+    only: Path | None = None
 
 
 def annotate_file(
@@ -82,6 +84,9 @@ def annotate_file(
         id_column=options.id_column,
         integer_ids=kind.integer_ids,
     )
+    if options.only is not None:
+        ids = read_ids(options.only, options.id_column, integer_ids=kind.integer_ids)
+        read = partial(_only, read, ids, options.only)
     summary = scan_notes(read())
     batch_size = options.batch_size or nlp.batch_size
     job = Job(output, kind, _identity(nlp, summary, options, batch_size))
@@ -103,6 +108,20 @@ def annotate_file(
             raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
         _finish(job, total)
     return job.total()
+
+
+def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iterator[Note]:
+    """The notes of some ids. RAISES: AnnotateError, if one of these is not there."""
+    left = set(ids)
+    for note in read():
+        if str(note.id) in ids:
+            left.discard(str(note.id))
+            yield note
+    if left:
+        raise AnnotateError(
+            f"{path}: {counted(len(left), 'note')} of {len(ids):,} not in the input. Give the "
+            "input that it was made of."
+        )
 
 
 def _finish(job: Job, total: Counts) -> None:

@@ -103,6 +103,16 @@ def read_notes(
             yield note
 
 
+def read_ids(path: Path, id_column: str = "id", *, integer_ids: bool = False) -> set[str]:
+    """The ids of the notes of an input as strings, by which other inputs can be compared with it.
+    It needs no texts: a file of an id per row will do.
+
+    RAISES: As `read_notes`.
+    """
+    notes = read_notes(path, text_column=id_column, id_column=id_column, integer_ids=integer_ids)
+    return {str(note.id) for note in notes}
+
+
 def notes_of(
     file: File, text_column: str, id_column: str, *, integer_ids: bool = False
 ) -> Iterator[Note]:

@@ -4,11 +4,14 @@ import functools
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from spacy_btl.errors import BtlError, BtlWarning, FileError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +45,14 @@ def exits_on_error(command: Command) -> Command:
 def warn(text: str) -> None:
     """Print a warning on stderr."""
     typer.secho(f"⚠ {text}", fg="yellow", err=True)
+
+
+def warn_of_confidence(nlp: "Language") -> None:
+    """Warn if the confidence of a pipeline is not calibrated."""
+    from spacy_btl.training.calibrate import uncalibrated
+
+    if reason := uncalibrated(nlp):
+        warn(f"Confidence is not calibrated: {reason}")
 
 
 def warn_of_untrained(models: Iterable[str]) -> None:

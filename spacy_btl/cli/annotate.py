@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 from wasabi import msg
 
-from spacy_btl.cli._run import btl, exits_on_error, warn
+from spacy_btl.cli._run import btl, exits_on_error, warn_of_confidence
 from spacy_btl.errors import counted
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def annotate_cli(
     ),
     text_column: str = typer.Option("text", help="The column, or key, of the text"),
     id_column: str = typer.Option("id", help="The column, or key, of the note's id"),
+    only: Path | None = typer.Option(
+        None, help="Only the notes that this ranking of `suggest`, or table of ids, names"
+    ),
     with_text: bool = typer.Option(False, help="Also write the text of the entities"),
     batch_size: int | None = typer.Option(None, min=1, help="Notes per batch, if not the model's"),
     part_size: int = typer.Option(
@@ -75,13 +78,13 @@ def annotate_cli(
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
 
-    options = Options(text_column, id_column, with_text, batch_size, part_size, strict)
+    options = Options(text_column, id_column, with_text, batch_size, part_size, strict, only=only)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
 
     def on_loaded(nlp: "Language") -> None:
         keys.extend(spans_keys(nlp))
-        _warn_of_confidence(nlp)
+        warn_of_confidence(nlp)
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
     _print(counts, keys)
@@ -133,19 +136,14 @@ def _on_spark(
 
     if gpu >= 0:
         raise AnnotateError("The Spark engine runs on CPUs only. Leave --gpu-id out.")
+    if options.only is not None:
+        raise AnnotateError("The Spark engine annotates all notes. Leave --only out.")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark would use another Python
     spark = SparkSession.builder.appName("spacy-btl").getOrCreate()
     try:
         return annotate_file(model, notes, output, options, spark, on_loaded=on_loaded)
     finally:
         spark.stop()
-
-
-def _warn_of_confidence(nlp: "Language") -> None:
-    from spacy_btl.training.calibrate import uncalibrated
-
-    if reason := uncalibrated(nlp):
-        warn(f"Confidence is not calibrated: {reason}")
 
 
 class _Speed(ProgressColumn):
