@@ -190,8 +190,8 @@ class Calibrator:
         tau (Optional[float | Dict[str, float]]): In place of the one of the settings.
         RAISES: As `decide`.
         """
-        tags = self.decide(p, documents=words.documents, tau=tau)
         scheme = self.fitted_datastore().tag_scheme
+        tags = self.decide(p, documents=words.documents, tau=tau)
         curve = None if self.maps is None else self.maps.confidence
         if isinstance(curve, MentionMap) and isinstance(scheme, OverlappingScheme):
             runs, values = self._choose(p, tags, words, scheme, curve, tau)

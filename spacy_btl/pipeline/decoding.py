@@ -1,6 +1,7 @@
 """From class probabilities to the entities of docs and their confidence."""
 
 from collections.abc import Sequence
+from operator import getitem
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -34,16 +35,12 @@ def decode(
         return []
     # White space has no tag of its own: the words on both sides of it follow each other.
     lines = list(map(read_lines, docs))
+    places, breaks, short = zip(*lines, strict=True)
+    n_words = list(map(len, places))
+    documents = np.repeat(np.arange(len(docs)), n_words)
+    words = Words(documents, np.concatenate(breaks), np.concatenate(short))
+    p_words = np.concatenate(list(map(getitem, probabilities, places)))
     scheme = calibrator.fitted_datastore().tag_scheme
-    n_words = [len(of_doc.words) for of_doc in lines]
-    words = Words(
-        np.repeat(np.arange(len(docs)), n_words),
-        np.concatenate([of_doc.breaks for of_doc in lines]),
-        np.concatenate([of_doc.short for of_doc in lines]),
-    )
-    p_words = np.concatenate(
-        [p[of_doc.words] for p, of_doc in zip(probabilities, lines, strict=True)]
-    )
     runs, confidences = calibrator.find_entities(p_words, words, tau=tau)
     starts = np.cumsum([0, *n_words])
     borders = np.searchsorted(runs.first, starts)
