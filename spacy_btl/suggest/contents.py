@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.datastore import LabelledRows
 from spacy_btl.lines import PARAGRAPH, SAME_LINE
-from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.tags import TagScheme
 
 # Words of a note that are compared with those of the notes chosen before it.
@@ -122,16 +121,8 @@ def annotated_mentions(rows: LabelledRows, scheme: TagScheme) -> NDArray[np.int6
     """How many mentions of each type labelled words are, int64 [K]."""
     borders = np.diff(rows.documents, prepend=-1) != 0
     breaks = np.where(borders, PARAGRAPH, SAME_LINE).astype("int8")
-    long = np.zeros(len(breaks), dtype=bool)
-    by_type = rows.tags.reshape(len(rows.tags), -1).T  # of one decision, or one for each type
-    schemes = [scheme]
-    if isinstance(scheme, OverlappingScheme):
-        schemes = [scheme.of_type(number) for number in range(len(scheme.types))]
-    counts = []
-    for one, tags in zip(schemes, by_type, strict=True):
-        types = one.tag_types[tags] * one.entity_starts(tags, breaks, long)
-        counts.append(np.bincount(types, minlength=1 + len(one.types))[1:])
-    return np.concatenate(counts)
+    runs = scheme.runs(rows.tags, breaks, np.zeros(len(breaks), dtype=bool))
+    return np.bincount(runs.types, minlength=len(scheme.types))
 
 
 def near_distance(rows: LabelledRows) -> float | None:
