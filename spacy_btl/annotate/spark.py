@@ -16,9 +16,10 @@ from spacy.language import Language
 
 from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
-from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
+from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
+from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
