@@ -17,6 +17,7 @@ from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError, counted
+from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000
@@ -143,7 +144,7 @@ def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iter
 
 
 def _check_settings(kind: Format, options: Options) -> None:
-    """Raise an AnnotateError for a setting that another format has."""
+    """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
     for name in ("from_name", "to_name", "layer"):
         if name not in kind.settings and getattr(options, name) != getattr(Options(), name):
             endings = [ending for ending, other in FORMATS.items() if name in other.settings]
@@ -151,6 +152,9 @@ def _check_settings(kind: Format, options: Options) -> None:
                 f"--{name.replace('_', '-')} is for {' and '.join(endings)}, and not for an output "
                 f"of {kind.name}. Leave it out, or give another output."
             )
+    if "layer" in kind.settings:
+        require_cassis()
+        type_system(options.layer)  # here, so that its error comes before any note
 
 
 def _possible(note: Note, kind: Format) -> Note:

@@ -1,4 +1,4 @@
-"""Pre-annotations, read again by our readers as each tool would export them."""
+"""Pre-annotations, read again by our readers, and by the tools' own libraries."""
 
 import json
 from importlib import import_module
@@ -9,14 +9,16 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
+from spacy_btl.annotate.annotate import Options, annotate_file
 from spacy_btl.annotate.entities import Annotated, Entity, annotate_notes
 from spacy_btl.annotate.formats import format_of
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.errors import BtlError
+from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.inception.layers import NAMED_ENTITY
 from spacy_btl.inception.write import layer_named
 from spacy_btl.preannotations.words import sentences_of, words_of
+from tests.annotate.conftest import write_notes
 from tests.formats.reading import COUGH, DRY, FEVER, MENTIONS, TEXT, read, shown, utf16
 
 STAMP = Stamp("en_model", "1.2.3", "2026-01-02T03:04:05", False, False)
@@ -181,3 +183,92 @@ def test_layers() -> None:
     for wrong in ("Finding", "Finding:", "a b:c", ":x"):
         with pytest.raises(BtlError, match="give LAYER:FEATURE"):
             layer_named(wrong)
+
+
+@pytest.fixture(scope="module")
+def ruler(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved pipeline of rules."""
+    nlp = spacy.blank("en")
+    patterns = [{"label": "Sign", "pattern": word} for word in ("fever", "cough")]
+    nlp.add_pipe("entity_ruler").add_patterns(patterns)
+    path = tmp_path_factory.mktemp("ruler") / "model"
+    nlp.to_disk(path)
+    return str(path)
+
+
+NOTES = [
+    ("ward-a/n1", TEXT),
+    ("ward-a/n2", "page one\x0cfever \u2028 \x85 cough"),
+    ("n3", ""),
+    ("n4", "fever"),
+]
+IDS = [note_id for note_id, _ in NOTES]
+
+
+def annotate(ruler: str, folder: Path, name: str, **options: Any) -> Path:
+    notes = folder / "notes.jsonl"
+    if not notes.exists():
+        write_notes(notes, NOTES)
+    annotate_file(ruler, notes, folder / name, Options(part_size=1, **options))
+    return folder / name
+
+
+def failures(output: Path) -> dict[str, str]:
+    lines = Path(f"{output}.errors.jsonl").read_text().splitlines()
+    return {line["note_id"]: line["reason"] for line in map(json.loads, lines)}
+
+
+def test_a_job_writes_one_array_of_tasks(tmp_path: Path, ruler: str) -> None:
+    output = annotate(ruler, tmp_path, "a.label_studio.json", from_name="ner")
+    written = json.loads(output.read_text("utf-8"))
+    assert [task["data"]["note_id"] for task in written] == IDS
+    assert [task["data"]["text"] for task in written] == [text for _, text in NOTES]
+    fever, _ = written[1]["predictions"][0]["result"]
+    assert (fever["from_name"], fever["value"]["start"]) == ("ner", 9)
+    assert failures(output) == {}
+    with pytest.raises(AnnotateError, match="another from name"):
+        annotate(ruler, tmp_path, "a.label_studio.json")
+
+
+def test_parts_without_a_task_leave_no_comma(tmp_path: Path, ruler: str) -> None:
+    lines = [{"id": i, "text": text} for i, text in enumerate([None, "fever", None, "x", None])]
+    (tmp_path / "notes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = annotate(ruler, tmp_path, "label_studio.json")
+    assert [task["data"]["note_id"] for task in json.loads(output.read_text())] == [1, 3]
+    assert failures(output) == dict.fromkeys([0, 2, 4], "no text")
+
+
+def test_what_a_format_cannot_hold_fails_and_is_listed(tmp_path: Path, ruler: str) -> None:
+    xmi = annotate(ruler, tmp_path, "a.xmi")
+    assert failures(xmi) == {"ward-a/n2": "U+000C cannot be in XMI: write cas.json"}
+    files = {path.relative_to(xmi).as_posix() for path in xmi.rglob("*.*")}
+    assert files == {"TypeSystem.xml", "ward-a/n1.xmi", "n3.xmi", "n4.xmi"}
+    doccano = annotate(ruler, tmp_path, "a.doccano.jsonl")
+    assert failures(doccano) == {"n3": "doccano refuses an empty text"}
+    with pytest.raises(AnnotateError, match="doccano refuses an empty text"):
+        annotate(ruler, tmp_path, "b.doccano.jsonl", strict=True)
+
+
+@pytest.mark.parametrize("name", ["prodigy.jsonl", "cas.json"])
+def test_all_texts_come_back(tmp_path: Path, ruler: str, name: str) -> None:
+    notes, _ = read(annotate(ruler, tmp_path, name))
+    assert {note.id: note.text for note in notes} == dict(NOTES)
+    found = {note.id: [text for text, _ in shown(note)] for note in notes}
+    assert found["ward-a/n2"] == ["fever", "cough"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.prodigy.jsonl", {"from_name": "x"}, "--from-name is for label_studio.json, and not"),
+        ("a.jsonl", {"layer": "a:b"}, r"--layer is for \.xmi and cas\.json, and not"),
+        ("a.xmi", {"layer": "Finding"}, "give LAYER:FEATURE"),
+        ("a.xmi", {"layer": "NamedEntity:begin"}, "the feature begin of this layer holds no text"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_any_note(
+    tmp_path: Path, ruler: str, name: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(BtlError, match=message):
+        annotate(ruler, tmp_path, name, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.jsonl"]
