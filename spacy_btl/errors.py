@@ -3,6 +3,8 @@
 Their messages say what was wrong, where, and what to do. They never quote the text of a note.
 """
 
+from collections.abc import Sequence
+
 
 class BtlError(ValueError):
     """Any error of ours: the command line prints it as one line, without a traceback."""
@@ -46,3 +48,13 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row, the first of many.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c"], 2)
+    ('a, b', 'a, b and 1 more')
+    """
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
