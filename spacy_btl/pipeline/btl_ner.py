@@ -24,12 +24,7 @@ from spacy_btl.losses.overlapping import overlapping_loss
 from spacy_btl.mentions import MENTIONS, OverlappingScheme, lacks_group, mention_types
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
-from spacy_btl.pipeline.annotations import (
-    LOGITS,
-    WRITER,
-    install_extensions,
-    write_mentions,
-)
+from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, write_mentions
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
 from spacy_btl.pipeline.stream import annotate_stream
