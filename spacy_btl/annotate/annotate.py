@@ -15,7 +15,7 @@ from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_fail
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
-from spacy_btl.annotate.stamp import Stamp
+from spacy_btl.annotate.stamp import NOTE_ID, Stamp
 from spacy_btl.errors import AnnotateError, counted
 from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
@@ -78,7 +78,7 @@ def annotate_file(
     1
     """
     kind = format_of(output)
-    _check_settings(kind, options)
+    check_settings(kind, options)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     nlp = load_pipeline(model)
@@ -144,6 +144,7 @@ def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iter
 
 
 def _check_settings(kind: Format, options: Options) -> None:
+def check_settings(kind: Format, options: Options) -> None:
     """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
     for name in ("from_name", "to_name", "layer"):
         if name not in kind.settings and getattr(options, name) != getattr(Options(), name):
@@ -152,6 +153,11 @@ def _check_settings(kind: Format, options: Options) -> None:
                 f"--{name.replace('_', '-')} is for {' and '.join(endings)}, and not for an output "
                 f"of {kind.name}. Leave it out, or give another output."
             )
+    if "text_column" in kind.settings and options.text_column == NOTE_ID:
+        raise AnnotateError(
+            f"--text-column {NOTE_ID}: Label Studio's tasks have the id of the note under this "
+            "name. Give the column of the texts another name."
+        )
     if "layer" in kind.settings:
         require_cassis()
         type_system(options.layer)  # here, so that its error comes before any note

@@ -6,7 +6,7 @@ from typing import Any
 
 from spacy_btl.annotate.entities import Annotated
 from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp, entities_by_note, file_name
+from spacy_btl.annotate.stamp import NOTE_ID, Stamp, entities_by_note, file_name
 from spacy_btl.inception.write import make_cas, type_system
 from spacy_btl.preannotations.records import doccano_record, prediction, prodigy_task
 from spacy_btl.preannotations.words import Words, sentences_of
@@ -18,7 +18,7 @@ def label_studio_tasks(name: str, part: Annotated, stamp: Stamp, first_row: int)
     """Yield the tasks of a part, each with a prediction, with commas between them."""
     tasks = [
         {
-            "data": {stamp.text_column: note.text, "note_id": note.id},
+            "data": {stamp.text_column: note.text, NOTE_ID: note.id},
             "predictions": [
                 prediction(
                     entities,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spacy.language import Language
 
-from spacy_btl.annotate.annotate import Options
+from spacy_btl.annotate.annotate import Options, check_settings
 from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
 from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
@@ -99,8 +99,12 @@ def annotate_file(
     for path in (output, errors):
         if path.exists():
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
-    if format_of(output).name not in ("parquet", "jsonl"):
-        raise AnnotateError(f"{output}: the Spark engine writes .parquet or .jsonl only.")
+    kind = format_of(output)
+    if kind.name not in ("parquet", "jsonl"):
+        raise AnnotateError(
+            f"{output}: the Spark engine writes .parquet or .jsonl only, with rows of entities."
+        )
+    check_settings(kind, options)
     nlp = load_pipeline(model)  # here, so that errors come before any task
     spans_keys(nlp)
     on_loaded(nlp)

@@ -8,6 +8,7 @@ from spacy_btl.annotate.entities import Annotated, Entity
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError
 
+NOTE_ID = "note_id"  # the key of the id in the data of a task of Label Studio
 MAX_NAME = 200  # bytes of a file name: most file systems allow 255
 
 

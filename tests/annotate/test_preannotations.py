@@ -14,7 +14,8 @@ from spacy_btl.annotate.entities import Annotated, Entity, annotate_notes
 from spacy_btl.annotate.formats import format_of
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.errors import AnnotateError, BtlError, CorpusError
+from spacy_btl.formats.convert import convert
 from spacy_btl.inception.layers import NAMED_ENTITY
 from spacy_btl.inception.write import layer_named
 from spacy_btl.preannotations.words import sentences_of, words_of
@@ -80,6 +81,12 @@ def test_tasks_come_back_from_label_studio(tmp_path: Path) -> None:
     assert shown(notes[0]) == MENTIONS
     assert report.notes_skipped == {"task without an annotation": 1}
     assert not report.remarks  # characters are what Label Studio counts
+
+
+def test_tasks_that_nobody_corrected_are_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks()), "utf-8")
+    with pytest.raises(CorpusError, match=r"to convert: task without an annotation \(2\)\."):
+        convert(tmp_path / "tasks.json", tmp_path / "c.spacy")
 
 
 def test_label_studio_takes_the_tasks() -> None:
@@ -263,6 +270,7 @@ def test_all_texts_come_back(tmp_path: Path, ruler: str, name: str) -> None:
         ("a.prodigy.jsonl", {"from_name": "x"}, "--from-name is for label_studio.json, and not"),
         ("a.jsonl", {"layer": "a:b"}, r"--layer is for \.xmi and cas\.json, and not"),
         ("a.xmi", {"layer": "Finding"}, "give LAYER:FEATURE"),
+        ("label_studio.json", {"text_column": "note_id"}, "Give the column of the texts another"),
         ("a.xmi", {"layer": "NamedEntity:begin"}, "the feature begin of this layer holds no text"),
     ],
 )
