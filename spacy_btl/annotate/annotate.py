@@ -143,7 +143,6 @@ def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iter
         )
 
 
-def _check_settings(kind: Format, options: Options) -> None:
 def check_settings(kind: Format, options: Options) -> None:
     """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
     for name in ("from_name", "to_name", "layer"):
