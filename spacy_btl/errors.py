@@ -35,6 +35,17 @@ class PageError(BtlError):
     """A note or a file that the page cannot show, or a page that cannot be opened."""
 
 
+class ServeError(BtlError):
+    """A service that cannot start, or a request that it cannot answer.
+
+    status (int): The HTTP status that tells the tool so.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class BtlWarning(UserWarning):
     """Any warning of ours: what was asked for is done, and is not what it should be."""
 
