@@ -5,7 +5,7 @@ from urllib.parse import quote
 from spacy_btl.errors import ServeError, counted
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.inception import Document, TrainRequest, load, mention_type
-from spacy_btl.serve.training import Training, require_training
+from spacy_btl.serve.training import Owner, Training, require_training
 
 TYPES = "TypeSystem.xml"  # beside and above the documents, where `convert` looks for it
 MAX_USER = 200  # bytes of a folder's name: most file systems allow 255
@@ -20,20 +20,20 @@ def train(body: bytes, training: Training | None) -> Answer:
     ours = require_training(training)
     request = parse(TrainRequest, body)
     layer, feature = request.metadata.layer, request.metadata.feature
-    ours.claim("INCEpTION", str(request.metadata.project), f"{layer}:{feature}")
+    owner = Owner("INCEpTION", str(request.metadata.project), f"{layer}:{feature}")
     files = {_file(one): one.xmi.encode("utf-8") for one in request.documents}
     for one in request.documents:
         if ours.read(_file(one)) != files[_file(one)]:  # a document is checked once
             mention_type(load(one, request.types), layer, feature)
     theirs = {_user(one) for one in request.documents}
     among = [name for user in theirs for name in ours.kept(f"annotation/*/{user}/*.xmi")]
-    ours.keep({**files, TYPES: request.types.encode("utf-8")}, among=among)
+    ours.keep(owner, {**files, TYPES: request.types.encode("utf-8")}, among=among)
     said = f"{counted(len(files), 'document')} kept"
     if ours.running:
         raise ServeError(f"A training is running; {said}.", 429)
     if (changes := ours.changes()) < ours.every:
         return Answer(None, f"{said}, {changes} changed, a training at {ours.every}", 204)
-    ours.start()
+    ours.start(owner)
     return Answer(None, f"{said}, a training begins", 204)
 
 

@@ -13,7 +13,7 @@ from spacy_btl.corpora.note import is_text
 from spacy_btl.errors import ServeError, counted
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.label_config import LabelConfig, read_label_config
-from spacy_btl.serve.training import Training, require_training
+from spacy_btl.serve.training import Owner, Training, require_training
 
 TOOL = "Label Studio"
 START = "START_TRAINING"
@@ -103,8 +103,7 @@ def webhook(body: bytes, training: Training | None) -> Answer:
     action = parse(Event, body).action
     if action == START:
         ours = require_training(training)
-        ours.claim(TOOL, str(parse(Started, body).project.id))
-        ours.start()
+        ours.start(Owner(TOOL, str(parse(Started, body).project.id)))
         return Answer({"status": "ok"}, "a training begins", 201)
     if training is None or action not in (*CHANGED, *DELETED):
         return Answer({"status": "ignored"}, "event ignored")
@@ -118,17 +117,16 @@ def train(body: bytes, training: Training | None) -> Answer:
     """
     ours = require_training(training)
     request = parse(TrainRequest, body)
-    ours.claim(TOOL, request.project.partition(".")[0])
+    owner = Owner(TOOL, request.project.partition(".")[0])
     config = read_label_config(request.label_config)
     files = {_file(task.id): _exported(task, task.annotations, config) for task in request.tasks}
-    ours.keep(files, among=ours.kept("*.json"))
-    ours.start()
+    ours.keep(owner, files, among=ours.kept("*.json"))
+    ours.start(owner)
     return Answer({"status": "ok"}, f"{counted(len(files), 'task')} kept, a training begins", 201)
 
 
 def _change(body: bytes, training: Training) -> Answer:
     event = parse(Changed, body)
-    training.claim(TOOL, str(event.project.id))
     config = read_label_config(event.project.label_config)
     tasks = event.task if isinstance(event.task, list) else [event.task]
     new = event.annotation if isinstance(event.annotation, list) else [event.annotation]
@@ -137,13 +135,12 @@ def _change(body: bytes, training: Training) -> Answer:
         kept = {one.id: one for one in _kept(_file(task.id), training)}
         kept |= {one.id: one for one in new if one.task == task.id}
         files[_file(task.id)] = _exported(task, kept.values(), config)
-    training.keep(files)
+    training.keep(Owner(TOOL, str(event.project.id)), files)
     return Answer({"status": "ok"}, f"{counted(len(files), 'task')} kept", 201)
 
 
 def _delete(body: bytes, training: Training) -> Answer:
     event = parse(Deleted, body)
-    training.claim(TOOL, str(event.project.id))
     gone = {one.id for one in event.annotations}
     among = [_file(one.id) for one in event.tasks]
     among = [name for name in among if training.read(name) is not None]
@@ -156,7 +153,7 @@ def _delete(body: bytes, training: Training) -> Answer:
             if left:
                 task = json.loads(training.read(name) or b"")
                 files[name] = _json(task | {"annotations": [one.model_dump() for one in left]})
-    training.keep(files, among=among)
+    training.keep(Owner(TOOL, str(event.project.id)), files, among=among)
     return Answer({"status": "ok"}, f"{counted(len(among), 'task')} changed or dropped", 201)
 
 

@@ -74,7 +74,7 @@ class TrainRequest(BaseModel):
     """`POST /train`: all documents of an annotator that have annotation of the layer."""
 
     metadata: Metadata
-    documents: list[Document]
+    documents: list[Document] = Field(min_length=1)
     types: str = Field(alias="typeSystem")
 
 

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from threading import Lock, Thread
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from spacy_btl.corpora.source import BESIDE
 from spacy_btl.errors import BtlError, ServeError
 from spacy_btl.evaluation.report import require_extra
 from spacy_btl.files import write_file
@@ -28,7 +30,16 @@ from spacy_btl.serve.model import Model
 LOG = logging.getLogger("spacy_btl.serve")
 PROJECT = "project.json"
 OFF = "This service does not train. Start it with --train-to FOLDER, which stores annotated notes."
+ERROR = "✘"  # begins the line of an error that a command prints
 PATIENCE = 10  # seconds that a training has to end when it is told to
+
+
+class Owner(NamedTuple):
+    """Whose notes are sent. layer (str): `LAYER:FEATURE`, for INCEpTION."""
+
+    tool: str
+    project: str
+    layer: str = ""
 
 
 class Training:
@@ -54,29 +65,15 @@ class Training:
         self._folder_lock = _claimed(folder)
         self.notes.mkdir(mode=0o700, exist_ok=True)
 
-    def claim(self, tool: str, project: str, layer: str | None = None) -> None:
-        """Say whose notes are sent. The first project has the folder.
+    def keep(self, owner: Owner, files: Mapping[str, bytes], *, among: Iterable[str] = ()) -> None:
+        """Write notes. The first owner has the folder.
 
-        layer (Optional[str]): `LAYER:FEATURE`, for INCEpTION.
-        RAISES: ServeError, for another project, tool or layer.
+        among (Iterable[str]): The names of those that they replace.
+        RAISES: ServeError, for another owner.
         """
-        own = {"tool": tool, "project": project, "layer": layer}
-        file = self.folder / PROJECT
         with self._lock:
-            owner = json.loads(file.read_text("utf-8"))
-            if not owner:
-                write_file(file, json.dumps(own).encode("utf-8"))
-            elif owner != own:
-                whose = ", ".join(filter(None, owner.values()))
-                raise ServeError(
-                    f"This service trains for another project or layer ({whose}). Start a second "
-                    "one, with a folder and a port of its own.",
-                    409,
-                )
-
-    def keep(self, files: Mapping[str, bytes], *, among: Iterable[str] = ()) -> None:
-        """Write notes. among (Iterable[str]): The names of those that they replace."""
-        with self._lock:
+            self._check(owner)
+            write_file(self.folder / PROJECT, json.dumps(owner).encode("utf-8"))
             for name in set(among) - set(files):
                 (self.notes / name).unlink()
             for name, content in files.items():
@@ -93,13 +90,17 @@ class Training:
         return path.read_bytes() if path.is_file() else None
 
     def changes(self) -> int:
-        """How many files are new, changed or gone since the last training began."""
+        """How many notes are new, changed or gone since the last training began."""
         before, now = _contents(self.folder / "training"), _contents(self.notes)
         return sum(before.get(name) != now.get(name) for name in before.keys() | now.keys())
 
-    def start(self) -> None:
-        """Start a training. RAISES: ServeError, if one is running, or there are no notes."""
+    def start(self, owner: Owner) -> None:
+        """Start a training.
+
+        RAISES: ServeError, for another owner, if one is running, or there are no notes.
+        """
         with self._lock:
+            self._check(owner)
             if self._process is not None:
                 raise ServeError("A training is running. Its pipeline is taken when it ends.", 429)
             if not _contents(self.notes):
@@ -107,11 +108,16 @@ class Training:
             copy = self.folder / "training"
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(self.notes, copy)
+            nlp = self.model.current.nlp
             command = [sys.executable, "-m", "spacy", "btl", "fit", str(copy)]
-            command += [str(self.folder / "fit"), *self._own_options(), *self.options]
+            command += [str(self.folder / "fit"), "--name", nlp.meta["name"], "--lang", nlp.lang]
+            command += ["--layer", owner.layer] if owner.layer else []
             with self._log.open("wb") as stream:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+                    [*command, *self.options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
                 )
             Thread(target=self._wait, args=(self._process,), daemon=True).start()
 
@@ -137,11 +143,21 @@ class Training:
     def _log(self) -> Path:
         return self.folder / "training.log"
 
-    def _own_options(self) -> list[str]:
-        nlp = self.model.current.nlp
-        layer = json.loads((self.folder / PROJECT).read_text("utf-8"))["layer"]
-        found = ["--name", nlp.meta["name"], "--lang", nlp.lang]
-        return found + (["--layer", layer] if layer else [])
+    def _check(self, owner: Owner) -> None:
+        """Refuse the notes of another project: one pipeline cannot learn the types of both."""
+        has = json.loads((self.folder / PROJECT).read_text("utf-8"))
+        if has and has != list(owner):
+            raise ServeError(
+                f"This service trains for another project or layer ({', '.join(filter(None, has))}"
+                "). Start a second one, with a folder and a port of its own.",
+                409,
+            )
+
+    def _reason(self) -> str:
+        """The error that `fit` printed, which quotes no note."""
+        lines = self._log.read_text("utf-8", "replace").splitlines()
+        errors = [line[1:].strip(" .") for line in lines if line.startswith(ERROR)]
+        return errors[-1] if errors else "without a word of its own"
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for the end of a training, and take its pipeline."""
@@ -149,7 +165,7 @@ class Training:
         if self._process is not process:  # it was stopped
             return
         if status:
-            LOG.warning("The training failed: %s says why. The pipeline stays.", self._log)
+            LOG.warning("The training failed: %s. See %s.", self._reason(), self._log)
         else:
             try:
                 self.model.replace(str(self.pipeline))
@@ -177,7 +193,7 @@ def _claimed(folder: Path) -> FileLock:
         lock = FileLock(folder / "lock")
         lock.acquire(blocking=False)
         if not (folder / PROJECT).is_file():
-            write_file(folder / PROJECT, b"{}")
+            write_file(folder / PROJECT, b"[]")
     except Timeout:
         raise ServeError(f"{folder}: another service trains there.") from None
     except OSError as error:
@@ -186,10 +202,10 @@ def _claimed(folder: Path) -> FileLock:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """The hash of each file of a folder, by its name."""
+    """The hash of each note of a folder, by its name."""
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.name.lower() not in BESIDE:
             with path.open("rb") as file:
                 found[path.relative_to(folder).as_posix()] = file_digest(file, "sha256").digest()
     return found
