@@ -63,7 +63,7 @@ def serve_cli(
         if served.current.uncalibrated:
             warn(f"Confidence is not calibrated: {served.current.uncalibrated}")
         address = f"http://{host}:{opened.getsockname()[1]}"
-        msg.good(f"{served.current.system} answers until Ctrl-C, at")
+        msg.good(f"{served.current.system} answers until Ctrl-C:")
         typer.echo(f"  INCEpTION     {address}{INCEPTION}\n  Label Studio  {address}{LABEL_STUDIO}")
         serve(served, opened, training=training, max_mb=max_mb)
     msg.info("Stopped.")

@@ -14,11 +14,12 @@ from spacy_btl.annotate.entities import Entity
 from spacy_btl.corpora.note import text_problem
 from spacy_btl.errors import CorpusError, ServeError, counted
 from spacy_btl.inception.cas import load_xmi
+from spacy_btl.inception.write import SEGMENTATION
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.labels import Known, known_as, listed, shown
 from spacy_btl.serve.model import Loaded, Model
 
-TOKEN = "de.tudarmstadt.ukp.dkpro.core.api.segmentation.type.Token"
+TOKEN = f"{SEGMENTATION}.Token"
 STRING = "uima.cas.String"
 PREDICTED = "inception_internal_predicted"
 SCORE, EXPLANATION = "_score", "_score_explanation"  # behind the name of the feature

@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.preannotations import prediction
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.corpora.note import is_text
 from spacy_btl.errors import ServeError, counted
+from spacy_btl.preannotations.records import prediction
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.label_config import LabelConfig, read_label_config
 from spacy_btl.serve.labels import listed, shown
@@ -85,19 +84,17 @@ def _prediction(
     mentions: list[Entity], config: LabelConfig, by: Loaded, left_out: Counter[str]
 ) -> dict[str, Any]:
     """A prediction with the mentions that have a label. Others are counted."""
-    of_control: dict[str, list[Entity]] = {name: [] for name in config.controls}
+    placed: list[tuple[str, Entity]] = []
     for one in mentions:
-        for name, known in config.controls.items():
-            label = shown(one.label, known)
-            if label is not None:
-                of_control[name].append(one._replace(label=label))
-                break
-        else:
+        named = ((name, shown(one.label, known)) for name, known in config.controls.items())
+        control, label = next(((name, label) for name, label in named if label), ("", None))
+        if label is None:
             left_out[one.label] += 1
-    stamp = Stamp(by.name, by.version, date="", integer_ids=True, with_text=True)
-    stamp = stamp._replace(to_name=config.text)
-    whole = prediction([one for own in of_control.values() for one in own], stamp)
-    names = [name for name, own in of_control.items() for _ in own]
-    for region, name in zip(whole["result"], names, strict=True):
-        region["from_name"] = name
-    return whole
+        else:
+            placed.append((control, one._replace(label=label)))
+    result = prediction(
+        [one for _, one in placed], from_name="", to_name=config.text, model_version=by.system
+    )
+    for region, (control, _) in zip(result["result"], placed, strict=True):
+        region["from_name"] = control
+    return result
