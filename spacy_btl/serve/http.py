@@ -85,7 +85,7 @@ def parse(kind: type[Body], body: bytes) -> Body:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        flaws = error.errors(include_url=False, include_context=False, include_input=False)
+        flaws = error.errors()
         named = "; ".join(
             ": ".join(filter(None, (".".join(map(str, flaw["loc"])), flaw["msg"])))
             for flaw in flaws[:MAX_FLAWS]

@@ -110,7 +110,8 @@ class Training:
             shutil.copytree(self.notes, copy)
             nlp = self.model.current.nlp
             command = [sys.executable, "-m", "spacy", "btl", "fit", str(copy)]
-            command += [str(self.folder / "fit"), "--name", nlp.meta["name"], "--lang", nlp.lang]
+            command += [str(self.folder / "fit"), "--name", nlp.meta["name"]]
+            command += ["--lang", str(nlp.lang)]
             command += ["--layer", owner.layer] if owner.layer else []
             with self._log.open("wb") as stream:
                 self._process = subprocess.Popen(
@@ -118,6 +119,7 @@ class Training:
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
+                    start_new_session=True,  # Ctrl-C ends the service, and that the training
                 )
             Thread(target=self._wait, args=(self._process,), daemon=True).start()
 
