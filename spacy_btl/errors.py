@@ -3,6 +3,8 @@
 Their messages say what was wrong, where, and what to do. They never quote the text of a note.
 """
 
+from collections.abc import Sequence
+
 
 class BtlError(ValueError):
     """Any error of ours: the command line prints it as one line, without a traceback."""
@@ -33,6 +35,17 @@ class PageError(BtlError):
     """A note or a file that the page cannot show, or a page that cannot be opened."""
 
 
+class ServeError(BtlError):
+    """A service that cannot start, or a request that it cannot answer.
+
+    status (int): The HTTP status that tells the tool so.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class BtlWarning(UserWarning):
     """Any warning of ours: what was asked for is done, and is not what it should be."""
 
@@ -46,3 +59,13 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row, the first of many.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c"], 2)
+    ('a, b', 'a, b and 1 more')
+    """
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -12,10 +12,12 @@ from spacy.util import minibatch
 
 from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
-from spacy_btl.annotate.formats import Stamp, format_of
+from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
+from spacy_btl.annotate.stamp import NOTE_ID, Stamp
 from spacy_btl.errors import AnnotateError, counted
+from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000
@@ -26,11 +28,12 @@ class Options:
     """How to annotate notes.
 
     text_column, id_column (str): The columns of a table.
-    with_text (bool): Write the text of entities. brat files and NOTE_NLP always have it.
+    with_text (bool): Write the text of entities. Only rows of entities can be without it.
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
     part_size (int): Notes per part. A kill loses the work on one part at most.
     strict (bool): Stop at the first note that fails, instead of listing it.
     only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids.
+    from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
     """
 
     text_column: str = "text"
@@ -40,6 +43,9 @@ class Options:
     part_size: int = PART_SIZE
     strict: bool = False
     only: Path | None = None
+    from_name: str = "label"
+    to_name: str = "text"
+    layer: str = "NamedEntity:value"
 
 
 def annotate_file(
@@ -72,6 +78,7 @@ def annotate_file(
     1
     """
     kind = format_of(output)
+    check_settings(kind, options)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     nlp = load_pipeline(model)
@@ -89,16 +96,28 @@ def annotate_file(
         read = partial(_only, read, ids, options.only)
     summary = scan_notes(read())
     batch_size = options.batch_size or nlp.batch_size
-    job = Job(output, kind, _identity(nlp, summary, options, batch_size))
+    job = Job(output, kind, _identity(nlp, summary, options, batch_size, kind))
     if job.finished:
         return _checked(job.total(), job, options)
     with job:
         total = Counts()
-        stamp = Stamp(*model_name(nlp), job.started, summary.integer_ids, options.with_text)
+        stamp = Stamp(
+            *model_name(nlp),
+            job.started,
+            summary.integer_ids,
+            options.with_text,
+            options.text_column,
+            options.from_name,
+            options.to_name,
+            options.layer,
+        )
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
             if counts is None:
-                annotated = annotate_notes(nlp, chunk, batch_size=batch_size)
+                notes_of_part = [_possible(note, kind) for note in chunk]
+                annotated = annotate_notes(
+                    nlp, notes_of_part, batch_size=batch_size, with_words=kind.with_words
+                )
                 if options.strict:
                     stop_at_failure(annotated)
                 counts = job.write(part, annotated, stamp, total.entities.total())
@@ -106,7 +125,7 @@ def annotate_file(
             on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
-        _finish(job, total)
+        _finish(job, total, stamp)
     return job.total()
 
 
@@ -124,7 +143,32 @@ def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iter
         )
 
 
-def _finish(job: Job, total: Counts) -> None:
+def check_settings(kind: Format, options: Options) -> None:
+    """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
+    for name in ("from_name", "to_name", "layer"):
+        if name not in kind.settings and getattr(options, name) != getattr(Options(), name):
+            endings = [ending for ending, other in FORMATS.items() if name in other.settings]
+            raise AnnotateError(
+                f"--{name.replace('_', '-')} is for {' and '.join(endings)}, and not for an output "
+                f"of {kind.name}. Leave it out, or give another output."
+            )
+    if "text_column" in kind.settings and options.text_column == NOTE_ID:
+        raise AnnotateError(
+            f"--text-column {NOTE_ID}: Label Studio's tasks have the id of the note under this "
+            "name. Give the column of the texts another name."
+        )
+    if "layer" in kind.settings:
+        require_cassis()
+        type_system(options.layer)  # here, so that its error comes before any note
+
+
+def _possible(note: Note, kind: Format) -> Note:
+    """Take a text away that the format cannot hold, so that its note fails."""
+    problem = "" if note.text is None else kind.problem(note.text)
+    return note._replace(text=None, missing=problem) if problem else note
+
+
+def _finish(job: Job, total: Counts, stamp: Stamp) -> None:
     """Put the output in place, unless all notes failed."""
     if total.failed == total.notes:
         first = job.discard()
@@ -132,7 +176,7 @@ def _finish(job: Job, total: Counts) -> None:
             f"Of {counted(total.notes, 'note')} none could be annotated. The first failure: "
             f"{first}. Nothing is written."
         )
-    job.finish(total)
+    job.finish(total, stamp)
 
 
 def _checked(counts: Counts, job: Job, options: Options) -> Counts:
@@ -145,7 +189,9 @@ def _checked(counts: Counts, job: Job, options: Options) -> Counts:
     return counts
 
 
-def _identity(nlp: Language, summary: Summary, options: Options, batch_size: int) -> dict[str, Any]:
+def _identity(
+    nlp: Language, summary: Summary, options: Options, batch_size: int, kind: Format
+) -> dict[str, Any]:
     """What the output depends on."""
     if nlp.path is None:
         raise AnnotateError("This pipeline is not saved. Save it, and give its folder.")
@@ -160,4 +206,5 @@ def _identity(nlp: Language, summary: Summary, options: Options, batch_size: int
         "with_text": options.with_text,
         "batch_size": batch_size,
         "part_size": options.part_size,
+        **{name: getattr(options, name) for name in kind.settings},
     }

@@ -11,6 +11,7 @@ from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
+from spacy_btl.preannotations.words import words_of
 
 MANY = 20  # notes: if so many fail and none succeeds, the cause is elsewhere
 DIGITS = 6  # of a confidence: further ones depend on the batch
@@ -47,11 +48,14 @@ class Annotated(NamedTuple):
     failures: list[Failure]
 
 
-def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> Annotated:
+def annotate_notes(
+    nlp: Language, notes: Sequence[Note], *, batch_size: int, with_words: bool = False
+) -> Annotated:
     """Annotate notes in batches of fixed composition, so that results are reproducible exactly.
 
     A batch that fails in any pipe is halved until the failing notes are isolated.
 
+    with_words (bool): Add their tokens to the notes.
     RAISES: AnnotateError, if all of many notes fail. Then the machine or the pipeline is the likely
         cause, and the notes are not listed as failed. Also for a pipeline whose mentions cannot be
         read: see `spans_keys` and `mentions_of`.
@@ -63,19 +67,23 @@ def annotate_notes(nlp: Language, notes: Sequence[Note], *, batch_size: int) -> 
     docs = (doc for batch in batches for doc in docs_of(nlp, batch))
     entities: list[Entity] = []
     failures: list[Failure] = []
+    done: list[Note] = []
     for note, reason in zip(notes, reasons, strict=True):
         result = reason or next(docs)
         if isinstance(result, Doc):
             entities += entities_of(note.id, mentions_of(result, keys))
+            words = words_of(result) if with_words else None
+            done.append(note._replace(words=words))
         else:
             failures.append(Failure(note.id, note.where, result))
+            done.append(note)
     if len(good) >= MANY and len(failures) == len(notes):
         raise AnnotateError(
             f"All {len(good)} notes failed, the last with {failures[-1].reason}. The notes are "
             "unlikely to be the cause. Remove the cause and run the command again: finished parts "
             "are kept."
         )
-    return Annotated(list(notes), entities, failures)
+    return Annotated(done, entities, failures)
 
 
 def stop_at_failure(annotated: Annotated) -> None:

@@ -1,39 +1,27 @@
-"""Output formats: one row per entity, brat standoff, or the OMOP CDM table."""
+"""Output formats: one row per entity, brat standoff, the OMOP CDM table, and pre-annotations."""
 
 import json
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from io import BytesIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.notes import Note
+from spacy_btl.annotate.brat import brat_config, brat_files
+from spacy_btl.annotate.entities import Annotated
 from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.annotate.preannotations import (
+    doccano_lines,
+    json_cas_files,
+    label_studio_tasks,
+    prodigy_lines,
+    xmi_files,
+    xmi_types,
+)
+from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.errors import AnnotateError
-from spacy_btl.formats.brat_types import brat_type
-
-# Text without a line end of brat, which reads .ann files with Python's `splitlines`.
-PIECE = re.compile(r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
-LOOK_ALIKES = str.maketrans("|<>!", "¦«»¡")
-MAX_NAME = 200  # bytes of a file name: most file systems allow 255
-
-
-class Stamp(NamedTuple):
-    """The values and settings that all rows of a job share.
-
-    model, version (str): The pipeline's name, with its language, and its version.
-    date (str): When the job first started, as YYYY-MM-DDTHH:MM:SS in UTC.
-    integer_ids (bool): Whether note ids are whole numbers.
-    with_text (bool): Whether rows hold the text of the entity.
-    """
-
-    model: str
-    version: str
-    date: str
-    integer_ids: bool
-    with_text: bool
+from spacy_btl.inception.write import xmi_problem
+from spacy_btl.preannotations.records import doccano_problem
 
 
 class Render(Protocol):
@@ -49,17 +37,34 @@ class Render(Protocol):
         ...
 
 
+class Frame(NamedTuple):
+    """What stands before, between and behind the parts of a joined file."""
+
+    before: bytes = b""
+    between: bytes = b""
+    behind: bytes = b""
+
+
 class Format(NamedTuple):
     """An output format.
 
-    joined (bool): Whether the parts become one file. Otherwise they are the files of a folder.
+    joined (Optional[Frame]): How the parts become one file. None: they are the files of a folder.
     integer_ids (bool): Whether note ids must be whole numbers.
+    with_words (bool): Whether it needs the tokens of the notes.
+    settings (Tuple[str, ...]): The settings of a `Stamp` that it uses, of those that not all use.
+    problem (Callable[[str], str]): Returns why it cannot hold a text; empty if it can.
+    once (Callable[[Collection[str], Stamp], Iterable[Tuple[str, bytes]]]): Returns the files of the
+        folder that depend on no note, for the types that the notes have.
     """
 
     name: str
     render: Render
-    joined: bool
+    joined: Frame | None = None
     integer_ids: bool = False
+    with_words: bool = False
+    settings: tuple[str, ...] = ()
+    problem: Callable[[str], str] = lambda text: ""
+    once: Callable[[Collection[str], Stamp], Iterable[tuple[str, bytes]]] = lambda types, stamp: ()
 
 
 def format_of(output: Path) -> Format:
@@ -75,7 +80,8 @@ def format_of(output: Path) -> Format:
         return BRAT
     raise AnnotateError(
         f"{output}: unknown format. Use .parquet or .jsonl for rows of entities, note_nlp.parquet "
-        "or note_nlp.csv for the OMOP table, or no suffix for a folder of brat files."
+        "or note_nlp.csv for the OMOP table, no suffix for a folder of brat files, or "
+        f"{', '.join(PREANNOTATIONS)} for pre-annotations."
     )
 
 
@@ -132,102 +138,42 @@ def _jsonl(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator
 def _omop_parquet(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
-    system = f"{stamp.model} {stamp.version}"
-    yield f"{name}.parquet", note_nlp_parquet(part.entities, system, stamp.date, first_row + 1)
+    rows = note_nlp_parquet(part.entities, stamp.system, stamp.date, first_row + 1)
+    yield f"{name}.parquet", rows
 
 
 def _omop_csv(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
-    system = f"{stamp.model} {stamp.version}"
     header = int(name) == 0
-    rows = note_nlp_csv(part.entities, system, stamp.date, first_row + 1, header=header)
+    rows = note_nlp_csv(part.entities, stamp.system, stamp.date, first_row + 1, header=header)
     yield f"{name}.csv", rows
 
 
-def _brat(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[tuple[str, bytes]]:
-    failed = {failure.note_id for failure in part.failures}
-    entities: dict[str | int, list[Entity]] = {}
-    for entity in part.entities:
-        entities.setdefault(entity.note_id, []).append(entity)
-    for note in part.notes:
-        if note.text is not None and note.id not in failed:
-            file = _file_name(note)
-            yield f"{file}.txt", note.text.encode("utf-8")
-            lines = _ann_lines(note, entities.get(note.id, []))
-            yield f"{file}.ann", "".join(lines).encode("utf-8")
-
-
-def _file_name(note: Note) -> str:
-    name = str(note.id)
-    path = PurePosixPath(name)
-    elsewhere = PureWindowsPath(name).parts != path.parts  # a backslash or a drive
-    long = any(len(piece.encode("utf-8")) > MAX_NAME for piece in path.parts)
-    if (
-        long
-        or elsewhere
-        or path.is_absolute()
-        or ".." in path.parts
-        or str(path) != name
-        or "\0" in name
-    ):
-        raise AnnotateError(
-            f"{note.where}: the id of this note cannot be a file name. Write .jsonl or .parquet."
-        )
-    return name
-
-
-def _ann_lines(note: Note, entities: list[Entity]) -> Iterator[str]:
-    text = str(note.text)
-    for number, entity in enumerate(entities, start=1):
-        pieces = _pieces(text, entity.start, entity.end)
-        if not pieces:
-            raise AnnotateError(
-                f"{note.where}: the pipeline predicts an entity of white space, which brat cannot "
-                "represent. Write .jsonl or .parquet."
-            )
-        offsets = ";".join(f"{start} {end}" for start, end in pieces)
-        covered = " ".join(text[start:end] for start, end in pieces)
-        yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{covered}\n"
-        if entity.confidence is not None:
-            yield f"#{number}\tAnnotatorNotes T{number}\tconfidence {entity.confidence:.4f}\n"
-
-
-def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Divide a span at line ends, which a span in brat cannot contain."""
-    matches = PIECE.finditer(text, start, end)
-    return [match.span() for match in matches if not match[0].isspace()]
-
-
-def brat_config(labels: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the annotation.conf that brat needs to know the types.
-
-    If a label is escaped in brat, a visual.conf shows the original.
-    """
-    names = {label: brat_type(label) for label in sorted(labels)}
-    types = "\n".join(names.values())
-    conf = f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n"
-    yield "annotation.conf", conf.encode("ascii")
-    escaped = {name: _in_visual_conf(label) for label, name in names.items() if name != label}
-    if escaped:
-        lines = "\n".join(f"{name} | {label}" for name, label in escaped.items())
-        # The defaults of brat, which a visual.conf replaces as a whole.
-        drawing = (
-            "SPAN_DEFAULT\tfgColor:black, bgColor:lightgreen, borderColor:darken\n"
-            "ARC_DEFAULT\tcolor:black, arrowHead:triangle-5\n"
-        )
-        yield "visual.conf", f"[labels]\n{lines}\n\n[drawing]\n{drawing}".encode()
-
-
-def _in_visual_conf(label: str) -> str:
-    """Replace characters that have a meaning in brat's settings by look-alikes."""
-    return " ".join(label.translate(LOOK_ALIKES).split()) or "_"
-
-
-BRAT = Format("brat", _brat, joined=False)
+LINES = Frame()
+BRAT = Format("brat", brat_files, once=lambda types, stamp: brat_config(types))
+# In the order in which they are tried.
 FORMATS = {
-    "note_nlp.parquet": Format("note_nlp.parquet", _omop_parquet, joined=False, integer_ids=True),
-    "note_nlp.csv": Format("note_nlp.csv", _omop_csv, joined=True, integer_ids=True),
-    ".parquet": Format("parquet", _parquet, joined=False),
-    ".jsonl": Format("jsonl", _jsonl, joined=True),
+    "note_nlp.parquet": Format("note_nlp.parquet", _omop_parquet, integer_ids=True),
+    "note_nlp.csv": Format("note_nlp.csv", _omop_csv, LINES, integer_ids=True),
+    "label_studio.json": Format(
+        "label_studio.json",
+        label_studio_tasks,
+        Frame(b"[\n", b",\n", b"\n]\n"),
+        settings=("text_column", "from_name", "to_name"),
+    ),
+    "prodigy.jsonl": Format("prodigy.jsonl", prodigy_lines, LINES, with_words=True),
+    "doccano.jsonl": Format("doccano.jsonl", doccano_lines, LINES, problem=doccano_problem),
+    ".xmi": Format(
+        "xmi",
+        xmi_files,
+        with_words=True,
+        settings=("layer",),
+        problem=xmi_problem,
+        once=xmi_types,
+    ),
+    "cas.json": Format("cas.json", json_cas_files, with_words=True, settings=("layer",)),
+    ".parquet": Format("parquet", _parquet),
+    ".jsonl": Format("jsonl", _jsonl, LINES),
 }
+PREANNOTATIONS = ("label_studio.json", "prodigy.jsonl", "doccano.jsonl", ".xmi", "cas.json")

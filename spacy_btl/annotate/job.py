@@ -1,7 +1,7 @@
 """The files of a job, which is done in parts so that it can be resumed.
 
     OUTPUT.parts/manifest.json       the identity of the job: input, model and options
-    OUTPUT.parts/rows/000000.jsonl   the rows of a part, or its brat files
+    OUTPUT.parts/rows/000000.jsonl   the rows of a part, or the files of its notes
     OUTPUT.parts/errors/000000.jsonl the notes of the part that failed
     OUTPUT.parts/done/000000.json    the counts of the part, written last: the part is done
 
@@ -22,7 +22,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from spacy_btl.annotate.entities import Annotated
-from spacy_btl.annotate.formats import Format, Stamp, brat_config
+from spacy_btl.annotate.formats import Format, Frame
+from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import whole_file, write_file
 
@@ -129,18 +130,17 @@ class Job:
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
 
-    def finish(self, total: Counts) -> None:
+    def finish(self, total: Counts, stamp: Stamp) -> None:
         """Put the output in place, with its errors and manifest beside it."""
         rows = self.parts / "rows"
         try:
             _join(sorted((self.parts / "errors").glob("*.jsonl")), self.errors)
             _write_json(self.manifest, {"started": self.started, **self.identity, **vars(total)})
-            if self.kind.joined:
-                _join(sorted(rows.iterdir()), self.output)
+            if self.kind.joined is not None:
+                _join(sorted(rows.iterdir()), self.output, self.kind.joined)
             else:
-                if self.kind.name == "brat":
-                    for name, data in brat_config(total.entities):
-                        write_file(rows / name, data)
+                for name, data in self.kind.once(total.entities, stamp):
+                    write_file(rows / name, data)
                 rows.rename(self.output)
         except OSError as error:
             raise AnnotateError(
@@ -207,9 +207,13 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
-def _join(files: Sequence[Path], path: Path) -> None:
-    """Concatenate files."""
+def _join(files: Sequence[Path], path: Path, frame: Frame = Frame()) -> None:
+    """Concatenate files. What a frame has between them is not beside empty ones."""
+    full = [file for file in files if file.stat().st_size]
     with whole_file(path) as sink:
-        for file in files:
+        sink.write(frame.before)
+        for i, file in enumerate(full):
+            sink.write(frame.between if i else b"")
             with file.open("rb") as source:
                 shutil.copyfileobj(source, sink)
+        sink.write(frame.behind)

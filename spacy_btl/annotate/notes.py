@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from spacy_btl.annotate.tables import Row, read_csv, read_jsonl, read_parquet
 from spacy_btl.errors import AnnotateError
 from spacy_btl.folders import File, files_below, refuse_part_of_lake, suffix_of
+from spacy_btl.preannotations.words import Words
 
 BYTE_ORDER_MARK = "\ufeff"
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how bytes that are not UTF-8 are decoded
@@ -36,12 +37,14 @@ class Note(NamedTuple):
     text (Optional[str]): None if the input has no text, or none in UTF-8.
     where (str): Its line or file, for messages.
     missing (str): Why the text is None.
+    words (Optional[Words]): Its tokens, where the format of the output asks for them.
     """
 
     id: str | int
     text: str | None
     where: str
     missing: str = ""
+    words: Words | None = None
 
 
 @dataclass(frozen=True)

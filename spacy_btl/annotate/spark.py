@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spacy.language import Language
 
-from spacy_btl.annotate.annotate import Options
+from spacy_btl.annotate.annotate import Options, check_settings
 from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
-from spacy_btl.annotate.formats import Stamp, format_of, row_fields, rows
+from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
+from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
@@ -98,8 +99,12 @@ def annotate_file(
     for path in (output, errors):
         if path.exists():
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
-    if format_of(output).name not in ("parquet", "jsonl"):
-        raise AnnotateError(f"{output}: the Spark engine writes .parquet or .jsonl only.")
+    kind = format_of(output)
+    if kind.name not in ("parquet", "jsonl"):
+        raise AnnotateError(
+            f"{output}: the Spark engine writes .parquet or .jsonl only, with rows of entities."
+        )
+    check_settings(kind, options)
     nlp = load_pipeline(model)  # here, so that errors come before any task
     spans_keys(nlp)
     on_loaded(nlp)

@@ -17,6 +17,7 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     exchange,
     explain,
     fit,
+    serve,
     split,
     stats,
     suggest,

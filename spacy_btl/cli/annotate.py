@@ -52,7 +52,9 @@ def annotate_cli(
     output: Path = typer.Argument(
         ...,
         help="OUT.parquet or OUT.jsonl for a row per entity, note_nlp.parquet or note_nlp.csv for "
-        "the OMOP table, a name without suffix for a folder of brat files",
+        "the OMOP table, a name without suffix for a folder of brat files. Pre-annotations: "
+        "label_studio.json, prodigy.jsonl, doccano.jsonl, and for INCEpTION NOTES.xmi or cas.json, "
+        "which are folders. Each of these may have more before it: ward-a.prodigy.jsonl",
     ),
     text_column: str = typer.Option("text", help="The column, or key, of the text"),
     id_column: str = typer.Option("id", help="The column, or key, of the note's id"),
@@ -65,6 +67,11 @@ def annotate_cli(
         1000, min=1, help="Notes per part: a kill loses one part at most"
     ),
     strict: bool = typer.Option(False, help="Stop at the first note that fails"),
+    from_name: str = typer.Option("label", help="Label Studio: the name of the Labels"),
+    to_name: str = typer.Option("text", help="Label Studio: the name of the Text"),
+    layer: str = typer.Option(
+        "NamedEntity:value", help="INCEpTION: LAYER:FEATURE that is to hold the type"
+    ),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     engine: Engine = typer.Option("local", help="This process, or Apache Spark"),
 ) -> None:
@@ -78,7 +85,18 @@ def annotate_cli(
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
 
-    options = Options(text_column, id_column, with_text, batch_size, part_size, strict, only=only)
+    options = Options(
+        text_column,
+        id_column,
+        with_text,
+        batch_size,
+        part_size,
+        strict,
+        only,
+        from_name,
+        to_name,
+        layer,
+    )
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
 

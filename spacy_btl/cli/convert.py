@@ -11,11 +11,12 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
-from spacy_btl.errors import counted
+from spacy_btl.errors import counted, listed
 
 if TYPE_CHECKING:
     from spacy_btl.corpora.report import ConversionReport
 
+MOST_TYPES = 40  # to print; the report has all
 MAX_LOSS = 0.2  # of the mentions of a type, before a warning
 
 # Options that `fit` has too.
@@ -173,11 +174,16 @@ def _types_table(report: "ConversionReport") -> Table:
     table = Table("type", "read", "kept", "spans_key", "dropped", "overlap", "skipped", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, type_ in sorted(report.types.items(), key=lambda item: (-item[1].read, item[0])):
+    table.columns[0].overflow = "fold"
+    by_frequency = sorted(report.types.items(), key=lambda item: (-item[1].read, item[0]))
+    for label, type_ in by_frequency[:MOST_TYPES]:
         dropped, skipped = type_.too_rare + type_.excluded, type_.invalid + type_.rejected
         kept = (type_.kept, type_.told_apart)
         counts = (type_.read, *kept, dropped, type_.overlapped, skipped)
         table.add_row(label or "(no type)", *(f"{count:,}" for count in counts))
+    if len(by_frequency) > MOST_TYPES:
+        more = len(by_frequency) - MOST_TYPES
+        table.add_row(f"and {counted(more, 'rarer type')}, in the report", style="dim")
     return table
 
 
@@ -198,9 +204,10 @@ def _agreement_table(report: "ConversionReport") -> Table:
 def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
     """What a conversion lost that its user should know of."""
     read = report.types.items()
-    too_rare = ", ".join(f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare)
+    too_rare = [f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare]
     if too_rare:
-        yield f"Types dropped for having fewer than {counted(min_mentions, 'mention')}: {too_rare}"
+        few = counted(min_mentions, "mention")
+        yield f"Types dropped for having fewer than {few}: {listed(too_rare)}"
     losing = [
         f"{label or '(no type)'} {type_.lost / type_.read:.0%} of {type_.read:,}"
         for label, type_ in sorted(read, key=lambda item: -item[1].lost / max(item[1].read, 1))
@@ -209,7 +216,7 @@ def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[s
     if losing:
         yield (
             f"Types that lose more than {MAX_LOSS:.0%} of their mentions as overlapping or "
-            f"invalid: {', '.join(losing)}. See --overlaps, --drop-types, "
+            f"invalid: {listed(losing)}. See --overlaps, --drop-types, "
             "and spans_key of btl_ner."
         )
     if not report.total("read"):

@@ -77,6 +77,12 @@ def is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and not SURROGATE.search(value)
 
 
+def name_in(record: dict[str, Any], key: str) -> str | None:
+    """Return what a record names under a key, a string or a whole number; None if nothing."""
+    value = record.get(key)
+    return str(value) if type(value) is int or (is_text(value) and value) else None
+
+
 def text_problem(text: str) -> str | None:
     """Return why spaCy cannot tokenise this text, or None if it can."""
     if len(text) > MAX_CHARACTERS:

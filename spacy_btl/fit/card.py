@@ -6,10 +6,10 @@ from pathlib import Path
 import srsly
 
 from spacy_btl.corpora.parts import PARTS
-from spacy_btl.errors import counted
+from spacy_btl.errors import counted, listed
 from spacy_btl.exchange.card_file import CardFile, Source
 from spacy_btl.fit.conclusions import Trust
-from spacy_btl.fit.corpus import Part, listed
+from spacy_btl.fit.corpus import Part
 from spacy_btl.fit.encoder import MINILM
 
 UNKNOWN = "NOASSERTION"  # SPDX's, for a licence that nobody stated

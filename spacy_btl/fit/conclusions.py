@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from spacy_btl.corpora.parts import PARTS
-from spacy_btl.errors import counted
+from spacy_btl.errors import counted, listed
 from spacy_btl.fit.choices import Effort
-from spacy_btl.fit.corpus import Part, listed
+from spacy_btl.fit.corpus import Part
 
 # A type can be relied on if its F1 is surely as high, by its 95% interval.
 RELIABLE = 0.5

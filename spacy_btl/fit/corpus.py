@@ -14,7 +14,7 @@ from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.groups import group_numbers
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import ConversionReport
-from spacy_btl.errors import CorpusError
+from spacy_btl.errors import CorpusError, listed
 from spacy_btl.fit.choices import GIVEN, Choice, Options, choose_min_mentions
 from spacy_btl.formats.convert import convert
 from spacy_btl.mentions import MENTIONS
@@ -184,9 +184,3 @@ def cautions(parts: Mapping[str, Part]) -> list[str]:
                 f"Types that {problem}, since no {name} document has them: {listed(missing)}"
             )
     return found
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Names in a row, the first of many."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

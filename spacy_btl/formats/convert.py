@@ -109,7 +109,8 @@ def _read_notes(
         raise CorpusError(f"{err.filename or src}: cannot be read ({err.strerror}).") from err
     notes = drop_duplicates(documents, src, report=report)
     if not notes:
-        raise CorpusError(f"{src}: no note to convert.")
+        skipped = ", ".join(f"{why} ({count:,})" for why, count in report.notes_skipped.items())
+        raise CorpusError(f"{src}: no note to convert{': ' if skipped else ''}{skipped}.")
     return notes
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from spacy_btl.corpora.claims import Claim, count_flaws, note_from_claims
-from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
+from spacy_btl.corpora.note import Mention, Note, is_text, name_in, text_problem
 from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
 from spacy_btl.corpora.source import Item, Source
 
@@ -54,7 +54,8 @@ def read_label_studio(sources: Sequence[Source], report: ConversionReport) -> It
     Cancelled annotations, and tasks that only have predictions, are skipped and counted. The text
     is what the tasks of a file have under one name, that which agrees with the regions' own texts.
 
-    YIELDS (Note): Its id is `task-7`.
+    YIELDS (Note): Its id is the `note_id` in the task's data if each task has its own, else
+        `task-7`. Its patient is the `patient_id` there.
     RAISES: CorpusError, for an invalid task or region that the report does not skip.
     """
     for source in sources:
@@ -65,7 +66,7 @@ def read_label_studio(sources: Sequence[Source], report: ConversionReport) -> It
 def read_json_min(sources: Sequence[Source], report: ConversionReport) -> Iterator[Note]:
     """Read JSON_MIN, which has an object per annotation: the data of the task, and its regions.
 
-    YIELDS (Note): Its id is `task-7`.
+    YIELDS (Note): As for `read_label_studio`.
     RAISES: CorpusError, for an invalid object or region that the report does not skip.
     """
     for source in sources:
@@ -153,7 +154,7 @@ def _note(task_id: Any, who: Any, source: Source, item: Item) -> Note:
 
 def _notes(done: Sequence[_Done], report: ConversionReport) -> Iterator[Note]:
     """The notes, with the text that is under one name in all tasks."""
-    key = _text_key(done)
+    key, ids = _text_key(done), _note_ids(done)
     for one in done:
         text = one.data.get(key)
         if not is_text(text):
@@ -162,9 +163,18 @@ def _notes(done: Sequence[_Done], report: ConversionReport) -> Iterator[Note]:
         if problem := text_problem(text):
             report.skip(report.notes_skipped, problem, one.where)
             continue
-        checked = note_from_claims(replace(one.note, text=text), one.claims, report)
+        note_id, patient = ids.get(one.note.id, one.note.id), name_in(one.data, "patient_id")
+        note = replace(one.note, id=note_id, text=text, patient=patient)
+        checked = note_from_claims(note, one.claims, report)
         if checked is not None:
             yield checked
+
+
+def _note_ids(done: Sequence[_Done]) -> dict[str, str]:
+    """The `note_id` of each task; empty if two tasks share one."""
+    named = {one.note.id: name_in(one.data, "note_id") for one in done}
+    found = {task: note_id for task, note_id in named.items() if note_id is not None}
+    return found if len(set(found.values())) == len(named) else {}
 
 
 def _text_key(done: Sequence[_Done]) -> str:
@@ -202,5 +212,6 @@ def _region_claims(
     for i, raw in enumerate(labels):
         label = report.normalize_label(raw) if is_text(raw) else ""
         mention = Mention(f"{number}.{i}" if i else number, label, ((start, end),))
-        texts = (text,) if isinstance(text, str) else ()
+        # Label Studio writes a line end in it as a backslash and an n.
+        texts = (text, text.replace("\\n", "\n")) if isinstance(text, str) else ()
         yield Claim(where, mention, texts, problem=None if label else "region without a label")

@@ -33,6 +33,13 @@ def to_record(value: Any, beside: Mapping[str, bytes]) -> dict[str, Any] | str:
     return value
 
 
+def is_doccano(value: Any) -> bool:
+    """Whether a record has labels in a form of doccano's."""
+    if not isinstance(value, dict) or value.keys() & {"spans", "ents", "answer", *TAGS[:2]}:
+        return False
+    return _all(value.get("label"), list) or ("relations" in value and "entities" in value)
+
+
 def _from_spacy_2(value: list[Any]) -> dict[str, Any] | str:
     match value:
         case [str(text), {"entities": list(entities)}]:

@@ -1,16 +1,20 @@
 """Read records: JSON lines or an array, each with a text and its mentions."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
 from spacy_btl.corpora.claims import Claim, note_from_claims
-from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
+from spacy_btl.corpora.note import Mention, Note, is_text, name_in, text_problem
 from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
 from spacy_btl.corpora.source import Item, Source
 from spacy_btl.formats.annotation_tools import format_problem, lists_all_mentions, task_problem
-from spacy_btl.formats.record_forms import to_record
+from spacy_btl.formats.record_forms import is_doccano, to_record
 
 ANSWERS = ("accept", "reject", "ignore")
+NOT_LABELLED = "document that its user did not label, and another one did"
 NO_START_END_TYPE = "mention without integer start and end and a type"
 
 
@@ -29,21 +33,45 @@ def read_records(sources: Sequence[Source], report: ConversionReport) -> Iterato
     Tasks and spans that the annotator rejected or ignored are skipped and counted. Tasks that do
     not ask for all mentions are invalid.
 
-    YIELDS (Note): Its id is that of the record, or `line-000001` for a record without one.
+    YIELDS (Note): Its id is that of the record, or `line-000001` for a record without one. Its
+        patient is the record's `patient_id`.
     RAISES: CorpusError, for an invalid record or mention that the report does not skip.
     """
+    if all(any(is_doccano(item.value) for item in source.sample) for source in sources):
+        yield from _of_users({one.name: list(_notes(one, report)) for one in sources}, report)
+        return
     for source in sources:
-        for item in source.items():
-            value, problem = item.value, item.problem
-            if isinstance(value, dict) and _all_pairs(value.get("annotations")):
-                items = enumerate(value["annotations"], start=1)  # an editor for spaCy 2
-                inner = [Item(f"{item.where}, pair {number}", pair) for number, pair in items]
+        yield from _notes(source, report)
+
+
+def _of_users(files: Mapping[str, Sequence[Note]], report: ConversionReport) -> Iterator[Note]:
+    """Yield the notes of doccano's files. If files share documents, each is of the user that it is
+    named after: doccano writes all documents for every user, labelled or not."""
+    versions = Counter(key for notes in files.values() for key in {(n.id, n.text) for n in notes})
+    labelled = {(n.id, n.text) for notes in files.values() for n in notes if n.mentions}
+    of_users = any(count > 1 for count in versions.values())
+    for name, notes in files.items():
+        user = PurePosixPath(name).name if of_users else None
+        for note in notes:
+            key = (note.id, note.text)
+            if versions[key] > 1 and key in labelled and not (note.mentions or note.skipped):
+                report.notes_skipped[NOT_LABELLED] += 1
             else:
-                inner = [Item(item.where, value, problem)]
-            for one in inner:
-                note = _read_record(one, source, report)
-                if note is not None:
-                    yield note
+                yield replace(note, annotator=user)
+
+
+def _notes(source: Source, report: ConversionReport) -> Iterator[Note]:
+    for item in source.items():
+        value, problem = item.value, item.problem
+        if isinstance(value, dict) and _all_pairs(value.get("annotations")):
+            items = enumerate(value["annotations"], start=1)  # an editor for spaCy 2
+            inner = [Item(f"{item.where}, pair {number}", pair) for number, pair in items]
+        else:
+            inner = [Item(item.where, value, problem)]
+        for one in inner:
+            note = _read_record(one, source, report)
+            if note is not None:
+                yield note
 
 
 def _all_pairs(value: Any) -> bool:
@@ -71,6 +99,7 @@ def _read_record(item: Item, source: Source, report: ConversionReport) -> Note |
         record["text"],
         (),
         where=source.place(place),
+        patient=name_in(record, "patient_id"),
         annotator=None if annotator is None else str(annotator),
         document=str(record.get("_input_hash", "")),
     )

@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -93,26 +93,42 @@ def _layer(kind: Any) -> str:
 
 
 def _load(source: Source) -> Any:
-    import cassis
+    if not _is_xmi(source):
+        import cassis
 
-    what = "XMI" if _is_xmi(source) else "JSON"
-    if what == "XMI" and "typesystem.xml" not in source.beside:
+        return _read("JSON", source.where, lambda: cassis.load_cas_from_json(source.text()))
+    if "typesystem.xml" not in source.beside:
         raise CorpusError(
             f"{source.where}: XMI without its TypeSystem.xml. Give the zip file that INCEpTION "
             "exports, or put TypeSystem.xml beside it."
         )
+    return load_xmi(source.read(), source.beside["typesystem.xml"], source.where)
+
+
+def load_xmi(xmi: bytes, types: bytes, where: str) -> Any:
+    """Read a CAS as XMI. types (bytes): Its type system, as XML.
+
+    RETURNS (cassis.Cas): With offsets in characters.
+    RAISES: CorpusError, if it cannot be read. The message never quotes the text.
+    """
+    import cassis
+
+    types, xmi = safe_xml(types, f"TypeSystem.xml of {where}"), safe_xml(xmi, where)
+
+    def read() -> Any:
+        known = cassis.load_typesystem(BytesIO(types))
+        return cassis.load_cas_from_xmi(BytesIO(xmi), typesystem=known)
+
+    return _read("XMI", where, read)
+
+
+def _read(what: str, where: str, read: Callable[[], Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # It would read such an offset in other units than the rest.
             warnings.filterwarnings("error", message="Not mapping external offset")
-            if what == "JSON":
-                return cassis.load_cas_from_json(source.text())
-            of_types = safe_xml(
-                source.beside["typesystem.xml"], f"TypeSystem.xml of {source.where}"
-            )
-            types = cassis.load_typesystem(BytesIO(of_types))
-            return cassis.load_cas_from_xmi(BytesIO(source.xml()), typesystem=types)
+            return read()
     except CorpusError:
         raise
     except UserWarning:
@@ -123,4 +139,4 @@ def _load(source: Source) -> Any:
         flaw = f"line {err.lineno} is broken"
     except Exception as err:  # noqa: BLE001 - cassis raises its own, which may quote the text
         flaw = f"dkpro-cassis cannot read it ({type(err).__name__})"
-    raise CorpusError(f"{source.where}: looks like a UIMA CAS as {what}, but {flaw}.")
+    raise CorpusError(f"{where}: looks like a UIMA CAS as {what}, but {flaw}.")

@@ -19,6 +19,7 @@ STRUCTURE = (
     *("uima.", "de.tudarmstadt.ukp.dkpro.core.api.", "de.tudarmstadt.ukp.clarin.webanno.api."),
     *("de.tudarmstadt.ukp.inception.", "org.dkpro.core.api."),
 )
+CAS = (".xmi", ".json")
 UNFINISHED = ("NEW", "INPROGRESS", "IGNORE", "LOCKED", "CURATIONINPROGRESS")
 Layer = tuple[str, str]  # its name, and that of a feature, or "" for a layer that is itself a type
 
@@ -48,11 +49,14 @@ def is_structure(layer: str) -> bool:
 
 
 def document_note(source: Source, text: str) -> Note:
-    """The note of a file. In a project, the folders name the document and the annotator."""
+    """The note of a file. In a project, the folders name the document and the annotator; a document
+    that came into it as CAS is named without the suffix."""
     parts = PurePosixPath(source.name).parts
     if parts[0] in ("annotation", "curation") and len(parts) > 2:
         curated = parts[0] == "curation"
-        return Note(parts[1], text, (), where=source.name, annotator=parts[2], curated=curated)
+        own = PurePosixPath(parts[1])
+        name = own.stem if own.suffix.lower() in CAS else own.name
+        return Note(name, text, (), where=source.name, annotator=parts[2], curated=curated)
     return Note(source.name, text, (), where=source.place("its text"))
 
 

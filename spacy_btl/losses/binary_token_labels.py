@@ -7,6 +7,7 @@ set of logits, so the mean and its gradient need no copy to be made: one encoder
 step, O(N C) work. docs/method.md derives the formulas.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from spacy import registry
 from thinc.types import Floats1d, Floats2d, Ints1d, Ints2d
 from thinc.util import get_array_module
 
+from spacy_btl.errors import BtlWarning
 from spacy_btl.losses.base import PerTag, TokenLoss
 from spacy_btl.losses.class_weights import ClassWeights, class_weights
 from spacy_btl.losses.softmax import log_softmax
@@ -38,7 +40,8 @@ def binary_token_labels(
         copy's own tags and `O`, so that copies do not contradict each other.
     non_target (str): What a token of another type is in a copy: "ignore" (no loss) or "outside"
         (`O`, the paper). It is not read where mentions may overlap (`spans_key` of `btl_ner`):
-        the copy for a type then asks of every token whether it is of that type.
+        the copy for a type then asks of every token whether it is of that type. Elsewhere "pair"
+        needs "outside": a pipe of several types warns of "pair" with "ignore".
     class_weights (str): Any of `class_weights`: "sqrt_odds", or "complement" (1 - N_c / N, the
         paper).
 
@@ -85,6 +88,23 @@ class BinaryTokenLabels:
         if self.non_target == "ignore":
             weights = weights * (own | (types == 0)[:, None])
         return weights / (weights.sum(axis=0) * own.shape[1])
+
+
+def warn_of_types_not_told_apart(loss: TokenLoss, name: str) -> None:
+    """Warn of "pair" with "ignore": no copy then has a token of one type and the tag of another.
+
+    name (str): The pipe's.
+    """
+    if not isinstance(loss, BinaryTokenLabels):
+        return
+    if (loss.competition, loss.non_target) == ("pair", "ignore"):
+        warnings.warn(
+            f'The loss of the pipe \'{name}\' has competition = "pair" and non_target = "ignore", '
+            "with which nothing tells the types apart: a token is tagged as any of them. Set "
+            'non_target to "outside", or competition to "all".',
+            BtlWarning,
+            stacklevel=3,
+        )
 
 
 def all_compete(

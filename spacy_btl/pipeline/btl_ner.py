@@ -19,16 +19,12 @@ from thinc.types import Floats2d
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.base import TokenLoss
+from spacy_btl.losses.binary_token_labels import warn_of_types_not_told_apart
 from spacy_btl.losses.overlapping import overlapping_loss
 from spacy_btl.mentions import MENTIONS, OverlappingScheme, lacks_group, mention_types
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.models.token_logits import head_digest, missing_upstream
-from spacy_btl.pipeline.annotations import (
-    LOGITS,
-    WRITER,
-    install_extensions,
-    write_mentions,
-)
+from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, write_mentions
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
 from spacy_btl.pipeline.stream import annotate_stream
@@ -262,6 +258,8 @@ class BtlNer(TrainablePipe):
                 f"The network of the pipe '{self.name}' has {n_tags} outputs, and the training "
                 f"corpus {len(tags)} tags: make a new pipe for other entity types."
             )
+        if self.spans_key is None and len(tags.types) > 1:
+            warn_of_types_not_told_apart(self.loss, self.name)
         self.cfg["labels"] = list(tags.types)
         self.cfg["tag_counts"] = [int(counts.tags[tag]) for tag in tags.tags]
         if self.spans_key is not None:

@@ -11,8 +11,9 @@ from typing import Any
 from spacy.tokens import Doc, Span
 
 from spacy_btl.annotate.entities import Annotated, entities_of
-from spacy_btl.annotate.formats import BRAT, Stamp, rows
+from spacy_btl.annotate.formats import BRAT, rows
 from spacy_btl.annotate.notes import Note
+from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn

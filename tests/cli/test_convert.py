@@ -179,3 +179,19 @@ def test_several_annotators_and_their_agreement(tmp_path: Path) -> None:
     status, output = run(src, out, "--annotator", "eve", "--force")
     assert status == 1
     assert "No note is annotated by eve. The annotators are: ann, bob." in output
+
+
+def test_of_many_types_the_most_frequent_are_printed(tmp_path: Path) -> None:
+    """Long names are printed whole, since they differ at their ends."""
+    types = [f"an_ontology_with_rather_long_names_{i:03}" for i in range(300)]
+    ents = [[0, 5, label] for i, label in enumerate(types) for _ in range(2 if i < 40 else 1)]
+    lines = ({"text": f"fever {i}", "ents": [one]} for i, one in enumerate(ents))
+    src = tmp_path / "notes.jsonl"
+    src.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    status, output = run(src, tmp_path / "c.spacy", "--min-mentions", "2")
+    assert status == 0, output
+    assert "…" not in output
+    printed = output.replace(" ", "")
+    assert "and260rarertypes,inthereport" in printed
+    assert "names_051(1)and248more" in printed  # of the types that are dropped
+    assert len(json.loads((tmp_path / "c.report.json").read_text())["types"]) == 300

@@ -1,6 +1,7 @@
 """JSON lines: our own form, Prodigy's, and everything that can be wrong."""
 
 import json
+import shutil
 import traceback
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from spacy_btl.corpora.source import sources_of
 from spacy_btl.errors import CorpusError
 from spacy_btl.formats.annotation_tools import OTHER_TASK, YES_OR_NO
 from spacy_btl.formats.record_forms import OF_THE_TEXT
-from spacy_btl.formats.records import read_records
+from spacy_btl.formats.records import NOT_LABELLED, read_records
 from tests.formats.reading import MENTIONS, TEXT, shown, write_json
 from tests.formats.reading import read as read_any
 
@@ -339,6 +340,54 @@ def test_doccano_says_that_a_text_without_labels_has_no_mention(tmp_path: Path) 
     path = write(tmp_path, DOCCANO, {"id": 4, "text": "Well.", "label": []})
     notes, _ = read_any(path)
     assert [len(note.mentions) for note in notes] == [3, 0]
+
+
+def doccano_file(path: Path, *labels: Any) -> None:
+    """What doccano writes for one user: every document, whether the user labelled it or not."""
+    texts = (TEXT, f"{TEXT} Well.", "No pain.")
+    lines = ({"id": i, "text": texts[i], "label": label} for i, label in enumerate(labels))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_doccano_s_files_are_of_the_users_that_they_are_named_after(
+    tmp_path: Path, zipped: bool
+) -> None:
+    (tmp_path / "export").mkdir()
+    ann, bob = [[5, 10, "Sign"], [19, 22, "Detail"]], [[5, 10, "Sign"]]
+    doccano_file(tmp_path / "export" / "admin.jsonl", [], [], [])
+    doccano_file(tmp_path / "export" / "ann.jsonl", ann, [], [])
+    doccano_file(tmp_path / "export" / "bob.jsonl", bob, bob, [])
+    src = tmp_path / "export"
+    if zipped:
+        src = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", src))
+    notes, report = read_any(src)
+    assert {note.id: note.annotator for note in notes} == dict.fromkeys("012", "bob")
+    assert report.notes_skipped[NOT_LABELLED] == 3  # admin's two, and ann's second
+    assert report.annotators == {"admin": 1, "ann": 2, "bob": 3}
+    assert (report.agreement["Sign"].f1, report.agreement["Detail"].f1) == (1, 0)
+    notes, _ = read_any(src, annotator="ann")
+    assert {note.id: len(note.mentions) for note in notes} == {"0": 2, "2": 0}
+
+
+def test_doccano_s_files_of_different_documents_have_no_annotator(tmp_path: Path) -> None:
+    doccano_file(tmp_path / "one.jsonl", [[5, 10, "Sign"]])
+    write_json(tmp_path / "two.json", [{"id": 9, "text": "No pain.", "label": []}])
+    notes, report = read_any(tmp_path)
+    assert [(note.id, note.annotator) for note in notes] == [("0", None), ("9", None)]
+    assert not report.annotators
+
+
+def test_a_file_of_doccano_that_contradicts_itself_is_no_user_s(tmp_path: Path) -> None:
+    lines = [{"id": 1, "text": TEXT, "label": label} for label in ([[5, 10, "Sign"]], [])]
+    notes, _ = read_any(write(tmp_path, *lines))
+    assert [len(note.mentions) for note in notes] == [1, 0]  # for `drop_duplicates` to refuse
+
+
+def test_a_record_names_its_patient(tmp_path: Path) -> None:
+    records = [{**GOOD, "patient_id": one} for one in ("p-1", 7, None)]
+    notes, _ = read_any(write(tmp_path, *records))
+    assert [note.patient for note in notes] == ["p-1", "7", None]
 
 
 def test_pairs_of_an_editor_for_spacy_2(tmp_path: Path) -> None:

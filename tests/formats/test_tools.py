@@ -99,6 +99,48 @@ def test_annotators_of_a_task_and_its_ground_truth(tmp_path: Path) -> None:
     assert [len(note.mentions) for note in notes] == [1, 3]
 
 
+def named(number: int, note_id: Any, **data: Any) -> dict[str, Any]:
+    """A task whose data has more than the text, annotated by one person."""
+    one = task(number, annotation(number, 5, *REGIONS), text=f"{TEXT} {number}")
+    return {**one, "data": {**one["data"], "note_id": note_id, **data}}
+
+
+def test_a_task_that_names_its_note_and_patient(tmp_path: Path) -> None:
+    tasks = [named(1, "ward/n1", patient_id="p-1"), named(2, 17, patient_id=4), named(3, "n3")]
+    src = write_json(tmp_path / "project.json", tasks)
+    notes, _ = read(src)
+    assert [(note.id, note.patient) for note in notes] == [
+        ("ward/n1", "p-1"),
+        ("17", "4"),
+        ("n3", None),
+    ]
+    minimal = [
+        {**one["data"], "id": one["id"], "annotator": 5, "annotation_id": 1} for one in tasks
+    ]
+    notes, _ = read(write_json(tmp_path / "min.json", minimal))
+    assert [note.id for note in notes] == ["ward/n1", "17", "n3"]
+
+
+@pytest.mark.parametrize("other", ["n1", None, ""])
+def test_tasks_that_share_a_note_or_have_none_are_named_by_their_number(
+    tmp_path: Path, other: Any
+) -> None:
+    src = write_json(tmp_path / "project.json", [named(1, "n1"), named(2, other)])
+    notes, _ = read(src)
+    assert [note.id for note in notes] == ["task-1", "task-2"]
+
+
+def test_a_line_end_in_the_text_of_a_region(tmp_path: Path) -> None:
+    """Label Studio writes it as a backslash and an n, and leaves out spaces in a row."""
+    text = "No fever,\r\nno  cough."
+    result = region((3, 19), "Sign", text=text)
+    result["value"]["text"] = "fever,\\n\\nno cough"
+    (note,), _ = read(
+        write_json(tmp_path / "n.json", [task(1, annotation(1, 5, result), text=text)])
+    )
+    assert shown(note) == [("fever,\r\nno  cough", "Sign")]
+
+
 def test_two_labels_of_a_region_are_two_mentions(tmp_path: Path) -> None:
     src = write_json(tmp_path / "n.json", [task(1, annotation(1, 5, region(FEVER, "A", "B")))])
     (note,), _ = read(src)

@@ -237,3 +237,15 @@ def test_annotation_that_is_not_finished_is_skipped_and_counted(tmp_path: Path) 
         "annotation that is not finished (curationinprogress)": 1,
         "annotation of another annotator of the same document": 1,
     }
+
+
+def test_a_document_that_came_as_cas_keeps_the_id_of_its_note(tmp_path: Path) -> None:
+    src = tmp_path / "project.zip"
+    with zipfile.ZipFile(src, "w") as archive:
+        for name, text in (("n1.xmi", TEXT), ("n2.JSON", f"{TEXT} Well.")):
+            inner = BytesIO()
+            xmi_archive(inner, document(text=text), "ann")
+            archive.writestr(f"annotation/{name}/ann.zip", inner.getvalue())
+        archive.writestr("exportedproject.json", "{}")
+    notes, _ = read(src)
+    assert [note.id for note in notes] == ["n1", "n2"]

@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import torch
 from spacy import util
 from spacy.cli._util import app
 from spacy.tokens import DocBin
+from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.util import fix_random_seed, minibatch
 from thinc.api import SGD
 from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner
 
+from spacy_btl.errors import BtlWarning
 from spacy_btl.losses.binary_copies import binary_copies
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, step, train
 
@@ -106,8 +109,22 @@ def btl_pipeline(tiny_bert, competition="pair", non_target="outside"):
     loss["class_weights"] = "complement"
     nlp = bert_pipeline(tiny_bert, loss=loss, dropout=False)
     fix_random_seed(0)
-    nlp.initialize(lambda: make_examples(nlp))
+    not_apart = (competition, non_target) == ("pair", "ignore")
+    with pytest.warns(BtlWarning, match="apart") if not_apart else nullcontext():
+        nlp.initialize(lambda: make_examples(nlp))
     return nlp
+
+
+def test_a_loss_that_does_not_tell_types_apart_is_warned_of_where_there_are_several():
+    config = {"loss": {"@losses": BTL, "competition": "pair"}}
+    nlp = spacy.blank("en")
+    nlp.add_pipe("btl_ner", config=config)
+    one = Example.from_dict(nlp.make_doc("fever"), {"entities": [(0, 5, "Sign")]})
+    nlp.initialize(lambda: [one])  # with one type there is nothing to tell apart
+    nlp = spacy.blank("en")
+    nlp.add_pipe("btl_ner", config=config)
+    with pytest.warns(BtlWarning, match='non_target to "outside", or competition to "all"'):
+        nlp.initialize(lambda: make_examples(nlp))
 
 
 @pytest.mark.parametrize(("competition", "non_target"), COPIES)

@@ -1,0 +1,1 @@
+"""Mentions in the forms in which annotation tools take them, to be corrected."""
