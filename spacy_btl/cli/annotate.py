@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 from wasabi import msg
@@ -119,15 +111,17 @@ def _here(
 
     use_gpu(gpu)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
         _Speed(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
+        bars.TextColumn("left:"),
+        bars.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, speed_estimate_period=600, transient=True) as progress:
+    with bars.Progress(
+        *columns, console=console, speed_estimate_period=600, transient=True
+    ) as progress:
         task = progress.add_task("reading", total=None)
 
         def on_progress(done: int, total: int) -> None:
@@ -164,10 +158,10 @@ def _on_spark(
         spark.stop()
 
 
-class _Speed(ProgressColumn):
+class _Speed(bars.ProgressColumn):
     """Notes per second in this run."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: bars.Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} notes/s")
 

@@ -75,10 +75,7 @@ def _checked(text: str) -> list[str]:
     try:
         options = shlex.split(text)
         group.commands["fit"].make_context("fit", ["NOTES", "OUTPUT", *options])
-    except Exception as error:
-        if isinstance(error, ValueError):  # of shlex
-            raise ServeError(f"--fit-options: {error}.") from None
-        if hasattr(error, "format_message"):  # of click, or of the copy of it in typer
-            raise ServeError(f"--fit-options: {error.format_message()}") from None
-        raise
+    except Exception as error:  # noqa: BLE001 - of shlex, click, or the copy of it in typer
+        message = getattr(error, "format_message", error.__str__)()
+        raise ServeError(f"--fit-options: {message}") from None
     return options

@@ -57,13 +57,14 @@ def suggest_cli(
     use_gpu(gpu_id)
     options = Options(n, annotated, cost, text_column, id_column, batch_size)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=None)
-
-        def on_progress(done: int, total: int) -> None:
-            progress.update(task, description="notes", completed=done, total=total)
-
+        task = progress.add_task("notes", total=None)
         suggestions = suggest_notes(
-            model, notes, output, options, on_progress=on_progress, on_loaded=warn_of_confidence
+            model,
+            notes,
+            output,
+            options,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_loaded=warn_of_confidence,
         )
     _print(suggestions)
     if suggestions.first_failure:
