@@ -77,18 +77,8 @@ def annotate_cli(
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
 
-    options = Options(
-        text_column,
-        id_column,
-        with_text,
-        batch_size,
-        part_size,
-        strict,
-        only,
-        from_name,
-        to_name,
-        layer,
-    )
+    columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
+    options = Options(*columns, from_name, to_name, layer)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
 
