@@ -85,6 +85,17 @@ class OverlappingScheme(TagScheme):
         """How many tokens have each tag of each type, by their tags [N, K]: int64 [K, S]."""
         return np.stack([(tags == tag).sum(axis=0) for tag in range(1 + self.width)], axis=1)
 
+    def prior_logits(self, tag_counts: NDArray[np.integer], n_tokens: int) -> NDArray[np.float64]:
+        """The logits of tags by their frequencies alone, float64 [C]: 0 for `O`, and for the tags
+        of a type their log odds against the tokens that are not of it.
+
+        tag_counts (int [C]): Training tokens of each tag.
+        n_tokens (int): All annotated ones.
+        """
+        counts = np.asarray(tag_counts)[1:].reshape(-1, self.width)
+        others = n_tokens - counts.sum(axis=1, keepdims=True)
+        return np.append(0, np.log((counts + 1) / (others + 1)))
+
     def are_known(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which tokens have annotation, by their gold tags [N, K]: bool [N]."""
         return (tags != MISSING).all(axis=1)

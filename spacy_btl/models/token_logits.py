@@ -5,12 +5,14 @@ from functools import partial
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 from spacy import registry
 from spacy.tokens import Doc
 from thinc.api import Dropout, Linear, Model, Ops, chain, glorot_uniform_init
 from thinc.types import Floats2d
 
 Vectors = list[Floats2d]
+OVER_SEEN = "over_seen_tokens"  # the name of the layer around the head
 
 
 @registry.architectures("spacy_btl.TokenLogits.v1")
@@ -39,6 +41,19 @@ def token_logits(
     model: Model[list[Doc], Vectors] = chain(tok2vec, Dropout(), over_seen_tokens(head, scale))
     model.set_ref("tok2vec", tok2vec)
     return model
+
+
+def start_from(model: Model, logits: NDArray[np.floating]) -> None:
+    """Let an initialized network begin with the same logits for all tokens, as its bias: those of
+    the frequencies of tags spare it to learn first that most of them are rare (Lin et al. 2017,
+    section 3.3). Other architectures are left as they are.
+
+    logits (float [C]): Raw logits.
+    """
+    for layer in model.walk():
+        if layer.name == OVER_SEEN and layer.layers[0].has_param("b"):
+            head, scale = layer.layers[0], layer.attrs["scale"]
+            head.set_param("b", head.ops.asarray1f(logits / scale))
 
 
 def missing_upstream(model: Model, docs: Iterable[Doc]) -> str | None:
@@ -79,7 +94,7 @@ def _init_weights(ops: Ops, shape: tuple[int, int], scale: float) -> Floats2d:
 def over_seen_tokens(layer: Model[Floats2d, Floats2d], scale: float) -> Model[Vectors, Vectors]:
     """Run a layer over the tokens that have a vector, of all docs at once; the rest stay zero."""
     return Model(
-        "over_seen_tokens",
+        OVER_SEEN,
         _forward,
         init=_init,
         layers=[layer],

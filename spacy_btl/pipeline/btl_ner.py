@@ -23,7 +23,7 @@ from spacy_btl.losses.binary_token_labels import warn_of_types_not_told_apart
 from spacy_btl.losses.overlapping import overlapping_loss
 from spacy_btl.mentions import MENTIONS, OverlappingScheme, lacks_group, mention_types
 from spacy_btl.metrics.scorer import Scorer
-from spacy_btl.models.token_logits import head_digest, missing_upstream
+from spacy_btl.models.token_logits import head_digest, missing_upstream, start_from
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, write_mentions
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
@@ -266,6 +266,9 @@ class BtlNer(TrainablePipe):
             self.cfg["n_tokens"] = counts.tokens
         docs = [example.predicted for example in counts.sample]
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+        scheme = self.tag_scheme
+        if isinstance(scheme, OverlappingScheme):
+            start_from(self.model, scheme.prior_logits(self.tag_counts, counts.tokens))
 
     def predict(self, docs: Iterable[Doc]) -> list[NDArray[np.float32]]:
         """Compute raw logits.

@@ -223,6 +223,23 @@ def test_initialize_counts_tokens_per_type(scheme):
     assert ner.tag_counts.tolist() == list(data["tags"].values())
 
 
+@pytest.mark.parametrize("scheme", ["IO", "BIO"])
+def test_a_new_network_begins_with_the_frequencies_of_tags(scheme):
+    """In the decision of each type, a zero vector has the frequencies for probabilities."""
+    nlp = initialized(blank(scheme=scheme))
+    ner = nlp.get_pipe("ner")
+    (head,) = [layer for layer in ner.model.walk() if layer.name == "over_seen_tokens"]
+    bias = head.layers[0].get_param("b") * head.attrs["scale"]
+    width = 1 if scheme == "IO" else 2
+    n_tokens = ner.cfg["n_tokens"]
+    for number in range(len(TYPES)):
+        columns = [0, *range(1 + number * width, 1 + (number + 1) * width)]
+        counts = ner.tag_counts[columns] + 1
+        counts[0] = n_tokens - ner.tag_counts[columns[1:]].sum() + 1
+        p = np.exp(bias[columns]) / np.exp(bias[columns]).sum()
+        np.testing.assert_allclose(p, counts / counts.sum(), rtol=1e-5)
+
+
 def test_init_labels_spares_the_pass_and_is_told_from_that_of_flat_mentions(tmp_path):
     saved = initialized().get_pipe("ner").label_data
     srsly.write_json(tmp_path / "ner.json", saved)
@@ -255,7 +272,7 @@ def test_counts_are_saved_and_training_goes_on(tmp_path):
 
 
 def test_a_network_of_flat_mentions_is_not_trained_on_with_spans_key(tmp_path):
-    flat = initialized(blank(spans_key=None))
+    flat = initialized(blank(spans_key=None, loss={**LOSS, "non_target": "outside"}))
     flat.to_disk(tmp_path / "model")
     nlp = spacy.load(tmp_path / "model", config={"components": {"ner": {"spans_key": "btl"}}})
     with pytest.raises(PipelineError, match="initialize it again"):
