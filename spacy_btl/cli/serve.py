@@ -77,5 +77,5 @@ def _checked(text: str) -> list[str]:
         group.commands["fit"].make_context("fit", ["NOTES", "OUTPUT", *options])
     except Exception as error:  # noqa: BLE001 - of shlex, click, or the copy of it in typer
         message = getattr(error, "format_message", error.__str__)()
-        raise ServeError(f"--fit-options: {message}") from None
+        raise ServeError(f"--fit-options: {message.rstrip('.')}.") from None
     return options
