@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
@@ -213,13 +212,13 @@ class Calibrator:
         tau: Tau | None,
     ) -> tuple[Runs, NDArray[np.floating]]:
         candidates = find_candidates(p, tags, words, scheme)
-        values = mention_map(describe(candidates, p, words, scheme))
+        log_odds = mention_map.log_odds(describe(candidates, p, words, scheme))
         prior = self.fitted_datastore().prior
         shifts = type_shifts(self.settings.tau if tau is None else tau, scheme, prior)
-        scores = logit(values) + shifts[candidates.types] - mention_map.cutoff
+        scores = log_odds + shifts[candidates.types] - mention_map.cutoff
         chosen = np.flatnonzero(choose(candidates, scores))
         chosen = chosen[scheme.order(candidates.take(chosen))]
-        return candidates.take(chosen), values[chosen]
+        return candidates.take(chosen), mention_map.probabilities(log_odds[chosen])
 
     def use(self, datastore: Datastore) -> None:
         """Take a datastore as it is: one that was saved, or one without rows."""

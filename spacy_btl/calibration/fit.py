@@ -33,7 +33,8 @@ def fit_maps(
     p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours, from other documents, of the
         S tokens that the encoder saw; None where `knn_weight` is 0.
     datastore (Datastore): Has the tags, their training frequencies and their transitions.
-    RAISES: CalibratorError, without an annotated token or a predicted entity.
+    RAISES: CalibratorError, without an annotated token or a predicted entity, or without a
+        candidate that is a gold mention.
     """
     token_map = fit_tokens(held_out, p_knn, datastore)
     scores = held_out.logits[:, datastore.tag_scheme.columns]
@@ -61,6 +62,11 @@ def _fit_mentions(
     candidates = find_candidates(p, tags, held_out.words, scheme)
     known, correct = judge_runs(held_out, candidates)
     _require(len(correct))
+    if not correct.any():
+        raise CalibratorError(
+            "No candidate is a gold mention in the held-out documents, so what tells mentions "
+            "cannot be fitted: give documents with mentions, or train the network better."
+        )
     features = describe(candidates, p, held_out.words, scheme)[known]
     candidates = candidates.take(known)
     return fit_mention_map(

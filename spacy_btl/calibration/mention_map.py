@@ -54,8 +54,16 @@ class MentionMap:
 
     def __call__(self, features: Floats) -> Floats:
         """Map features [P, F] to probabilities, float64 [P]."""
+        return self.probabilities(self.log_odds(features))
+
+    def log_odds(self, features: Floats) -> Floats:
+        """The log odds by which candidates are chosen, float64 [P]."""
+        return _log_odds(features, np.array(self.weights), self.bias)
+
+    def probabilities(self, log_odds: Floats) -> Floats:
+        """Those of log odds, within the bounds of what so few mentions can tell, float64 [P]."""
         margin = 1 / (self.n_entities + 2)
-        return np.clip(_predict(features, np.array(self.weights), self.bias), margin, 1 - margin)
+        return np.clip(expit(log_odds), margin, 1 - margin)
 
 
 def fit_mention_map(
@@ -80,19 +88,19 @@ def fit_mention_map(
     parts = [(slice(None), slice(None))]
     if n_folds > 1:
         parts = list(GroupKFold(n_folds).split(features, groups=documents))
-    p = np.zeros(len(correct))
+    log_odds = np.zeros(len(correct))
     for others, part in parts:
-        p[part] = _predict(features[part], *_fit(features[others], correct[others]))
-    scores = logit(p) + shifts
+        log_odds[part] = _log_odds(features[part], *_fit(features[others], correct[others]))
+    scores = log_odds + shifts
     chosen = choose(candidates, scores - scores.min() + 1)
-    cutoff = _cutoff(scores[chosen], p[chosen], n_gold)
+    cutoff = _cutoff(scores[chosen], expit(log_odds[chosen]), n_gold)
     n_entities = int((scores[chosen] > cutoff).sum())
     weights, bias = _fit(features, correct)
     return MentionMap(tuple(weights.tolist()), bias, cutoff, n_entities)
 
 
-def _predict(features: Floats, weights: Floats, bias: float) -> Floats:
-    return expit(np.clip(terms(features) @ weights + bias, -MAX_LOG_ODDS, MAX_LOG_ODDS))
+def _log_odds(features: Floats, weights: Floats, bias: float) -> Floats:
+    return np.clip(terms(features) @ weights + bias, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:

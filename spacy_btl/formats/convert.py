@@ -68,6 +68,8 @@ def convert(  # noqa: PLR0913 - options by keyword, as on the command line
     """
     if out.suffix != ".spacy":
         raise CorpusError(f"{out}: the output must be a .spacy file, for example corpus.spacy.")
+    if out.resolve() == src.resolve():
+        raise CorpusError(f"{out} is the source. Give another output.")
     nlp = _blank(lang)
     report = ConversionReport(skip_invalid=skip_invalid, trust_offsets=trust_offsets)
     notes = _read_notes(src, annotator, layers, report)

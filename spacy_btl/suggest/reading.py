@@ -37,7 +37,7 @@ from spacy_btl.tags import TagScheme
 from spacy_btl.training.trained_on import in_datastore, training_docs
 
 # Why a note is passed over.
-ANNOTATED, COPY, EMPTY = "annotated already", "copies of others", "without words"
+ANNOTATED, COPY, EMPTY = "annotated already", "with the text of another", "without words"
 UNREADABLE = "not readable"
 
 

@@ -126,6 +126,9 @@ def suggest_notes(
         )
     if options.n < 1:
         raise AnnotateError(f"{options.n} notes cannot be chosen: give 1 or more.")
+    inputs = (path.resolve() for path in (notes, *options.annotated))
+    if any(output.resolve().is_relative_to(path) for path in inputs):
+        raise AnnotateError(f"{output} is an input, or inside one. Give an output elsewhere.")
     nlp = load_pipeline(model)
     on_loaded(nlp)
     knowledge = Knowledge.of(nlp)

@@ -290,6 +290,29 @@ def test_the_map_is_saved_with_the_others(several):
             Maps.from_bytes(replace(maps, confidence=broken).to_bytes(), where="here")
 
 
+def test_how_many_mentions_it_was_fitted_to_bounds_confidence_alone(several):
+    """A map of few mentions chooses by its weights, as one of many does."""
+    scheme, _, words = several
+    calibrator = calibrator_of(scheme).fit_maps(annotated(*several))
+    p = calibrator.predict_proba(annotated(*several).logits)
+    found, confidences = calibrator.find_entities(p, words)
+    few = replace(calibrator.maps.confidence, n_entities=1)
+    calibrator.maps = replace(calibrator.maps, confidence=few)
+    again, bounded = calibrator.find_entities(p, words)
+    assert rows(again) == rows(found)
+    assert confidences.max() > 0.9
+    np.testing.assert_allclose(bounded, confidences.clip(1 / 3, 2 / 3))
+
+
+def test_without_a_correct_candidate_there_is_nothing_to_fit(several):
+    """All candidates would be as likely as each other, and all be mentions."""
+    scheme, p, words = several
+    held_out = annotated(scheme, p, words)
+    none = replace(held_out, tags=np.zeros_like(held_out.tags), gold_ents=held_out.gold_ents[:0])
+    with pytest.raises(CalibratorError, match="No candidate is a gold mention"):
+        calibrator_of(scheme).fit_maps(none)
+
+
 def test_without_a_candidate_there_is_nothing_to_fit(several):
     scheme, p, words = several
     held_out = annotated(scheme, p, words)

@@ -63,6 +63,14 @@ def test_types_below_the_minimum_are_dropped_everywhere(tmp_path: Path) -> None:
     assert adds_up(report)
 
 
+def test_the_source_is_never_the_output(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.spacy"
+    corpus.write_bytes(b"notes")
+    with pytest.raises(CorpusError, match="is the source"):
+        convert(corpus, tmp_path / "." / "corpus.spacy")
+    assert corpus.read_bytes() == b"notes"
+
+
 def test_the_report_is_written_beside_the_corpus(tmp_path: Path) -> None:
     src = write_jsonl(
         tmp_path / "notes.jsonl",

@@ -132,12 +132,26 @@ def test_notes_of_the_datastore_are_left_out(trained_path, tmp_path):
     assert found.passed == {"annotated already": 1}
 
 
+@pytest.mark.parametrize("name", ["notes.jsonl", "given.jsonl", "folder/next.jsonl"])
+def test_a_ranking_never_replaces_an_input(notes, tmp_path, name):
+    """Not even with --force: the notes, what was given away, and a folder of notes."""
+    given = write_notes(tmp_path / "given.jsonl", [("a", "")])
+    folder = write_notes(tmp_path / "folder", [("a", "fever")])
+    inputs = [str(folder if name.startswith("folder") else notes), str(tmp_path / name)]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    command = ["suggest", "no-model", *inputs, "--force", "--annotated", str(given)]
+    result = RUNNER.invoke(btl, command)
+    assert result.exit_code == 1
+    assert "is an input, or inside one" in " ".join(result.output.split())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_empty_unreadable_and_copied_notes_are_counted(calibrated_path, tmp_path):
     texts = [("a", "severe pain"), ("b", ""), ("c", " \n"), ("d", None), ("e", "Severe  PAIN")]
     notes = write_notes(tmp_path / "notes.jsonl", texts)
     found = suggest_notes(str(calibrated_path), notes, tmp_path / "out.jsonl")
     assert [one.id for one in found.chosen] == ["a"]
-    assert found.passed == {"without words": 2, "not readable": 1, "copies of others": 1}
+    assert found.passed == {"without words": 2, "not readable": 1, "with the text of another": 1}
     assert found.first_failure.endswith("line 4: no text")
 
 
