@@ -23,7 +23,7 @@ PENALTY_C = 0.1
 MAX_ITERATIONS = 3000
 MAX_LOG_ODDS = 30.0  # so that a probability stays below 1
 FOLDS = 5  # of documents, to choose the cutoff
-TOLERANCE = 0.01  # of F1, for the recall of mentions that are less certain
+TOLERANCE = 0.02  # the share of the best F1 to give up for the recall of less certain mentions
 
 
 def terms(features: Floats) -> Floats:
@@ -115,7 +115,8 @@ def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:
 
 
 def _cutoff(scores: Floats, p: Floats, n_gold: int) -> float:
-    """The lowest cutoff that gives up no more than `TOLERANCE` of the best F1 to be expected.
+    """The lowest cutoff that gives up no more than the share `TOLERANCE` of the best F1 to be
+    expected.
 
     Expectations are steadier than counts of the few mentions around a cutoff.
 
@@ -127,5 +128,5 @@ def _cutoff(scores: Floats, p: Floats, n_gold: int) -> float:
     below = np.append(above[1:], above[-1] - 1)
     f1 = 2 * np.cumsum(p[order]) / (np.arange(1, len(order) + 1) + n_gold)
     f1[above == below] = -1  # scores that are the same are on one side
-    place = np.flatnonzero(f1 >= f1.max() - TOLERANCE)[-1]
+    place = np.flatnonzero(f1 >= (1 - TOLERANCE) * f1.max())[-1]
     return float((above[place] + below[place]) / 2)
