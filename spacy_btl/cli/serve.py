@@ -28,7 +28,7 @@ def serve_cli(
     fit_options: str = typer.Option("", help="Options of `btl fit`, as one text"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
 ) -> None:
-    """Suggest mentions in INCEpTION and Label Studio while people annotate.
+    """Suggest mentions in INCEpTION and Label Studio.
 
     Serves INCEpTION's protocol of external recommenders and Label Studio's of machine-learning
     backends, on 127.0.0.1 until it is stopped (Ctrl-C). It keeps and logs no note, unless

@@ -42,11 +42,11 @@ def suggest_cli(
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     force: bool = FORCE,
 ) -> None:
-    """Choose the notes to annotate next: those that teach most about the rarest types.
+    """Choose the notes to annotate next.
 
-    Each note is chosen for the mentions that it is expected to hold, by calibrated probabilities. A
-    mention counts the more, the fewer of its type were annotated before, and the less its words are
-    like annotated ones. What earlier choices will bring counts as annotated. Notes that
+    They are those that teach most about the rarest types, by the mentions that each is expected to
+    hold. A mention counts the more, the fewer of its type were annotated before, and the less its
+    words are like annotated ones. What earlier choices will bring counts as annotated. Notes that
     the datastore of the pipeline holds are left out, and copies. The ranking holds no text:
     `annotate --only RANKING.jsonl` writes the chosen notes with pre-annotations.
     """

@@ -747,6 +747,7 @@ def test_spacy_train_in_both_modes(nlp, tmp_path, spans_key):
     write_docs(tmp_path / "c.spacy", [one.reference for one in make_examples(nlp)])
     config = nlp.config.copy()
     config["components"]["ner"]["spans_key"] = spans_key
+    config["components"]["ner"]["loss"]["non_target"] = "outside"  # not read with spans_key
     config["training"].update(max_steps=2, eval_frequency=1)
     config["corpora"]["train"]["path"] = config["corpora"]["dev"]["path"] = str(
         tmp_path / "c.spacy"
