@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
-from spacy_btl.calibration.candidates import Words, choose, describe, find_candidates
+from spacy_btl.calibration.candidates import Words, choose, describe, find_candidates, type_log_odds
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.fit import fit_maps
@@ -211,8 +211,9 @@ class Calibrator:
         mention_map: MentionMap,
         tau: Tau | None,
     ) -> tuple[Runs, NDArray[np.floating]]:
-        candidates = find_candidates(p, tags, words, scheme)
-        log_odds = mention_map.log_odds(describe(candidates, p, words, scheme))
+        of_types = type_log_odds(p, scheme)
+        candidates = find_candidates(of_types, tags, words, scheme)
+        log_odds = mention_map.log_odds(describe(candidates, of_types, words))
         prior = self.fitted_datastore().prior
         shifts = type_shifts(self.settings.tau if tau is None else tau, scheme, prior)
         scores = log_odds + shifts[candidates.types] - mention_map.cutoff

@@ -45,26 +45,37 @@ class Words(NamedTuple):
     short: NDArray[np.bool_]
 
 
+def type_log_odds(p: Probabilities, scheme: OverlappingScheme) -> NDArray[np.float64]:
+    """The log odds of the types, float64 [N, K], within bounds.
+
+    p (float64 [N, K, S]): Probabilities of the tags.
+    """
+    with np.errstate(divide="ignore"):
+        return np.clip(logit(np.minimum(scheme.type_probabilities(p), 1.0)), LOWEST, HIGHEST)
+
+
 def find_candidates(
-    p: Probabilities, tags: NDArray[np.integer], words: Words, scheme: OverlappingScheme
+    log_odds: NDArray[np.float64],
+    tags: NDArray[np.integer],
+    words: Words,
+    scheme: OverlappingScheme,
 ) -> Runs:
     """The runs of the decided tags and of all levels, each once.
 
-    p (float64 [N, K, S]): Probabilities of the tags.
+    log_odds (float64 [N, K]): See `type_log_odds`.
     tags (int [N, K]): Decided tags.
     """
-    log_odds = _log_odds(p, scheme)
     above = [((log_odds > level) * scheme.width).astype("int8") for level in LEVELS]
     found = [scheme.runs(each, words.breaks, words.short) for each in (tags, *above)]
     rows = np.concatenate([np.stack(runs, axis=1) for runs in found])
     return Runs(*np.unique(rows, axis=0).T)
 
 
-def describe(
-    candidates: Runs, p: Probabilities, words: Words, scheme: OverlappingScheme
-) -> NDArray[np.float64]:
-    """What tells correct candidates from others, float64 [P, F]: `FEATURES`."""
-    log_odds = _log_odds(p, scheme)
+def describe(candidates: Runs, log_odds: NDArray[np.float64], words: Words) -> NDArray[np.float64]:
+    """What tells correct candidates from others, float64 [P, F]: `FEATURES`.
+
+    log_odds (float64 [N, K]): See `type_log_odds`.
+    """
     first, last, types = candidates
     lengths = last - first + 1
     around = np.pad(log_odds, ((2, 2), (0, 0)), constant_values=LOWEST)
@@ -110,12 +121,6 @@ def choose(candidates: Runs, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         if not of_type[first : last + 1].any():
             of_type[first : last + 1] = chosen[number] = True
     return chosen
-
-
-def _log_odds(p: Probabilities, scheme: OverlappingScheme) -> NDArray[np.float64]:
-    """Those of the types, float64 [N, K], within bounds."""
-    with np.errstate(divide="ignore"):
-        return np.clip(logit(np.minimum(scheme.type_probabilities(p), 1.0)), LOWEST, HIGHEST)
 
 
 def _of_others(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:

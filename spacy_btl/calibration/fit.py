@@ -13,7 +13,7 @@ from spacy_btl.calibration.calibration_maps import (
     fit_confidence_map,
     fit_token_map,
 )
-from spacy_btl.calibration.candidates import describe, find_candidates
+from spacy_btl.calibration.candidates import describe, find_candidates, type_log_odds
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.held_out import HeldOut, judge_runs, read_entities
@@ -59,7 +59,8 @@ def _fit_mentions(
     scheme: OverlappingScheme,
     shifts: NDArray[np.float64],
 ) -> MentionMap:
-    candidates = find_candidates(p, tags, held_out.words, scheme)
+    log_odds = type_log_odds(p, scheme)
+    candidates = find_candidates(log_odds, tags, held_out.words, scheme)
     known, correct = judge_runs(held_out, candidates)
     _require(len(correct))
     if not correct.any():
@@ -67,7 +68,7 @@ def _fit_mentions(
             "No candidate is a gold mention in the held-out documents, so what tells mentions "
             "cannot be fitted: give documents with mentions, or train the network better."
         )
-    features = describe(candidates, p, held_out.words, scheme)[known]
+    features = describe(candidates, log_odds, held_out.words)[known]
     candidates = candidates.take(known)
     return fit_mention_map(
         candidates,

@@ -107,9 +107,9 @@ def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:
     """The weights of the terms, and the bias. Those of a constant where all are of one class."""
     if correct.all() or not correct.any():
         return np.zeros(N_TERMS), float(logit((correct.sum() + 1) / (len(correct) + 2)))
-    scaler = StandardScaler().fit(terms(features))
+    scaler = StandardScaler()
     model = LogisticRegression(C=PENALTY_C, max_iter=MAX_ITERATIONS)
-    model.fit(scaler.transform(terms(features)), correct)
+    model.fit(scaler.fit_transform(terms(features)), correct)
     weights = model.coef_[0] / scaler.scale_
     return weights, float(model.intercept_[0] - weights @ scaler.mean_)
 

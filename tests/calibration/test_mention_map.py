@@ -19,6 +19,7 @@ from spacy_btl.calibration.candidates import (
     choose,
     describe,
     find_candidates,
+    type_log_odds,
 )
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.held_out import HeldOut
@@ -74,7 +75,7 @@ def test_candidates_are_the_runs_above_each_level_and_those_of_the_tags(seed):
     tags[3:5, 1] = 1
     expected = set().union(*(runs_above(p, words, level) for level in LEVELS))
     assert words.breaks[4] == SAME_LINE or seed
-    found = rows(find_candidates(p, tags, words, scheme))
+    found = rows(find_candidates(type_log_odds(p, scheme), tags, words, scheme))
     assert len(found) == len(set(found))
     assert set(found) == expected | set(rows(scheme.runs(tags, words.breaks, words.short)))
 
@@ -84,7 +85,7 @@ def test_in_bio_only_tags_part_what_touches():
     one_line = words._replace(breaks=np.where(words.breaks == OTHER_LINE, 0, words.breaks))
     tags = np.zeros(p.shape[:2], dtype="int64")
     tags[10:14, 0] = 1, 2, 1, 2
-    found = set(rows(find_candidates(p, tags, one_line, scheme)))
+    found = set(rows(find_candidates(type_log_odds(p, scheme), tags, one_line, scheme)))
     assert found == {(10, 11, 0), (12, 13, 0)}.union(
         *(runs_above(p, one_line, level) for level in LEVELS)
     )
@@ -95,14 +96,14 @@ def test_in_bio_only_tags_part_what_touches():
 def test_features_are_those_that_a_loop_reads(name, types):
     scheme, p, words = made_up(name, types=types)
     tags = p.argmax(axis=-1)
-    candidates = find_candidates(p, tags, words, scheme)
+    candidates = find_candidates(type_log_odds(p, scheme), tags, words, scheme)
     log_odds = np.clip(logit(p[..., 1:].sum(axis=-1)), -8, 8)
 
     def at(place: int, document: int, kind: int) -> float:
         inside = 0 <= place < len(p) and words.documents[place] == document
         return log_odds[place, kind] if inside else -8
 
-    found = describe(candidates, p, words, scheme)
+    found = describe(candidates, type_log_odds(p, scheme), words)
     assert found.shape == (len(candidates.first), len(FEATURES))
     assert len(found) > 5
     for (first, last, kind), features in zip(rows(candidates), found, strict=True):

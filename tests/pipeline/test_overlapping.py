@@ -16,7 +16,7 @@ from spacy.training import Example
 from torch.nn.functional import cross_entropy
 
 from spacy_btl.annotate.annotate import annotate_file
-from spacy_btl.calibration.candidates import Words, describe
+from spacy_btl.calibration.candidates import Words, describe, type_log_odds
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
@@ -546,12 +546,8 @@ def test_the_calibrator_decides_all_mentions(calibrated):
         rows = [(s.start, s.end - 1, scheme.types.index(s.label_)) for s in spans]
         lines = read_lines(doc)
         words = Words(np.zeros(len(doc), dtype="int64"), lines.breaks, lines.short)
-        features = describe(
-            Runs(*np.array(rows, dtype="int64").reshape(-1, 3).T),
-            p.astype("float64"),
-            words,
-            scheme,
-        )
+        candidates = Runs(*np.array(rows, dtype="int64").reshape(-1, 3).T)
+        features = describe(candidates, type_log_odds(p.astype("float64"), scheme), words)
         expected = calibrator.maps.confidence(features)
         assert [span._.confidence for span in spans] == pytest.approx(expected, rel=1e-4)
         assert doc._.confidence == [ent._.confidence for ent in doc.ents]
