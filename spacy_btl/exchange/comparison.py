@@ -12,7 +12,7 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.classifier import Checkpoint, errors_of_transformers
-from spacy_btl.models.wordpieces import wordpiece_counts
+from spacy_btl.models.shim import shim_of
 from spacy_btl.pipeline.annotations import LOGITS
 from spacy_btl.pipeline.logits import pipes_from
 
@@ -76,9 +76,8 @@ def _texts(
 
 
 def _windows(encoder: TransformerModel, doc: Doc) -> list[Span]:
-    counts = wordpiece_counts(doc, encoder.tokenizer)
-    (windows,) = encoder.attrs["get_spans"]([doc], [counts], encoder.tokenizer)
-    return windows
+    (borders,) = encoder.attrs["get_spans"]([doc], shim_of(encoder.layers[0]).wordpieces).borders
+    return [doc[start:end] for start, end in borders]
 
 
 def _expected(checkpoint: Checkpoint, doc: Doc, ids: Sequence[int | None]) -> NDArray[np.float32]:

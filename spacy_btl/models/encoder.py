@@ -4,7 +4,7 @@ It is the stock `TransformerModel` with four parts replaced:
 
 - windows (`windows.py`) are counted in wordpieces and overlap, so that only a token longer than all
   that the encoder reads is cut;
-- tokenizing (`wordpieces.py`) cuts such a token instead of padding every window to its length;
+- a doc is tokenized once (`wordpieces.py`), and its windows and the alignment are arrays;
 - forward passes (`passes.py`) have a bounded size at prediction, so that a long note needs no more
   memory than a batch of short ones, and know mixed precision on the CPU;
 - the shim (`shim.py`) checks what is loaded.
@@ -14,25 +14,31 @@ Only the last hidden state of the encoder's output is kept.
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from spacy import registry
 from spacy.tokens import Doc
-from spacy_transformers.data_classes import FullTransformerBatch, HFObjects
+from spacy_transformers.data_classes import (
+    FullTransformerBatch,
+    HFObjects,
+    TransformerData,
+    WordpieceBatch,
+)
 from spacy_transformers.layers import split_trf_batch, trfs2arrays
 from spacy_transformers.layers.transformer_model import TransformerModel
-from thinc.api import Model, get_torch_default_device
-from thinc.api import chain as chained
-from thinc.types import Floats2d, Ragged
+from thinc.api import Model, chain, get_torch_default_device, torch2xp
+from thinc.types import Floats2d, Ints1d, Ints2d, Ragged
+from transformers.file_utils import ModelOutput
 
 from spacy_btl.models.checkpoint import load_checkpoint
+from spacy_btl.models.generator import new_generator
 from spacy_btl.models.names import check_name
 from spacy_btl.models.passes import Precision, bounded_passes
 from spacy_btl.models.shim import CheckedShim, shim_of
-from spacy_btl.models.supported import arguments, check_encoder
-from spacy_btl.models.windows import WordpieceWindows
-from spacy_btl.models.wordpieces import tokenize_windows, wordpiece_counts
+from spacy_btl.models.supported import check_encoder
+from spacy_btl.models.windows import WindowBatch, WordpieceWindows
 
 # Fast, for its character offsets; and a literal "[SEP]" in a note stays the text that it is.
 TOKENIZER_DEFAULTS = {"use_fast": True, "split_special_tokens": True}
@@ -110,7 +116,7 @@ def windowed_tok2vec(
     >>> tok2vec = windowed_tok2vec(windowed_transformer("bert-base-cased"), reduce_mean())
     """
     # A chain in a chain, as `nlp.replace_listeners` leaves it: saved layers are matched by place.
-    return chained(chained(encoder, split_trf_batch()), trfs2arrays(pooling, grad_factor))
+    return chain(chain(encoder, split_trf_batch()), trfs2arrays(pooling, grad_factor))
 
 
 def _with_forward(encoder: TransformerModel) -> TransformerModel:
@@ -124,13 +130,14 @@ def _forward(
 ) -> tuple[FullTransformerBatch, Callable[[FullTransformerBatch], list[Doc]]]:
     """Docs to windows, wordpieces, and their vectors."""
     windows: WordpieceWindows = encoder.attrs["get_spans"]
-    counts = list(map(partial(wordpiece_counts, tokenizer=encoder.tokenizer), docs))
-    spans = windows(docs, counts, encoder.tokenizer, is_train)
-    wordpieces, align = tokenize_windows(
-        chain.from_iterable(spans),
-        encoder.tokenizer,
-        limit=windows.limit(encoder.tokenizer),
-        with_types="token_type_ids" in arguments(type(encoder.transformer).forward),
+    tokenizer = shim_of(encoder.layers[0]).wordpieces
+    batch = windows(docs, tokenizer, new_generator if is_train else None)
+    wordpieces = WordpieceBatch(
+        strings=tokenizer.strings(batch.ids),
+        input_ids=cast(Ints2d, batch.ids),
+        attention_mask=cast(Floats2d, batch.mask),
+        lengths=batch.mask.sum(axis=1).astype(int).tolist(),
+        token_type_ids=cast(Ints2d | None, batch.types),
     )
     output, backprop_output = encoder.layers[0](wordpieces, is_train)
 
@@ -138,7 +145,49 @@ def _forward(
         backprop_output(d_batch.model_output)
         return docs
 
-    return FullTransformerBatch(spans, wordpieces, output, align), backprop
+    return (
+        FullTransformerBatch(
+            spans=[
+                [doc[start:end] for start, end in of_doc]
+                for doc, of_doc in zip(docs, batch.borders, strict=True)
+            ],
+            wordpieces=wordpieces,
+            model_output=output,
+            align=_ragged(batch.places, batch.lengths),
+            cached_doc_data=_data_of_docs(docs, batch, wordpieces, output),
+        ),
+        backprop,
+    )
+
+
+def _data_of_docs(
+    docs: list[Doc], batch: WindowBatch, wordpieces: WordpieceBatch, output: ModelOutput
+) -> list[TransformerData]:
+    """What is left on each doc. spacy-transformers would find it token by token."""
+    hidden = torch2xp(output.last_hidden_state)
+    width = batch.ids.shape[1]
+    token_ends = np.cumsum([len(doc) for doc in docs])
+    place_ends = np.append(0, np.cumsum(batch.lengths))
+    data, row = [], 0
+    for doc, borders, end in zip(docs, batch.borders, token_ends, strict=True):
+        if not borders:
+            data.append(TransformerData.empty())
+            continue
+        start, rows = end - len(doc), slice(row, row + len(borders))
+        places = batch.places[place_ends[start] : place_ends[end]] - row * width
+        data.append(
+            TransformerData(
+                wordpieces=wordpieces[rows],
+                model_output=ModelOutput(last_hidden_state=hidden[rows]),
+                align=_ragged(places, batch.lengths[start:end]),
+            )
+        )
+        row += len(borders)
+    return data
+
+
+def _ragged(places: NDArray[np.int32], lengths: NDArray[np.int32]) -> Ragged:
+    return Ragged(cast(Ints1d, places), cast(Ints1d, lengths))
 
 
 def _init(
@@ -158,16 +207,17 @@ def _init(
     windows: WordpieceWindows = encoder.attrs["get_spans"]
     check_name(name)
     tokenizer, transformer = load_checkpoint(name, *configs)
-    shim_of(encoder.layers[0]).hold(tokenizer, transformer)
+    shim = shim_of(encoder.layers[0])
+    shim.hold(tokenizer, transformer)
     encoder.attrs["has_transformer"] = True
-    windows.check(tokenizer)
+    windows.check(shim.wordpieces)
     check_encoder(tokenizer, transformer, name, windows.window)
     encoder.set_dim("nO", transformer.config.hidden_size)
 
 
 def _replace_listener(encoder: TransformerModel) -> Model:
     """For `nlp.replace_listeners`: the layers of a copied encoder, which is a stock one again."""
-    return chained(_with_forward(encoder), split_trf_batch())
+    return chain(_with_forward(encoder), split_trf_batch())
 
 
 def _replace_listener_cfg(encoder: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:

@@ -139,9 +139,9 @@ def _take(wordpieces: WordpieceBatch, rows: list[int], width: int) -> WordpieceB
     part = slice(width)
     types = wordpieces.token_type_ids
     return WordpieceBatch(
-        strings=[wordpieces.strings[row][:width] for row in rows],
+        strings=[],  # the network reads numbers
         input_ids=wordpieces.input_ids[rows, part],
         attention_mask=wordpieces.attention_mask[rows, part],
-        lengths=[wordpieces.lengths[row] for row in rows],
+        lengths=[],
         token_type_ids=None if types is None else types[rows, part],
     )

@@ -25,8 +25,8 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.checkpoint import read_tokenizer
-from spacy_btl.models.supported import SINGLE_PRECISION, prepare, settle_config
-from spacy_btl.models.wordpieces import TOKENIZING
+from spacy_btl.models.supported import SINGLE_PRECISION, arguments, prepare, settle_config
+from spacy_btl.models.wordpieces import TOKENIZING, WordpieceTokenizer
 
 CODE = (".py", ".pyc", ".so", ".pyd")
 
@@ -36,7 +36,11 @@ class CheckedShim(HFShim):
 
     It refuses code, and files outside of the tokenizer's own folder. It also makes
     `training.optimizer.use_averages` reach the encoder.
+
+    wordpieces (WordpieceTokenizer): Its tokenizer, as the encoder uses it.
     """
+
+    wordpieces: WordpieceTokenizer
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -61,6 +65,8 @@ class CheckedShim(HFShim):
     def hold(self, tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:
         """Hold a loaded encoder."""
         self._hfmodel, self._model = HFObjects(tokenizer, transformer, None), transformer
+        reads_types = "token_type_ids" in arguments(type(transformer).forward)
+        self.wordpieces = WordpieceTokenizer.from_fast(tokenizer, reads_types=reads_types)
         if transformer.config.model_type in SINGLE_PRECISION:
             self._mixed_precision = False
 

@@ -17,9 +17,6 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import BtlWarning, PipelineError
 
-# A tokenizer without a limit says that it reads 1e30 wordpieces.
-NO_LIMIT = int(1e20)
-
 # Kinds whose attention masks with a number that neither bfloat16 nor float16 has.
 SINGLE_PRECISION = frozenset({"deberta"})
 

@@ -1,22 +1,20 @@
-"""Cut docs into windows that fit the encoder, counted in wordpieces.
+"""Cut docs into windows that fit the encoder, counted in wordpieces, and lay these out as arrays.
 
 A window that is counted in tokens can overflow the encoder, which then drops its end silently.
+A window is cut between two tokens, and never inside of a wordpiece that spans several: all windows
+have the wordpieces of the doc, as it is tokenized as a whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.tokens import Doc, Span
-from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
+from spacy.tokens import Doc
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import OTHER_LINE, read_lines
-from spacy_btl.models.generator import new_generator
-from spacy_btl.models.supported import NO_LIMIT
-
-# Where a window cuts through a word, its pieces change: a few more of them at either end.
-CUT_WORD_MARGIN = 8
+from spacy_btl.models.wordpieces import Pieces, WordpieceTokenizer
 
 SENTENCE_ENDS = (".", "!", "?")
 # A sentence or a line may end a window that holds at least this share of what it could.
@@ -97,30 +95,30 @@ class WordpieceWindows:
 
     def __call__(
         self,
-        docs: Iterable[Doc],
-        counts: Iterable[NDArray[np.integer]],
-        tokenizer: PreTrainedTokenizerFast,
-        is_train: bool = False,
-    ) -> list[list[Span]]:
-        """Cut docs into windows.
+        docs: Sequence[Doc],
+        tokenizer: WordpieceTokenizer,
+        new_generator: Callable[[], np.random.Generator] | None = None,
+    ) -> "WindowBatch":
+        """Tokenize docs and cut them into windows.
 
-        counts (Iterable[int [T]]): The wordpieces of each doc's tokens.
-        tokenizer (PreTrainedTokenizerFast): That of the encoder.
-        RETURNS (List[List[Span]]): The windows of each doc.
+        tokenizer (WordpieceTokenizer): That of the encoder.
+        new_generator (Optional[Callable[[], Generator]]): In training, makes the random numbers of
+            a doc.
         RAISES: PipelineError, as `check`.
         """
         budget = self.check(tokenizer)
-        return [
-            self._windows(doc, of_doc, budget, is_train)
-            for doc, of_doc in zip(docs, counts, strict=True)
+        pieces = tokenizer.read(docs)
+        borders = [
+            self._borders(doc, of_doc, budget, new_generator)
+            for doc, of_doc in zip(docs, pieces, strict=True)
         ]
+        return lay_out(pieces, borders, tokenizer, self.limit(tokenizer))
 
-    def limit(self, tokenizer: PreTrainedTokenizerFast) -> int:
+    def limit(self, tokenizer: WordpieceTokenizer) -> int:
         """How many wordpieces the encoder reads at most. If it reads any number, its window."""
-        limit = tokenizer.model_max_length
-        return limit if limit < NO_LIMIT else self.window
+        return self.window if tokenizer.limit is None else tokenizer.limit
 
-    def check(self, tokenizer: PreTrainedTokenizerFast) -> int:
+    def check(self, tokenizer: WordpieceTokenizer) -> int:
         """Check that the encoder can read a window.
 
         RETURNS (int): The wordpieces of the text that a window may hold.
@@ -132,15 +130,111 @@ class WordpieceWindows:
                 f"The encoder reads at most {limit} wordpieces, fewer than its window of "
                 f"{self.window}. Set a smaller window."
             )
-        return min(self.window, limit - CUT_WORD_MARGIN) - tokenizer.num_special_tokens_to_add()
+        return self.window - tokenizer.frame.size
 
-    def _windows(
-        self, doc: Doc, counts: NDArray[np.integer], budget: int, is_train: bool
-    ) -> list[Span]:
-        ends = None if self.overlap else natural_ends(doc)
+    def _borders(
+        self,
+        doc: Doc,
+        pieces: Pieces,
+        budget: int,
+        new_generator: Callable[[], np.random.Generator] | None,
+    ) -> list[tuple[int, int]]:
+        """The first token of each window, and the one after its last."""
+        if not len(doc):
+            return []
+        begins = pieces.begins()
+        counts = np.add.reduceat(pieces.counts(), begins)
+        begins = np.append(begins, len(doc))
+        ends = None if self.overlap else natural_ends(doc)[begins[1:] - 1]
         first = None
-        if self.random and is_train and counts.sum() > budget:
+        if self.random and new_generator is not None and counts.sum() > budget:
             shortest = max(1, int(SHORTEST_FIRST * budget))
             first = int(new_generator().integers(shortest, budget + 1))
         borders = window_borders(counts, budget, self.overlap, ends, first)
-        return [doc[start:end] for start, end in borders]
+        return [(int(begins[start]), int(begins[end])) for start, end in borders]
+
+
+class WindowBatch(NamedTuple):
+    """W windows of at most L wordpieces, of docs that have T tokens together.
+
+    borders (List[List[Tuple[int, int]]]): For each doc, the first token of each of its windows and
+        the one after its last.
+    ids (int64 [W, L]): Numbers of wordpieces, special tokens and padding included.
+    mask (float32 [W, L]): 1, and 0 on padding.
+    types (Optional[int64 [W, L]]): Token types, if the encoder reads them.
+    places (int32 [A]): For each token, the places of its wordpieces in all W L, in their order.
+    lengths (int32 [T]): How many of these each token has: more where windows overlap, and none for
+        a token that is unseen.
+    """
+
+    borders: list[list[tuple[int, int]]]
+    ids: NDArray[np.int64]
+    mask: NDArray[np.float32]
+    types: NDArray[np.int64] | None
+    places: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+
+def lay_out(
+    pieces: Sequence[Pieces],
+    borders: list[list[tuple[int, int]]],
+    tokenizer: WordpieceTokenizer,
+    limit: int,
+) -> WindowBatch:
+    """Put the wordpieces of docs into windows, between the special tokens.
+
+    borders: See `WindowBatch`.
+    limit (int): Wordpieces of the longest window. What an overlong token has beyond is cut off.
+    """
+    frame = tokenizer.frame
+    sizes = [of_doc.n_tokens for of_doc in pieces]
+    token_starts = np.cumsum([0, *sizes])[:-1]
+    before = np.concatenate([[0], np.cumsum(_joined(of_doc.counts() for of_doc in pieces))])
+    ids = _joined(of_doc.ids for of_doc in pieces)
+    n_tokens = _joined(of_doc.lasts - of_doc.firsts + 1 for of_doc in pieces)
+    firsts = _joined(
+        of_doc.firsts + start for of_doc, start in zip(pieces, token_starts, strict=True)
+    )
+    windows = _joined(
+        np.array(of_doc, dtype="int64").reshape(-1, 2) + start
+        for of_doc, start in zip(borders, token_starts, strict=True)
+    ).reshape(-1, 2)
+    begins = before[windows[:, 0]]
+    held = np.minimum(before[windows[:, 1]] - begins, limit - frame.size)
+
+    width = max(1, int(held.max(initial=0)) + frame.size)
+    rows = np.repeat(np.arange(len(windows)), held)
+    columns = len(frame.before) + _ranges(np.zeros_like(held), held)
+    read = _ranges(begins, held)
+    mask = np.arange(width) < (held + frame.size)[:, None]
+    ends = (len(frame.before) + held)[:, None] + np.arange(len(frame.after))
+
+    def framed(padding: int, head: object, text: object, tail: object) -> NDArray[np.int64]:
+        array = np.full(mask.shape, padding, dtype="int64")
+        array[:, : len(frame.before)] = head
+        array[rows, columns] = text
+        array[np.arange(len(windows))[:, None], ends] = tail
+        return array
+
+    types = None
+    if tokenizer.with_types:
+        types = framed(tokenizer.pad_type, frame.types_before, frame.type, frame.types_after)
+    tokens = _ranges(firsts[read], n_tokens[read])
+    places = np.repeat(rows * width + columns, n_tokens[read])
+    return WindowBatch(
+        borders,
+        framed(tokenizer.pad_id, frame.before, ids[read], frame.after),
+        mask.astype("float32"),
+        types,
+        places[np.argsort(tokens, kind="stable")].astype("int32"),
+        np.bincount(tokens, minlength=sum(sizes)).astype("int32"),
+    )
+
+
+def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, dtype="int64"), *(array.ravel() for array in arrays)])
+
+
+def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`start, start + 1, ...` of each range, end to end."""
+    return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())

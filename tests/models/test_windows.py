@@ -15,7 +15,7 @@ from spacy_btl.models.windows import (
     natural_ends,
     window_borders,
 )
-from spacy_btl.models.wordpieces import wordpiece_counts
+from spacy_btl.models.wordpieces import WordpieceTokenizer
 
 COUNTS = st.lists(st.integers(0, 12), max_size=60).map(lambda counts: np.array(counts, dtype=int))
 EN = spacy.blank("en")
@@ -88,8 +88,8 @@ def test_sentences_and_lines_that_are_not_full_are_natural_ends():
 
 def test_an_encoder_without_overlap_reads_sentences_whole(tokenizer):
     doc = EN.make_doc("the patient had severe fever and cough . " * 20)
-    counts = wordpiece_counts(doc, tokenizer)
-    (spans,) = WordpieceWindows(48, 0)([doc], [counts], tokenizer)
+    (borders,) = WordpieceWindows(48, 0)([doc], tokenizer).borders
+    spans = [doc[start:end] for start, end in borders]
     assert len(spans) > 2
     assert {span[-1].text for span in spans} == {"."}
     assert [token.i for span in spans for token in span] == [token.i for token in doc]
@@ -97,15 +97,17 @@ def test_an_encoder_without_overlap_reads_sentences_whole(tokenizer):
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_bert):
-    return BertTokenizerFast.from_pretrained(tiny_bert)
+    fast = BertTokenizerFast.from_pretrained(tiny_bert, split_special_tokens=True)
+    return WordpieceTokenizer.from_fast(fast, reads_types=True)
 
 
 @given(st.text(st.sampled_from("abz09 \n\t.-é♥\u200b\u0301\u4e2d\U0001f912"), max_size=60))
 def test_every_wordpiece_is_counted_for_one_token_and_in_a_window(tokenizer, text):
     doc = EN.make_doc(text)
-    counts = wordpiece_counts(doc, tokenizer)
+    (pieces,) = tokenizer.read([doc])
+    counts = pieces.counts()
     assert counts.shape == (len(doc),)
-    assert counts.sum() == len(tokenizer(text, add_special_tokens=False).input_ids)
+    assert counts.sum() == len(tokenizer.tokenizer.encode(text, add_special_tokens=False))
     covered = {i for start, end in windows(counts, 8, 2) for i in range(start, end)}
     assert counts[sorted(covered)].sum() == counts.sum()
 

@@ -1,5 +1,6 @@
 """No token is read from its neighbour's wordpiece, whatever blanks the tokenizer counts to it."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from spacy_btl.models.wordpieces import trim_offsets, wordpiece_counts
+from spacy_btl.models.windows import WordpieceWindows
+from spacy_btl.models.wordpieces import WordpieceTokenizer, trim_offsets
 from tests.conftest import WORDS, make_tiny_bert
 from tests.models.test_encoder import make_encoder
 
@@ -115,6 +117,11 @@ def encoder(tokenizer, tmp_path_factory):
     return make_encoder(folder)
 
 
+def wordpiece_counts(doc, fast):
+    (pieces,) = WordpieceTokenizer.from_fast(fast, reads_types=False).read([doc])
+    return pieces.counts()
+
+
 def visible(text: str, start: int, end: int) -> set[int]:
     return {place for place in range(start, end) if not text[place].isspace()}
 
@@ -176,6 +183,108 @@ def test_words_on_both_sides_of_a_control_character_are_read_as_two(encoder, con
     assert wordpiece_counts(doc, encoder.tokenizer).sum() == len(
         encoder.tokenizer(apart.text, add_special_tokens=False).input_ids
     )
+
+
+def test_a_window_of_a_whole_note_is_what_transformers_makes_of_it(tokenizer):
+    """Among longer and shorter ones: numbers, mask, types and strings."""
+    ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=True)
+    batch = WordpieceWindows(64, 0)([EN.make_doc(note) for note in NOTES], ours)
+    assert [len(borders) for borders in batch.borders] == [1] * len(NOTES)
+    theirs = tokenizer(NOTES, padding="longest", return_tensors="np", return_token_type_ids=True)
+    np.testing.assert_array_equal(batch.ids, theirs.input_ids)
+    np.testing.assert_array_equal(batch.mask, theirs.attention_mask)
+    np.testing.assert_array_equal(batch.types, theirs.token_type_ids)
+    strings = [tokenizer.convert_ids_to_tokens(ids) for ids in theirs.input_ids]
+    assert ours.strings(batch.ids) == strings
+
+
+def token_types(tokenizer: Tokenizer) -> Tokenizer:
+    """As XLNet's: special tokens at the end, of types of their own."""
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A:0 [SEP]:0 [CLS]:2", special_tokens=[("[SEP]", 3), ("[CLS]", 2)]
+    )
+    return tokenizer
+
+
+@pytest.mark.parametrize(("note", "padded"), [("fever", 3), ("fever and cough today", 0)])
+def test_special_tokens_of_any_number_and_type_are_put_around_a_window(note, padded):
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=token_types(word_piece()), pad_token="[PAD]", model_max_length=64
+    )
+    fast._pad_token_type_id = 3
+    ours = WordpieceTokenizer.from_fast(fast, reads_types=True)
+    batch = WordpieceWindows(64, 0)([EN.make_doc(text) for text in (note, NOTES[0])], ours)
+    theirs = fast([note, NOTES[0]], padding="longest", return_tensors="np")
+    assert (batch.mask[0] == 0).sum() == padded
+    np.testing.assert_array_equal(batch.ids, theirs.input_ids)
+    np.testing.assert_array_equal(batch.types, theirs.token_type_ids)
+
+
+def check_windows(tokenizer, text, size, overlap):
+    """Each window has its part of the note's wordpieces, by their characters."""
+    doc = EN.make_doc(text)
+    ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=False)
+    batch = WordpieceWindows(size, overlap)([EN.make_doc("fever"), doc], ours)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    read = [visible(text, *pair) for pair in encoding.offset_mapping]
+    expected = [[] for _ in doc]
+    for row, (start, end) in enumerate(batch.borders[1], start=1):
+        n_read = int(batch.mask[row].sum())
+        own = doc[start:end]
+        places = {
+            place for token in own for place in visible(text, token.idx, token.idx + len(token))
+        }
+        pieces = [i for i, seen in enumerate(read) if seen & places]
+        assert all(read[i] <= places for i in pieces)  # none is cut
+        ids = batch.ids[row, :n_read].tolist()
+        if pieces:
+            inner = encoding.input_ids[pieces[0] : pieces[-1] + 1]
+            begin = next(i for i in range(len(ids)) if ids[i : i + len(inner)] == inner)
+            blanks = set(range(len(read))) - set(pieces)
+            assert n_read - len(inner) <= len(blanks)
+            for token in own:
+                characters = visible(text, token.idx, token.idx + len(token))
+                expected[token.i] += [
+                    row * batch.ids.shape[1] + begin + i - pieces[0]
+                    for i in pieces
+                    if read[i] & characters
+                ]
+    found = np.split(batch.places, np.cumsum(batch.lengths)[:-1])[1:]
+    assert [places.tolist() for places in found] == expected
+
+
+@pytest.mark.parametrize("note", NOTES)
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_windows_cut_no_wordpiece_and_align_as_the_whole_note_does(tokenizer, note, overlap):
+    check_windows(tokenizer, (note + " ") * 5, 24, overlap)
+
+
+@settings(max_examples=30)
+@given(st.text("fevrcough\u00e9\u4e2d\U0001f912e\u0301 \n\t\u00a0\u2009.,", max_size=40))
+def test_so_in_any_text_of_any_tokenizer(tokenizer, text):
+    if text.strip():
+        check_windows(tokenizer, text, 24, 4)
+
+
+def test_a_text_that_a_tokenizer_has_nothing_for_is_one_padded_place():
+    tokenizer = Tokenizer(models.BPE({"a": 0, "[PAD]": 1}, []))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
+    ours = WordpieceTokenizer.from_fast(fast, reads_types=False)
+    batch = WordpieceWindows(16, 0)([EN.make_doc("発熱"), EN.make_doc("")], ours)
+    assert (batch.ids.tolist(), batch.mask.tolist()) == ([[1]], [[0.0]])
+    assert (batch.borders, batch.lengths.tolist()) == ([[(0, 1)], []], [0])
+
+
+def test_a_saved_tokenizer_reads_as_before_whatever_it_was_last_used_with(tokenizer):
+    docs = [EN.make_doc(note) for note in (*NOTES, "[SEP] fever")]
+    ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=True)
+    expected = WordpieceWindows(24, 4)(docs, ours)
+    tokenizer(NOTES, truncation=True, padding="max_length", max_length=5)
+    saved = json.loads(json.dumps(ours.to_dict()))
+    for one in (ours, WordpieceTokenizer.from_dict(saved)):
+        found = WordpieceWindows(24, 4)(docs, one)
+        for name in ("ids", "mask", "places", "lengths"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_offsets_without_white_space_are_left_alone():
