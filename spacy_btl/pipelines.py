@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import spacy
 from spacy.language import Language
-from spacy_transformers.layers.transformer_model import TransformerModel
 from thinc.api import Config, Model
 
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.files import whole_folder
+
+if TYPE_CHECKING:
+    from spacy_transformers.layers.transformer_model import TransformerModel
 
 # Descriptions of a pipeline; spaCy's packages copy the last three.
 DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
@@ -53,13 +55,13 @@ def forget_paths(nlp: Language) -> None:
         encoder.attrs["name"] = encoder.transformer.config.name_or_path = name
 
 
-def encoders(nlp: Language) -> Iterator[TransformerModel]:
+def encoders(nlp: Language) -> Iterator["TransformerModel"]:
     """The encoders of a pipeline, in pipes of their own and inside of others."""
     for _, pipe in nlp.components:
         model = getattr(pipe, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
-            if isinstance(layer, TransformerModel):
-                yield layer
+            if "set_transformer" in layer.attrs:  # its class is not there without torch
+                yield cast("TransformerModel", layer)
 
 
 def _forget_in(block: dict[Any, Any] | list[Any]) -> None:

@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from spacy.language import Language
+from thinc.compat import has_torch, torch
 
 from spacy_btl.annotate.annotate import Options, check_settings
 from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
@@ -169,7 +169,8 @@ def _load(model: str) -> Language:
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    torch.set_num_threads(1 if context is None else context.cpus())
+    if has_torch:
+        torch.set_num_threads(1 if context is None else context.cpus())
     return load_pipeline(model)
 
 

@@ -1,18 +1,16 @@
-"""Calibration maps: from stated to calibrated probabilities, and their fits. Arrays only.
+"""Calibration maps: from stated to calibrated probabilities, as arrays. See `fit` for their fits.
 
 N tokens or entities, C tags. Where each type decides for itself, [N, C] stands for [N, K, S], the S
 tags of K decisions per token. All maps are log-linear models with few parameters, so each fit is a
 convex problem with one optimum.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, softmax
 
 from spacy_btl.arrays import Arrays, Probabilities, load_arrays, save_arrays
 from spacy_btl.calibration.mention_map import N_TERMS, MentionMap
@@ -28,12 +26,7 @@ MIN_COEFFICIENT, MAX_COEFFICIENT = 1e-9, 1e9
 # Bounds on p and on 1 - p, so that their logarithms stay finite.
 MIN_P = np.finfo("float64").tiny
 MIN_REST = 1e-9
-# Coefficients that must not fall to 0 (a map would no longer rise), and those that must not go
-# below it.
-POSITIVE = (1e-3, None)
-NOT_NEGATIVE = (0.0, None)
 
-Bounds = tuple[float | None, float | None]
 Floats = NDArray[np.floating]
 
 
@@ -78,7 +71,7 @@ class TokenMap:
         """Calibrate the probabilities by the neighbours, float64 [N, C]."""
         if (self.sharpness, self.certainty) == (1.0, 0.0):
             return p
-        log_p, log_odds = _curves(p)
+        log_p, log_odds = curves(p)
         return softmax(self.sharpness * log_p + self.certainty * log_odds, axis=-1)
 
 
@@ -101,7 +94,7 @@ class ConfidenceMap:
 
     def __call__(self, p: Floats) -> Probabilities:
         """Map probabilities, float [N]; strictly between 0 and 1."""
-        log_p, log_odds = _curves(np.asarray(p, dtype="float64"))
+        log_p, log_odds = curves(np.asarray(p, dtype="float64"))
         score = self.sharpness * log_p + self.certainty * log_odds + self.bias
         margin = 1 / (self.n_entities + 2)
         return np.clip(expit(score), margin, 1 - margin)
@@ -184,78 +177,6 @@ def _check(values: NDArray[Any], size: int, *, positive: int, not_negative: int)
         raise ValueError("out of range")
 
 
-def fit_token_map(
-    logits: Floats, p_knn: Probabilities | None, tags: NDArray[np.integer], prior: Probabilities
-) -> TokenMap:
-    """Fit the token map, each source by itself, by maximum likelihood of held-out tags.
-
-    logits (float [N, C]): Raw logits.
-    p_knn (Optional[float64 [N, C]]): Probabilities by the neighbours, if they are used.
-    tags (int [N], or [N, K]): Gold tags.
-    prior (float64 [C], or [K, S]): Training frequencies.
-    """
-    (inverse,) = _fit_log_linear([logits.astype("float64")], tags, prior, [1.0], [POSITIVE])
-    if p_knn is None:
-        return TokenMap(1 / inverse)
-    bounds = [POSITIVE, NOT_NEGATIVE]
-    sharpness, certainty = _fit_log_linear(_curves(p_knn), tags, prior, [1.0, 0.0], bounds)
-    return TokenMap(1 / inverse, sharpness, certainty)
-
-
-def fit_confidence_map(p: Floats, correct: NDArray[np.bool_]) -> ConfidenceMap:
-    """Fit the confidence map by maximum likelihood of which entities are correct.
-
-    p (float [N]): The minimum token probability of each entity; N > 0.
-    correct (bool [N]): Whether the entity is correct.
-    """
-    curves = [
-        np.stack([np.zeros(len(p)), curve], axis=1) for curve in (*_curves(p), np.ones(len(p)))
-    ]
-    share = (correct.sum() + 1) / (len(correct) + 2)
-    bounds = [NOT_NEGATIVE, NOT_NEGATIVE, (None, None)]
-    sharpness, certainty, bias = _fit_log_linear(
-        curves, correct.astype("int64"), np.array([1 - share, share]), [1.0, 0.0, 0.0], bounds
-    )
-    return ConfidenceMap(sharpness, certainty, bias, n_entities=len(correct))
-
-
-def _curves(p: Floats) -> tuple[Probabilities, Probabilities]:
+def curves(p: Floats) -> tuple[Probabilities, Probabilities]:
     """log p and -log(1 - p)."""
     return np.log(np.maximum(p, MIN_P)), -np.log(np.maximum(1 - p, MIN_REST))
-
-
-def _fit_log_linear(
-    features: Sequence[Probabilities],
-    classes: NDArray[np.integer],
-    prior: Probabilities,
-    start: Sequence[float],
-    bounds: Sequence[Bounds],
-) -> list[float]:
-    """Fit the coefficients of a softmax over weighted features by maximum likelihood.
-
-    Every target gives 1 / (N + 1) to the prior, one observation's worth in all, which keeps the
-    optimum finite where the classes can be told apart without an error.
-
-    features (Sequence[float64 [N, C]]): One array per coefficient.
-    classes (int [N]): What was observed.
-    """
-    share = 1 / (classes.size + 1)
-    places = classes[..., None]
-    expected = np.array(
-        [
-            (1 - share) * np.take_along_axis(feature, places, axis=-1).mean()
-            + share * (feature * prior).sum(axis=-1).mean()
-            for feature in features
-        ]
-    )
-
-    def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        score = sum(c * feature for c, feature in zip(coefficients, features, strict=True))
-        log_sum = logsumexp(score, axis=-1, keepdims=True)
-        p: Any = np.exp(score - log_sum)
-        predicted = np.array([(p * feature).sum() for feature in features]) / classes.size
-        return float(log_sum.mean() - coefficients @ expected), predicted - expected
-
-    options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
-    fitted = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
-    return fitted.x.tolist()

@@ -16,7 +16,6 @@ from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.candidates import Words, choose, describe, find_candidates, type_log_odds
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
-from spacy_btl.calibration.fit import fit_maps
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.search import Search, sklearn_search
@@ -85,6 +84,8 @@ class Calibrator:
         RAISES: CalibratorError, while unfitted, or without an annotated token or a predicted
             entity.
         """
+        from spacy_btl.calibration.fit import fit_maps  # scikit-learn is not for prediction
+
         datastore = self.fitted_datastore()
         if p_knn is None and self.settings.knn_weight:
             p_knn = self.neighbor_probabilities(held_out.logits[held_out.seen])

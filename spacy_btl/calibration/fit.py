@@ -1,26 +1,32 @@
 """Fitting calibration maps to held-out documents, and trying settings on them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from spacy_btl.arrays import Probabilities
-from spacy_btl.calibration.calibration_maps import (
-    ConfidenceMap,
-    Maps,
-    TokenMap,
-    fit_confidence_map,
-    fit_token_map,
-)
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Floats, Maps, TokenMap, curves
 from spacy_btl.calibration.candidates import describe, find_candidates, type_log_odds
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
+from spacy_btl.calibration.fit_mentions import fit_mention_map
 from spacy_btl.calibration.held_out import HeldOut, judge_runs, read_entities
-from spacy_btl.calibration.mention_map import MentionMap, fit_mention_map
+from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
+
+# Coefficients that must not fall to 0 (a map would no longer rise), and those that must not go
+# below it.
+POSITIVE = (1e-3, None)
+NOT_NEGATIVE = (0.0, None)
+
+Bounds = tuple[float | None, float | None]
 
 
 def fit_maps(
@@ -111,3 +117,75 @@ def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, datastore: Datast
         p_knn = p_knn[labelled[held_out.seen]]
     scores = held_out.logits[labelled][:, datastore.tag_scheme.columns]
     return fit_token_map(scores, p_knn, held_out.tags[labelled], datastore.prior)
+
+
+def fit_token_map(
+    logits: Floats, p_knn: Probabilities | None, tags: NDArray[np.integer], prior: Probabilities
+) -> TokenMap:
+    """Fit the token map, each source by itself, by maximum likelihood of held-out tags.
+
+    logits (float [N, C]): Raw logits.
+    p_knn (Optional[float64 [N, C]]): Probabilities by the neighbours, if they are used.
+    tags (int [N], or [N, K]): Gold tags.
+    prior (float64 [C], or [K, S]): Training frequencies.
+    """
+    (inverse,) = _fit_log_linear([logits.astype("float64")], tags, prior, [1.0], [POSITIVE])
+    if p_knn is None:
+        return TokenMap(1 / inverse)
+    bounds = [POSITIVE, NOT_NEGATIVE]
+    sharpness, certainty = _fit_log_linear(curves(p_knn), tags, prior, [1.0, 0.0], bounds)
+    return TokenMap(1 / inverse, sharpness, certainty)
+
+
+def fit_confidence_map(p: Floats, correct: NDArray[np.bool_]) -> ConfidenceMap:
+    """Fit the confidence map by maximum likelihood of which entities are correct.
+
+    p (float [N]): The minimum token probability of each entity; N > 0.
+    correct (bool [N]): Whether the entity is correct.
+    """
+    features = [
+        np.stack([np.zeros(len(p)), curve], axis=1) for curve in (*curves(p), np.ones(len(p)))
+    ]
+    share = (correct.sum() + 1) / (len(correct) + 2)
+    bounds = [NOT_NEGATIVE, NOT_NEGATIVE, (None, None)]
+    sharpness, certainty, bias = _fit_log_linear(
+        features, correct.astype("int64"), np.array([1 - share, share]), [1.0, 0.0, 0.0], bounds
+    )
+    return ConfidenceMap(sharpness, certainty, bias, n_entities=len(correct))
+
+
+def _fit_log_linear(
+    features: Sequence[Probabilities],
+    classes: NDArray[np.integer],
+    prior: Probabilities,
+    start: Sequence[float],
+    bounds: Sequence[Bounds],
+) -> list[float]:
+    """Fit the coefficients of a softmax over weighted features by maximum likelihood.
+
+    Every target gives 1 / (N + 1) to the prior, one observation's worth in all, which keeps the
+    optimum finite where the classes can be told apart without an error.
+
+    features (Sequence[float64 [N, C]]): One array per coefficient.
+    classes (int [N]): What was observed.
+    """
+    share = 1 / (classes.size + 1)
+    places = classes[..., None]
+    expected = np.array(
+        [
+            (1 - share) * np.take_along_axis(feature, places, axis=-1).mean()
+            + share * (feature * prior).sum(axis=-1).mean()
+            for feature in features
+        ]
+    )
+
+    def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        score = sum(c * feature for c, feature in zip(coefficients, features, strict=True))
+        log_sum = logsumexp(score, axis=-1, keepdims=True)
+        p: Any = np.exp(score - log_sum)
+        predicted = np.array([(p * feature).sum() for feature in features]) / classes.size
+        return float(log_sum.mean() - coefficients @ expected), predicted - expected
+
+    options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
+    fitted = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+    return fitted.x.tolist()

@@ -7,6 +7,9 @@ from numbers import Integral, Real
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.errors import CalibratorError
 
+# Those to choose from, from those that favour the common types to those that favour the rare ones.
+TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -49,7 +49,7 @@ def warn(text: str) -> None:
 
 def warn_of_confidence(nlp: "Language") -> None:
     """Warn if the confidence of a pipeline is not calibrated."""
-    from spacy_btl.training.calibrate import uncalibrated
+    from spacy_btl.training.uncalibrated import uncalibrated
 
     if reason := uncalibrated(nlp):
         warn(f"Confidence is not calibrated: {reason}")

@@ -5,9 +5,9 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from spacy_btl.calibration.decisions import decide
+from spacy_btl.calibration.settings import TAUS
 from spacy_btl.metrics.bootstrap import SAMPLES, Interval, bootstrap
 from spacy_btl.metrics.bounds import FEW_DOCUMENTS, FEW_MENTIONS, widen, widen_types
 from spacy_btl.metrics.counts import (
@@ -20,7 +20,6 @@ from spacy_btl.metrics.counts import (
 )
 from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.metrics.scores import is_chance, scores, tag_scores, type_scores
-from spacy_btl.training.tune import TAUS
 
 UNTRAINED = (
     ": has the network learned anything? `spacy train` keeps as model-best the network of step 0 "
@@ -153,11 +152,11 @@ def _confusion(predictions: Predictions) -> dict[str, Any] | None:
     if predictions.decisions is not None:
         return None
     present = np.union1d(predictions.gold, predictions.predicted)
-    matrix = confusion_matrix(predictions.gold, predictions.predicted, labels=present)
-    rows, columns = matrix.nonzero()
+    pairs = np.searchsorted(present, np.stack([predictions.gold, predictions.predicted], axis=1))
+    cells, counts = np.unique(pairs, axis=0, return_counts=True)
     return {
         "classes": [predictions.classes[i] for i in present],
-        "cells": np.column_stack([rows, columns, matrix[rows, columns]]).tolist(),
+        "cells": np.column_stack([cells, counts]).tolist(),
     }
 
 

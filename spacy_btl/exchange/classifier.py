@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForTokenClassification,
     PreTrainedModel,
 )
@@ -16,6 +17,7 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.models.checkpoint import UNUSED, check_files, load_tokenizer
+from spacy_btl.models.supported import refuse_kernels
 
 # What a tokenizer is saved in, one of these or several.
 TOKENIZER_FILES = ("*tokenizer*", "*vocab*", "*.model", "merges.txt", "bpe.codes")
@@ -138,10 +140,13 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 def _read_classifier(folder: Path) -> PreTrainedModel:
     with errors_of_transformers(str(folder), "transformers cannot load it as a token classifier"):
+        where = {"local_files_only": True, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(folder, **where)
+        refuse_kernels(config, str(folder))
         classifier, report = AutoModelForTokenClassification.from_pretrained(
             folder,
-            local_files_only=True,
-            trust_remote_code=False,
+            **where,
+            config=config,
             torch_dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # told below, by name

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from spacy_btl.metrics.bootstrap import LEVEL, Interval
 from spacy_btl.metrics.counts import Counts, class_counts, total
@@ -36,7 +36,7 @@ def share(part: Floats, whole: Floats) -> Share:
 
     `scipy.stats.binomtest` has the same interval, for one share at a time.
     """
-    z = norm.ppf((1 + LEVEL) / 2)
+    z = ndtri((1 + LEVEL) / 2)
     n = np.maximum(whole, 1e-9)
     value = part / n
     centre = value + z**2 / (2 * n)

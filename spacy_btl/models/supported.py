@@ -36,8 +36,9 @@ def settle_config(config: PretrainedConfig, name: str) -> None:
     BigBird gets full attention: its sparse attention samples which wordpieces attend to which, and
     a short note turns it off for all that come after.
 
-    RAISES: PipelineError, for an encoder with a decoder.
+    RAISES: PipelineError, for an encoder with a decoder, or a config that names code.
     """
+    refuse_kernels(config, name)
     if config.is_encoder_decoder:
         raise PipelineError(
             f"'{name}' is an encoder with a decoder ({config.model_type}), whose output is not that"
@@ -45,6 +46,23 @@ def settle_config(config: PretrainedConfig, name: str) -> None:
         )
     if config.model_type == "big_bird":
         config.attention_type = "original_full"
+
+
+def refuse_kernels(config: PretrainedConfig, name: str) -> None:
+    """RAISES: PipelineError, for a config whose attention is a repository of the Hugging Face hub.
+
+    With the package `kernels`, transformers would download and import it without
+    `trust_remote_code` (CVE-2026-4372).
+    """
+    parts = [getattr(config, key, None) for key in config.sub_configs]
+    for part in (config, *parts):
+        attention = getattr(part, "_attn_implementation", None)
+        named = attention.values() if isinstance(attention, dict) else [attention]
+        if any("/" in str(each) for each in named):
+            raise PipelineError(
+                f"The config of '{name}' names code of the Hugging Face hub as its attention, and "
+                "code of a checkpoint is never run. Get the encoder from where you trust."
+            )
 
 
 def prepare(tokenizer: PreTrainedTokenizerFast, transformer: PreTrainedModel) -> None:

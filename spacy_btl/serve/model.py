@@ -12,7 +12,7 @@ from spacy_btl.annotate.entities import Entity, annotate_notes, spans_keys
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import ServeError
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
-from spacy_btl.training.calibrate import uncalibrated
+from spacy_btl.training.uncalibrated import uncalibrated
 
 BATCH = 16  # notes: so few that `annotate_notes` never takes the pipeline for the cause of failures
 DIGITS = 8  # of a fingerprint, in a version

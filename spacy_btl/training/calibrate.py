@@ -18,7 +18,7 @@ from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.scores import is_chance
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipeline.logits import find_ner
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.training.crossfit import CrossFit, fit_crossfit
@@ -26,7 +26,6 @@ from spacy_btl.training.trained_on import same_text, training_docs
 
 CALIBRATOR = "knn_calibrator"
 CLEANER = "doc_cleaner"
-USE_CALIBRATE = "Use `python -m spacy btl calibrate --held-out`."
 
 
 def calibrate(
@@ -106,19 +105,6 @@ def learned_nothing(datastore: Datastore) -> bool:
     predicted = scheme.classes(datastore.logits[:, scheme.columns].argmax(axis=-1))
     correct, annotated = (gold & predicted).sum(axis=0), gold.sum(axis=0)
     return is_chance(correct, annotated)
-
-
-def uncalibrated(nlp: Language) -> str:
-    """Why the confidence of a pipeline is not calibrated, and what to do; empty if it is."""
-    pipe = find_calibrator(nlp)
-    if pipe is None:
-        return f"there is no fitted knn_calibrator, which computes it. {USE_CALIBRATE}"
-    if pipe.calibrator.maps is None:
-        return (
-            "its knn_calibrator was fitted without held-out documents, so it is likely too high. "
-            + USE_CALIBRATE
-        )
-    return ""
 
 
 def _work(output: Path) -> Path:

@@ -12,7 +12,7 @@ from spacy.training import Corpus, Example
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.fit import fit_tokens
-from spacy_btl.calibration.settings import Settings
+from spacy_btl.calibration.settings import TAUS, Settings
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import CalibratorError
@@ -25,8 +25,6 @@ from spacy_btl.training.validation import Validation, validate
 KNN_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 TRANSITION_WEIGHTS = (0.0, 0.2, 0.35, 0.5)
 CHOSEN = ("knn_weight", "tau", "transition_weight")
-# From those that favour the common types to those that favour the rare ones.
-TAUS = tuple(round(-0.5 + 0.1 * i, 1) for i in range(21))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from spacy_btl.calibration.calibration_maps import TokenMap, fit_token_map
+from spacy_btl.calibration.calibration_maps import TokenMap
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Transitions, count_pairs, tau_per_tag
+from spacy_btl.calibration.fit import fit_token_map
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.tags import TagScheme

@@ -9,13 +9,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from spacy_btl.calibration.calibration_maps import (
-    ConfidenceMap,
-    Maps,
-    TokenMap,
-    fit_confidence_map,
-    fit_token_map,
-)
+from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
+from spacy_btl.calibration.fit import fit_confidence_map, fit_token_map
 from spacy_btl.calibration.mention_map import N_TERMS, MentionMap
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError

@@ -22,8 +22,9 @@ from spacy_btl.calibration.candidates import (
     type_log_odds,
 )
 from spacy_btl.calibration.datastore import Datastore
+from spacy_btl.calibration.fit_mentions import TOLERANCE, fit_mention_map
 from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.calibration.mention_map import TOLERANCE, MentionMap, fit_mention_map
+from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.errors import CalibratorError
 from spacy_btl.lines import OTHER_LINE, PARAGRAPH, SAME_LINE
 from spacy_btl.mentions import OverlappingScheme

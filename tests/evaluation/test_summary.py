@@ -10,12 +10,12 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 from spacy.training import Corpus
 
+from spacy_btl.calibration.settings import TAUS
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.evaluation.summary import summarize, tau_curve
 from spacy_btl.metrics.bootstrap import SAMPLES
 from spacy_btl.metrics.counts import document_counts, total
 from spacy_btl.metrics.scores import scores, type_scores
-from spacy_btl.training.tune import TAUS
 from tests.conftest import PAPER, make_examples
 from tests.evaluation.made_up import CLASSES, predictions_of, random_predictions
 

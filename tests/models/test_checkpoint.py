@@ -7,12 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
+import srsly
 import torch
 from spacy_transformers.layers.hf_shim import HFShim
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast, XLNetModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertModel,
+    PreTrainedTokenizerFast,
+    XLNetModel,
+    modeling_utils,
+)
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.exchange.huggingface import import_hf
+from spacy_btl.models.shim import shim_of
 from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, train
 from tests.models.test_encoder import EN, make_encoder
 from tests.models.tiny_encoders import make_tiny
@@ -138,6 +148,49 @@ def test_a_key_that_the_config_does_not_have_is_named_with_the_nearest(tiny_bert
         make_encoder(tiny_bert, transformer_config={"hidden_dropout": 0.0})
     encoder = make_encoder(tiny_bert, transformer_config={"attn_implementation": "eager"})
     assert encoder.transformer.config._attn_implementation == "eager"
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The repositories that transformers asks the package `kernels` for, as if that were there."""
+    asked = []
+
+    def get_kernel(repository):
+        asked.append(repository)
+        raise FileNotFoundError(repository)
+
+    monkeypatch.setattr(modeling_utils, "is_kernels_available", lambda: True)
+    monkeypatch.setattr(modeling_utils, "get_kernel", get_kernel, raising=False)
+    return asked
+
+
+KERNEL = "someone/something:attention"
+
+
+def test_a_config_that_names_code_of_the_hub_is_refused(checkpoint, tmp_path, fetched):
+    nlp = bert_pipeline(checkpoint)
+    nlp.initialize(lambda: make_examples(nlp))
+    layer = nlp.get_pipe("transformer").model
+    with pytest.raises(PipelineError, match="names code of the Hugging Face hub"):
+        make_encoder(checkpoint, transformer_config={"attn_implementation": KERNEL})
+    change(checkpoint / "config.json", _attn_implementation_internal=KERNEL)
+    with pytest.raises(PipelineError, match="names code of the Hugging Face hub") as error:
+        make_encoder(checkpoint)
+    assert "someone" not in str(error.value)
+    with pytest.raises(PipelineError, match="names code of the Hugging Face hub"):
+        import_hf(checkpoint, tmp_path / "pipeline")
+    saved = srsly.msgpack_loads(shim_of(layer.layers[0]).to_bytes())
+    for key in ("_attn_implementation_internal", "attn_implementation"):
+        config = {**saved["config"], key: KERNEL}
+        with pytest.raises(PipelineError, match="names code of the Hugging Face hub"):
+            shim_of(layer.layers[0]).from_bytes(srsly.msgpack_dumps({**saved, "config": config}))
+    assert not fetched
+
+
+def test_transformers_itself_would_fetch_that_code(checkpoint, fetched):
+    change(checkpoint / "config.json", _attn_implementation_internal=KERNEL)
+    AutoModel.from_pretrained(checkpoint)
+    assert fetched == ["someone/something"]
 
 
 def test_the_attention_that_was_asked_for_is_that_of_the_loaded_encoder(tiny_bert, tmp_path):

@@ -26,10 +26,11 @@ from spacy_btl.pipeline.annotations import install_extensions, set_entities, set
 from spacy_btl.pipeline.labels import count_mentions
 from spacy_btl.tags import Runs
 from spacy_btl.training.average import average
-from spacy_btl.training.calibrate import calibrate, uncalibrated
+from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.ensemble import ensemble
 from spacy_btl.training.judge import Judge
 from spacy_btl.training.tune import tune
+from spacy_btl.training.uncalibrated import uncalibrated
 from tests.conftest import bert_pipeline, step
 
 LOSS = {
