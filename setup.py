@@ -1,7 +1,7 @@
 """The metadata are in `setup.cfg`, all but the README as PyPI shows it.
 
-With the environment variable SPACY_BTL_RUNTIME=1 the wheel is a local version, X.Y.Z+runtime, of the
-same files: it requires what prediction needs, and no library of training.
+With the environment variable SPACY_BTL_RUNTIME=1 the wheel is a local version, X.Y.Z+runtime, of
+the same files: it requires what prediction needs, and no library of training.
 """
 
 import os
@@ -39,9 +39,7 @@ def of_runtime() -> dict[str, Any]:
     """Version and requirements of the local version for prediction."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    extras = {
-        name: lines.split("\n") for name, lines in config["options.extras_require"].items()
-    }
+    extras = {name: lines.split("\n") for name, lines in config["options.extras_require"].items()}
     required = config["options"]["install_requires"].strip().split("\n") + extras["runtime"]
     about = runpy.run_path(str(ROOT / "spacy_btl" / "about.py"))
     return {

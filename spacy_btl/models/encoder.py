@@ -164,7 +164,7 @@ def _data_of_docs(
     docs: list[Doc], batch: WindowBatch, wordpieces: WordpieceBatch, output: ModelOutput
 ) -> list[TransformerData]:
     """What is left on each doc. spacy-transformers would find it token by token."""
-    hidden = torch2xp(output.last_hidden_state)
+    hidden = torch2xp(output["last_hidden_state"])
     width = batch.ids.shape[1]
     token_ends = np.cumsum([len(doc) for doc in docs])
     place_ends = np.append(0, np.cumsum(batch.lengths))

@@ -187,26 +187,27 @@ def lay_out(
     limit (int): Wordpieces of the longest window. What an overlong token has beyond is cut off.
     """
     frame = tokenizer.frame
+    n_special = frame.size
     sizes = [of_doc.n_tokens for of_doc in pieces]
     token_starts = np.cumsum([0, *sizes])[:-1]
-    before = np.concatenate([[0], np.cumsum(_joined(of_doc.counts() for of_doc in pieces))])
     ids = _joined(of_doc.ids for of_doc in pieces)
     n_tokens = _joined(of_doc.lasts - of_doc.firsts + 1 for of_doc in pieces)
     firsts = _joined(
         of_doc.firsts + start for of_doc, start in zip(pieces, token_starts, strict=True)
     )
+    before = np.append(0, np.cumsum(np.bincount(firsts, minlength=sum(sizes))))
     windows = _joined(
         np.array(of_doc, dtype="int64").reshape(-1, 2) + start
         for of_doc, start in zip(borders, token_starts, strict=True)
     ).reshape(-1, 2)
     begins = before[windows[:, 0]]
-    held = np.minimum(before[windows[:, 1]] - begins, limit - frame.size)
+    held = np.minimum(before[windows[:, 1]] - begins, limit - n_special)
 
-    width = max(1, int(held.max(initial=0)) + frame.size)
+    width = max(1, int(held.max(initial=0)) + n_special)
     rows = np.repeat(np.arange(len(windows)), held)
     columns = len(frame.before) + _ranges(np.zeros_like(held), held)
     read = _ranges(begins, held)
-    mask = np.arange(width) < (held + frame.size)[:, None]
+    mask = np.arange(width) < (held + n_special)[:, None]
     ends = (len(frame.before) + held)[:, None] + np.arange(len(frame.after))
 
     def framed(padding: int, head: object, text: object, tail: object) -> NDArray[np.int64]:

@@ -67,6 +67,7 @@ class Frame(NamedTuple):
     before, after (int64 [B], [A]): The numbers of the special tokens.
     types_before, types_after (int64 [B], [A]): Their types.
     type (int): That of the text.
+    size (int): The number of special tokens.
     """
 
     before: NDArray[np.int64]
@@ -74,11 +75,7 @@ class Frame(NamedTuple):
     types_before: NDArray[np.int64]
     types_after: NDArray[np.int64]
     type: int
-
-    @property
-    def size(self) -> int:
-        """The number of special tokens."""
-        return len(self.before) + len(self.after)
+    size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +152,7 @@ class WordpieceTokenizer:
             types[:first],
             types[last:],
             int(types[first:last].max(initial=0)),
+            len(ids) - int(last - first),
         )
 
     def strings(self, ids: NDArray[np.integer]) -> list[list[str]]:
