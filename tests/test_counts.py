@@ -61,7 +61,7 @@ def test_lines_are_counted_by_package(tree):
 
 # What one note does on its way through a fitted pipeline: it stays in few files, and makes nothing
 
-MAX_MOVES = 29
+MAX_MOVES = 26
 NOTES = [f"{text}{' .' * i}" for i in range(3) for text, _ in SENTENCES][:10]
 
 

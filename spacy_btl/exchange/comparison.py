@@ -76,7 +76,8 @@ def _texts(
 
 
 def _windows(encoder: TransformerModel, doc: Doc) -> list[Span]:
-    (borders,) = encoder.attrs["get_spans"]([doc], shim_of(encoder.layers[0]).wordpieces).borders
+    tokenizer = shim_of(encoder.layers[0]).wordpieces
+    (borders,) = encoder.attrs["get_spans"]([doc], tokenizer.read([doc]), tokenizer).borders
     return [doc[start:end] for start, end in borders]
 
 

@@ -130,10 +130,10 @@ def _forward(
 ) -> tuple[FullTransformerBatch, Callable[[FullTransformerBatch], list[Doc]]]:
     """Docs to windows, wordpieces, and their vectors."""
     windows: WordpieceWindows = encoder.attrs["get_spans"]
-    tokenizer = shim_of(encoder.layers[0]).wordpieces
-    batch = windows(docs, tokenizer, new_generator if is_train else None)
+    tokenizer = cast(CheckedShim, encoder.layers[0].shims[0]).wordpieces
+    batch = windows(docs, tokenizer.read(docs), tokenizer, new_generator if is_train else None)
     wordpieces = WordpieceBatch(
-        strings=tokenizer.strings(batch.ids),
+        strings=tokenizer.vocabulary[batch.ids].tolist(),
         input_ids=cast(Ints2d, batch.ids),
         attention_mask=cast(Floats2d, batch.mask),
         lengths=batch.mask.sum(axis=1).astype(int).tolist(),

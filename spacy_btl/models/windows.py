@@ -35,6 +35,20 @@ def natural_ends(doc: Doc) -> NDArray[np.bool_]:
     return ends
 
 
+def wordpiece_counts(pieces: Pieces) -> NDArray[np.int64]:
+    """The wordpieces that start in each token: int64 [T]. Unseen tokens have none; white space that
+    the tokenizer reads counts too."""
+    return np.bincount(pieces.firsts, minlength=pieces.n_tokens)
+
+
+def window_begins(pieces: Pieces) -> NDArray[np.int64]:
+    """The tokens before which a window may be cut: no wordpiece spans the border. int64 [U]."""
+    spanning = pieces.lasts > pieces.firsts
+    changes = np.bincount(pieces.firsts[spanning] + 1, minlength=pieces.n_tokens + 1)
+    changes -= np.bincount(pieces.lasts[spanning] + 1, minlength=pieces.n_tokens + 1)
+    return np.flatnonzero(np.cumsum(changes)[: pieces.n_tokens] == 0)
+
+
 def window_borders(
     counts: NDArray[np.integer],
     budget: int,
@@ -96,18 +110,19 @@ class WordpieceWindows:
     def __call__(
         self,
         docs: Sequence[Doc],
+        pieces: Sequence[Pieces],
         tokenizer: WordpieceTokenizer,
         new_generator: Callable[[], np.random.Generator] | None = None,
     ) -> "WindowBatch":
-        """Tokenize docs and cut them into windows.
+        """Cut docs into windows.
 
-        tokenizer (WordpieceTokenizer): That of the encoder.
+        pieces (Sequence[Pieces]): Their wordpieces.
+        tokenizer (WordpieceTokenizer): That of the encoder, which made them.
         new_generator (Optional[Callable[[], Generator]]): In training, makes the random numbers of
             a doc.
         RAISES: PipelineError, as `check`.
         """
         budget = self.check(tokenizer)
-        pieces = tokenizer.read(docs)
         borders = [
             self._borders(doc, of_doc, budget, new_generator)
             for doc, of_doc in zip(docs, pieces, strict=True)
@@ -142,8 +157,8 @@ class WordpieceWindows:
         """The first token of each window, and the one after its last."""
         if not len(doc):
             return []
-        begins = pieces.begins()
-        counts = np.add.reduceat(pieces.counts(), begins)
+        begins = window_begins(pieces)
+        counts = np.add.reduceat(wordpiece_counts(pieces), begins)
         begins = np.append(begins, len(doc))
         ends = None if self.overlap else natural_ends(doc)[begins[1:] - 1]
         first = None

@@ -48,18 +48,6 @@ class Pieces(NamedTuple):
     lasts: NDArray[np.int64]
     n_tokens: int
 
-    def counts(self) -> NDArray[np.int64]:
-        """The wordpieces that start in each token: int64 [T]. Unseen tokens have none; white space
-        that the tokenizer reads counts too."""
-        return np.bincount(self.firsts, minlength=self.n_tokens)
-
-    def begins(self) -> NDArray[np.int64]:
-        """The tokens before which a window may be cut: no wordpiece spans the border. int64 [U]."""
-        spanning = self.lasts > self.firsts
-        changes = np.bincount(self.firsts[spanning] + 1, minlength=self.n_tokens + 1)
-        changes -= np.bincount(self.lasts[spanning] + 1, minlength=self.n_tokens + 1)
-        return np.flatnonzero(np.cumsum(changes)[: self.n_tokens] == 0)
-
 
 class Frame(NamedTuple):
     """What a tokenizer puts around a text: special tokens, and the token types.
@@ -155,12 +143,9 @@ class WordpieceTokenizer:
             len(ids) - int(last - first),
         )
 
-    def strings(self, ids: NDArray[np.integer]) -> list[list[str]]:
-        """The wordpieces of windows, int [W, L], as text."""
-        return self._vocabulary[ids].tolist()
-
     @cached_property
-    def _vocabulary(self) -> NDArray[np.object_]:
+    def vocabulary(self) -> NDArray[np.object_]:
+        """The wordpieces as text, by their numbers: object [V]."""
         with TOKENIZING:
             size = 1 + max(self.tokenizer.get_vocab().values())
             return np.array(

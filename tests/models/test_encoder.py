@@ -194,12 +194,13 @@ def test_a_note_of_200_000_characters(tiny_bert):
 
 def test_an_overlong_token_costs_no_more_than_the_note_around_it(tiny_bert):
     encoder = make_encoder(tiny_bert, window=64, overlap=16)
-    words = "severe fever and cough , crp was 84 mg / l today . " * 500
+    words = "severe fever and cough , crp was 84 mg / l today . " * 1300  # as many wordpieces
+    note, longer = (EN.make_doc(text) for text in (words, words + "a_b" * 5000))
     tracemalloc.start()
-    encoder.predict([EN.make_doc(words)])
+    encoder.predict([note])
     _, plain = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
-    encoder.predict([EN.make_doc(words + "a_b" * 1500)])
+    encoder.predict([longer])
     _, with_overlong_token = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert with_overlong_token < 2 * plain

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from spacy_btl.models.windows import WordpieceWindows
+from spacy_btl.models.windows import WordpieceWindows, wordpiece_counts
 from spacy_btl.models.wordpieces import WordpieceTokenizer, trim_offsets
 from tests.conftest import WORDS, make_tiny_bert
 from tests.models.test_encoder import make_encoder
@@ -117,9 +117,13 @@ def encoder(tokenizer, tmp_path_factory):
     return make_encoder(folder)
 
 
-def wordpiece_counts(doc, fast):
+def windows_of(docs, tokenizer, size, overlap):
+    return WordpieceWindows(size, overlap)(docs, tokenizer.read(docs), tokenizer)
+
+
+def counts_of(doc, fast):
     (pieces,) = WordpieceTokenizer.from_fast(fast, reads_types=False).read([doc])
-    return pieces.counts()
+    return wordpiece_counts(pieces)
 
 
 def visible(text: str, start: int, end: int) -> set[int]:
@@ -159,7 +163,7 @@ def test_so_in_any_text(encoder, text):
 @pytest.mark.parametrize("note", NOTES)
 def test_a_window_that_begins_with_a_token_holds_the_pieces_counted_for_it(tokenizer, note):
     doc = EN.make_doc(note)
-    counts = wordpiece_counts(doc, tokenizer)
+    counts = counts_of(doc, tokenizer)
     assert counts.sum() == len(tokenizer(note, add_special_tokens=False).input_ids)
     offsets = tokenizer(note, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
     firsts = np.zeros(len(doc), dtype=int)
@@ -180,7 +184,7 @@ def test_words_on_both_sides_of_a_control_character_are_read_as_two(encoder, con
     fever, cough = pieces_of_tokens(encoder, apart)
     found = [rows.tolist() for rows in pieces_of_tokens(encoder, doc)]
     assert found == [fever.tolist(), [], cough.tolist()]
-    assert wordpiece_counts(doc, encoder.tokenizer).sum() == len(
+    assert counts_of(doc, encoder.tokenizer).sum() == len(
         encoder.tokenizer(apart.text, add_special_tokens=False).input_ids
     )
 
@@ -188,14 +192,14 @@ def test_words_on_both_sides_of_a_control_character_are_read_as_two(encoder, con
 def test_a_window_of_a_whole_note_is_what_transformers_makes_of_it(tokenizer):
     """Among longer and shorter ones: numbers, mask, types and strings."""
     ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=True)
-    batch = WordpieceWindows(64, 0)([EN.make_doc(note) for note in NOTES], ours)
+    batch = windows_of([EN.make_doc(note) for note in NOTES], ours, 64, 0)
     assert [len(borders) for borders in batch.borders] == [1] * len(NOTES)
     theirs = tokenizer(NOTES, padding="longest", return_tensors="np", return_token_type_ids=True)
     np.testing.assert_array_equal(batch.ids, theirs.input_ids)
     np.testing.assert_array_equal(batch.mask, theirs.attention_mask)
     np.testing.assert_array_equal(batch.types, theirs.token_type_ids)
     strings = [tokenizer.convert_ids_to_tokens(ids) for ids in theirs.input_ids]
-    assert ours.strings(batch.ids) == strings
+    assert ours.vocabulary[batch.ids].tolist() == strings
 
 
 def token_types(tokenizer: Tokenizer) -> Tokenizer:
@@ -213,7 +217,7 @@ def test_special_tokens_of_any_number_and_type_are_put_around_a_window(note, pad
     )
     fast._pad_token_type_id = 3
     ours = WordpieceTokenizer.from_fast(fast, reads_types=True)
-    batch = WordpieceWindows(64, 0)([EN.make_doc(text) for text in (note, NOTES[0])], ours)
+    batch = windows_of([EN.make_doc(text) for text in (note, NOTES[0])], ours, 64, 0)
     theirs = fast([note, NOTES[0]], padding="longest", return_tensors="np")
     assert (batch.mask[0] == 0).sum() == padded
     np.testing.assert_array_equal(batch.ids, theirs.input_ids)
@@ -224,7 +228,7 @@ def check_windows(tokenizer, text, size, overlap):
     """Each window has its part of the note's wordpieces, by their characters."""
     doc = EN.make_doc(text)
     ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=False)
-    batch = WordpieceWindows(size, overlap)([EN.make_doc("fever"), doc], ours)
+    batch = windows_of([EN.make_doc("fever"), doc], ours, size, overlap)
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     read = [visible(text, *pair) for pair in encoding.offset_mapping]
     expected = [[] for _ in doc]
@@ -270,7 +274,7 @@ def test_a_text_that_a_tokenizer_has_nothing_for_is_one_padded_place():
     tokenizer = Tokenizer(models.BPE({"a": 0, "[PAD]": 1}, []))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
     ours = WordpieceTokenizer.from_fast(fast, reads_types=False)
-    batch = WordpieceWindows(16, 0)([EN.make_doc("発熱"), EN.make_doc("")], ours)
+    batch = windows_of([EN.make_doc("発熱"), EN.make_doc("")], ours, 16, 0)
     assert (batch.ids.tolist(), batch.mask.tolist()) == ([[1]], [[0.0]])
     assert (batch.borders, batch.lengths.tolist()) == ([[(0, 1)], []], [0])
 
@@ -278,11 +282,11 @@ def test_a_text_that_a_tokenizer_has_nothing_for_is_one_padded_place():
 def test_a_saved_tokenizer_reads_as_before_whatever_it_was_last_used_with(tokenizer):
     docs = [EN.make_doc(note) for note in (*NOTES, "[SEP] fever")]
     ours = WordpieceTokenizer.from_fast(tokenizer, reads_types=True)
-    expected = WordpieceWindows(24, 4)(docs, ours)
+    expected = windows_of(docs, ours, 24, 4)
     tokenizer(NOTES, truncation=True, padding="max_length", max_length=5)
     saved = json.loads(json.dumps(ours.to_dict()))
     for one in (ours, WordpieceTokenizer.from_dict(saved)):
-        found = WordpieceWindows(24, 4)(docs, one)
+        found = windows_of(docs, one, 24, 4)
         for name in ("ids", "mask", "places", "lengths"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
