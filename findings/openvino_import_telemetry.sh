@@ -7,8 +7,8 @@
 # Behaviour: the wheel depends on openvino-telemetry. With that installed, the import writes a
 # client id and usage counts to the folder `intel` of the home directory, and starts a child process
 # that posts an event to www.google-analytics.com. No question is asked and nothing is printed. It
-# is silent without a network too: the child has three seconds, for which the import waits. A test
-# that forbids the process itself its sockets does not see it. Without the package openvino-telemetry
+# is silent without a network too; the import waits for the child, three seconds at most. A test that
+# forbids the process itself its sockets does not see it. Without the package openvino-telemetry
 # the import does neither, and the engine works.
 #
 # Output seen:
