@@ -139,18 +139,20 @@ def overlapping_cases(
 ) -> dict[str, Case]:
     """The same batch with `spans_key`. As many mentions are predicted, whatever the types."""
     of_types = (tags[:, None] == 1 + np.arange(len(scheme.types))).astype("int8")
+    targets = np.tile(of_types, 3)  # each mention is a token, its start and its end
     margins = logits - 40
     margins[np.arange(TOKENS), tags] += 80
     margins[:, 0] = 0
     doc = made_up_doc(np.zeros_like(tags), scheme.types)
-    loss, counts = OverlappingTokenLabels("fourth_root_odds"), of_types.sum(axis=0)
+    loss, counts = OverlappingTokenLabels("fourth_root_odds"), targets.sum(axis=0)
+    of_all = np.hstack([margins, margins[:, 1:], margins[:, 1:]])
 
     def decode_all() -> None:
         spans, confidences = decode_overlapping(doc, margins, read_lines(doc), scheme)
         set_spans(doc, "btl", spans, confidences, labels=scheme.types)
 
     return {
-        "spans_key: loss": lambda: loss(margins, of_types, type_counts=counts, n_tokens=TOKENS),
+        "spans_key: loss": lambda: loss(of_all, targets, counts=counts, n_tokens=TOKENS),
         "spans_key: targets": lambda: encode_mentions(examples[0], scheme, MENTIONS),
         "spans_key: spans, confidence and entities": decode_all,
     }

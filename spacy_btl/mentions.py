@@ -1,7 +1,8 @@
 """Mentions that may overlap: read from a group of spans, and as one tag per token and type.
 
 T tokens, K types. Each type decides for itself, so a token has K tags: 0 outside the mentions of
-the type, and inside them 1 in scheme IO, and 1 (`B-`) or 2 (`I-`) in BIO.
+the type, and inside them 1 in scheme IO, and 1 (`B-`) or 2 (`I-`) in BIO. Two more decisions per
+token and type are its borders: whether a mention of the type begins, and whether one ends with it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from spacy.attrs import ENT_IOB
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -37,12 +39,15 @@ class Targets(NamedTuple):
     """The gold tags of an example.
 
     tags (int8 [T, K]): MISSING in the whole row of a token whose annotation is missing.
+    borders (int8 [T, 2 K]): 1 where a mention of a type begins, and in the second half where one
+        ends; MISSING where the tags are.
     known (bool [T]): Which tokens have annotation; also where there is no type.
     unaligned (int): Mentions whose borders are inside tokens of the predicted doc. The tags of
         their tokens are missing.
     """
 
     tags: TypeTags
+    borders: TypeTags
     known: NDArray[np.bool_]
     unaligned: int
 
@@ -63,6 +68,7 @@ class OverlappingScheme(TagScheme):
         self, types: Sequence[str], scheme: SchemeName = "IO", mentions_key: str = MENTIONS
     ) -> None:
         super().__init__(types, scheme)
+        self.n_columns += 2 * len(self.types)  # the logits of the borders follow
         self.mentions_key = mentions_key
 
     @property
@@ -77,24 +83,52 @@ class OverlappingScheme(TagScheme):
         own = 1 + np.arange(len(self.types) * self.width).reshape(-1, self.width)
         return np.insert(own, 0, O_TAG, axis=1)
 
+    @cached_property
+    def borders(self) -> NDArray[np.int64]:
+        """int64 [K, 2]: for each type the columns of logits of its mentions' starts and ends. Each
+        is decided against `O`."""
+        return len(self) + np.arange(2 * len(self.types)).reshape(2, -1).T
+
+    def add_borders(self, p: NDArray[Any], logits: NDArray[np.floating]) -> NDArray[Any]:
+        """Append the probabilities that a mention of each type begins, and that one ends with each
+        token: [N, K, S + 2]. 0 for a token that the encoder did not see.
+
+        p (float64 [N, K, S]): Those of the tags.
+        logits (float32 [N, C]): Raw logits.
+        """
+        margins = logits[:, self.borders] - logits[:, O_TAG, None, None]
+        of_borders = expit(margins.astype("float64"))
+        of_borders[~np.any(logits, axis=1)] = 0
+        return np.concatenate([p, of_borders], axis=-1)
+
     def type_probabilities(self, p: NDArray[Any]) -> NDArray[Any]:
-        """The probability of each type [..., K] from those of its tags [..., K, S]."""
-        return p[..., 1:].sum(axis=-1)
+        """The probability of each type [..., K] from those of its tags [..., K, S], also with
+        those of borders behind them."""
+        return p[..., 1 : 1 + self.width].sum(axis=-1)
 
     def count_tags(self, tags: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many tokens have each tag of each type, by their tags [N, K]: int64 [K, S]."""
         return np.stack([(tags == tag).sum(axis=0) for tag in range(1 + self.width)], axis=1)
 
-    def prior_logits(self, tag_counts: NDArray[np.integer], n_tokens: int) -> NDArray[np.float64]:
-        """The logits of tags by their frequencies alone, float64 [C]: 0 for `O`, and for the tags
-        of a type their log odds against the tokens that are not of it.
+    def prior_logits(
+        self,
+        tag_counts: NDArray[np.integer],
+        border_counts: NDArray[np.integer],
+        n_tokens: int,
+    ) -> NDArray[np.float64]:
+        """The logits by frequencies alone, float64 [C]: 0 for `O`, and for the tags and borders of
+        a type their log odds against the tokens that are not of it.
 
-        tag_counts (int [C]): Training tokens of each tag.
+        tag_counts (int [1 + K W]): Training tokens of each tag.
+        border_counts (int [2 K]): Those that a mention of each type begins with, or ends with.
         n_tokens (int): All annotated ones.
         """
-        counts = np.asarray(tag_counts)[1:].reshape(-1, self.width)
-        others = n_tokens - counts.sum(axis=1, keepdims=True)
-        return np.append(0, np.log((counts + 1) / (others + 1)))
+        of_tags = np.asarray(tag_counts)[1:].reshape(-1, self.width)
+        odds = [
+            (counts + 1) / (n_tokens - counts.sum(axis=1, keepdims=True) + 1)
+            for counts in (of_tags, np.asarray(border_counts)[:, None])
+        ]
+        return np.log(np.concatenate([[1.0], *map(np.ravel, odds)]))
 
     def are_known(self, tags: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which tokens have annotation, by their gold tags [N, K]: bool [N]."""
@@ -115,6 +149,11 @@ class OverlappingScheme(TagScheme):
     def encode(self, example: Example, *, strict: bool = True) -> NDArray[np.int8]:  # type: ignore[override]
         """Read the gold tags of an example, see `encode_mentions`: int8 [T, K]."""
         return encode_mentions(example, self, self.mentions_key, strict=strict).tags
+
+    def targets(self, example: Example) -> NDArray[np.int8]:
+        """What a network learns of an example: its gold tags and borders, int8 [T, 3 K]."""
+        found = encode_mentions(example, self, self.mentions_key)
+        return np.hstack([found.tags, found.borders])
 
     def runs(
         self, tags: NDArray[np.integer], breaks: NDArray[np.int8], short: NDArray[np.bool_]
@@ -210,7 +249,7 @@ def _annotated(doc: Doc, key: str, mentions: Sequence[Place]) -> NDArray[np.bool
 def encode_mentions(
     example: Example, scheme: TagScheme, key: str, *, strict: bool = True
 ) -> Targets:
-    """Read the gold tags of every type, aligned to the tokens of the predicted doc.
+    """Read the gold tags and borders of every type, aligned to the tokens of the predicted doc.
 
     Mentions of one type that overlap become one. White space belongs to no type; its tags are
     missing.
@@ -228,7 +267,9 @@ def encode_mentions(
             f"The annotation holds {', '.join(sorted(map(repr, unknown)))}, which this model "
             "does not know. Initialize the pipe on a corpus that has it, or leave it out."
         )
-    tags = np.zeros((len(doc), len(scheme.types)), dtype="int8")
+    n_types = len(scheme.types)
+    tags = np.zeros((len(doc), n_types), dtype="int8")
+    borders = np.zeros((len(doc), 2 * n_types), dtype="int8")
     missing = white_space(doc) | ~_aligned(example, _annotated(reference, key, mentions))
     unaligned = 0
     to_predicted = example.alignment.y2x
@@ -238,9 +279,11 @@ def encode_mentions(
             missing[tokens] = True
             unaligned += 1
         elif label in columns:
-            _mark(tags[tokens[0] : tokens[-1] + 1, columns[label]], scheme)
-    tags[missing] = MISSING
-    return Targets(tags, ~missing, unaligned)
+            column = columns[label]
+            _mark(tags[tokens[0] : tokens[-1] + 1, column], scheme)
+            borders[tokens[0], column] = borders[tokens[-1], n_types + column] = 1
+    tags[missing] = borders[missing] = MISSING
+    return Targets(tags, borders, ~missing, unaligned)
 
 
 def _outer_first(mention: Place) -> tuple[int, int]:

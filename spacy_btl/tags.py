@@ -76,6 +76,7 @@ class TagScheme:
 
     types (Sequence[str]): The entity types, in the order of their tags.
     scheme (str): "IO" or "BIO".
+    n_columns (int): C, the number of logits of a token.
     """
 
     overlapping = False
@@ -88,6 +89,7 @@ class TagScheme:
         self.types = tuple(types)
         self.scheme = scheme
         self.tags = (OUTSIDE, *(prefix + label for label in self.types for prefix in prefixes))
+        self.n_columns = len(self.tags)
         self._ids = {tag: i for i, tag in enumerate(self.tags)}
 
     def __len__(self) -> int:
@@ -158,6 +160,10 @@ class TagScheme:
             )
         ids = [MISSING if tag is None else self._ids.get(tag, MISSING) for tag in gold]
         return np.array(ids, dtype="int64")
+
+    def targets(self, example: Example) -> NDArray[np.integer]:
+        """What a network learns of an example: its gold tags, see `encode`."""
+        return self.encode(example)
 
     def decode(self, doc: Doc, tags: NDArray[np.integer], lines: Lines) -> list[Span]:
         """Turn tags into entity spans, see `runs` and `spans`.

@@ -110,12 +110,13 @@ def test_memory_of_overlapping_mentions_is_linear_in_the_types():
         scheme = OverlappingScheme(scheme.types)
         logits[:, 0] += 4
         loss = overlapping_loss(BinaryTokenLabels("pair", "ignore", "sqrt_odds"), "ner")
-        counts = np.bincount(tags, minlength=len(scheme))[1:]
+        logits = np.hstack([logits, logits[:, 1:], logits[:, 1:]])
+        counts = np.tile(np.bincount(tags, minlength=len(scheme))[1:], 3)
 
         def call() -> object:
             doc = gold.copy()
-            targets = scheme.encode(Example(doc, gold))
-            loss(logits, targets, type_counts=counts, n_tokens=TOKENS)
+            targets = scheme.targets(Example(doc, gold))
+            loss(logits, targets, counts=counts, n_tokens=TOKENS)
             decisions, lines = logits[:, scheme.columns], read_lines(doc)
             runs = scheme.runs(decisions.argmax(axis=-1), lines.breaks, lines.short)
             scheme.run_probabilities(runs, decisions)

@@ -52,6 +52,18 @@ def test_a_token_has_a_tag_of_each_of_its_types():
     assert encode(doc, "BIO").tags.tolist() == [[0, 0], [0, 1], [1, 2], [2, 0], [2, 0]]
 
 
+def test_each_mention_has_its_borders_also_where_tags_make_one_of_two():
+    """The starts of `Drug` and `Sign`, then their ends."""
+    doc = make_doc(WORDS, [(1, 3, "Sign"), (2, 5, "Sign"), (2, 3, "Drug")])
+    assert encode(doc).borders.tolist() == [
+        [0, 0, 0, 0],
+        [0, 1, 0, 0],
+        [1, 1, 1, 1],
+        [0, 0, 0, 0],
+        [0, 0, 0, 1],
+    ]
+
+
 def test_touching_mentions_stay_apart_in_bio_and_overlapping_ones_of_a_type_become_one():
     touching = make_doc(WORDS, [(1, 3, "Sign"), (3, 5, "Sign")])
     assert encode(touching, "BIO").tags[:, 1].tolist() == [0, 1, 2, 1, 2]
@@ -109,9 +121,11 @@ def test_another_tokenization_is_aligned_and_what_does_not_align_is_counted_and_
     )
     words = ["heart", "-", "attack", "today", "fe ver"]
     example = example_of(words, [False, False, True, True, True], reference)
-    tags, known, unaligned = encode_mentions(example, TagScheme(TYPES, "BIO"), KEY)
+    tags, borders, known, unaligned = encode_mentions(example, TagScheme(TYPES, "BIO"), KEY)
     assert known.tolist() == (tags != -1).all(axis=1).tolist()
     assert tags.tolist() == [[1, 1], [2, 2], [2, 2], [2, 0], [MISSING, MISSING]]
+    assert borders[:, :2].tolist() == [[1, 1], [0, 0], [0, 0], [0, 0], [MISSING, MISSING]]
+    assert borders[:, 2:].tolist() == [[0, 0], [0, 0], [0, 1], [1, 0], [MISSING, MISSING]]
     assert unaligned == 1
 
 

@@ -1,8 +1,8 @@
 """The kNN calibrator as an estimator over arrays, after the manner of scikit-learn's classifiers.
 
 It knows no Doc and no pipeline: the pipe `knn_calibrator` owns one. N tokens, C tags. Where each of
-K types decides for itself, probabilities are [N, K, S], over the S tags of each decision, and tags
-[N, K].
+K types decides for itself, tags are [N, K], and probabilities [N, K, S + 2]: those of the S tags of
+each decision, that a mention of the type begins, and that one ends.
 """
 
 from dataclasses import asdict, replace
@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
-from spacy_btl.calibration.candidates import Words, choose, describe, find_candidates, type_log_odds
+from spacy_btl.calibration.candidates import (
+    Words,
+    border_log_odds,
+    choose,
+    describe,
+    find_candidates,
+    type_log_odds,
+)
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.held_out import HeldOut
@@ -127,7 +134,7 @@ class Calibrator:
         self._check_size(datastore)
         rows = np.zeros((0, k), dtype="int64")
         if len(logits):
-            _, rows = self.search.query(logits, k)
+            _, rows = self.search.query(logits[:, : datastore.logits.shape[1]], k)
         if datastore.tag_scheme.overlapping:
             shares = datastore.type_shares(rows)
         else:
@@ -147,7 +154,8 @@ class Calibrator:
         if weight:
             p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])
         token_map = TokenMap() if self.maps is None else self.maps.tokens
-        return token_map(logits[:, scheme.columns], p_knn, weight)
+        p = token_map(logits[:, scheme.columns], p_knn, weight)
+        return scheme.add_borders(p, logits) if isinstance(scheme, OverlappingScheme) else p
 
     def decide(
         self,
@@ -214,7 +222,8 @@ class Calibrator:
     ) -> tuple[Runs, NDArray[np.floating]]:
         of_types = type_log_odds(p, scheme)
         candidates = find_candidates(of_types, tags, words, scheme)
-        log_odds = mention_map.log_odds(describe(candidates, of_types, words))
+        features = describe(candidates, of_types, border_log_odds(p), words)
+        log_odds = mention_map.log_odds(features)
         prior = self.fitted_datastore().prior
         shifts = type_shifts(self.settings.tau if tau is None else tau, scheme, prior)
         scores = log_odds + shifts[candidates.types] - mention_map.cutoff

@@ -2,7 +2,7 @@
 
 One threshold cuts some mentions short and lets others run on. So the runs of words above several
 thresholds are candidates, beside those of the decided tags, and a `MentionMap` says how probable
-each is. N words, K types of S tags, P candidates.
+each is, by how probable its words and its borders are. N words, K types of S tags, P candidates.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,12 @@ FEATURES = (
     "log of the number of words",
     "at a line start",
     "at a line end",
+    "start",  # of the log odds that a mention of its type begins, that of its first word
+    "start after",  # of the word after it
+    "start inside",  # the highest of its other words
+    "end",  # of the log odds that one ends, that of its last word
+    "end before",
+    "end inside",
 )
 
 
@@ -48,10 +54,22 @@ class Words(NamedTuple):
 def type_log_odds(p: Probabilities, scheme: OverlappingScheme) -> NDArray[np.float64]:
     """The log odds of the types, float64 [N, K], within bounds.
 
-    p (float64 [N, K, S]): Probabilities of the tags.
+    p (float64 [N, K, S], or with borders [N, K, S + 2]): Probabilities of the tags.
     """
+    return _log_odds(np.minimum(scheme.type_probabilities(p), 1.0))
+
+
+def border_log_odds(p: Probabilities) -> NDArray[np.float64]:
+    """The log odds that mentions begin and that they end, float64 [2, N, K], within bounds.
+
+    p (float64 [N, K, S + 2]): See `OverlappingScheme.add_borders`.
+    """
+    return _log_odds(np.moveaxis(p[..., -2:], -1, 0))
+
+
+def _log_odds(p: Probabilities) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        return np.clip(logit(np.minimum(scheme.type_probabilities(p), 1.0)), LOWEST, HIGHEST)
+        return np.clip(logit(p), LOWEST, HIGHEST)
 
 
 def find_candidates(
@@ -71,37 +89,59 @@ def find_candidates(
     return Runs(*np.unique(rows, axis=0).T)
 
 
-def describe(candidates: Runs, log_odds: NDArray[np.float64], words: Words) -> NDArray[np.float64]:
+def describe(
+    candidates: Runs,
+    log_odds: NDArray[np.float64],
+    borders: NDArray[np.float64],
+    words: Words,
+) -> NDArray[np.float64]:
     """What tells correct candidates from others, float64 [P, F]: `FEATURES`.
 
     log_odds (float64 [N, K]): See `type_log_odds`.
+    borders (float64 [2, N, K]): See `border_log_odds`.
     """
     first, last, types = candidates
     lengths = last - first + 1
-    around = np.pad(log_odds, ((2, 2), (0, 0)), constant_values=LOWEST)
+    starts, ends = borders
     ids = np.pad(words.documents, 2, mode="constant", constant_values=-1)
 
-    def beside(places: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
-        other = places + 2 + steps
-        same = ids[other] == ids[places + 2]
-        return np.where(same, around[other, types], LOWEST)
+    def beside(
+        values: NDArray[np.float64], places: NDArray[np.int64], steps: int
+    ) -> NDArray[np.float64]:
+        other = places + steps
+        same = ids[other + 2] == ids[places + 2]
+        return np.where(same, values[np.clip(other, 0, len(values) - 1), types], LOWEST)
 
     line_starts = np.append(words.breaks, PARAGRAPH) > 0
     features = [
         candidates.of(log_odds, np.minimum),
         candidates.of(log_odds, np.add) / lengths,
-        beside(first, 0),
-        beside(last, 0),
-        beside(first, -1),
-        beside(first, -2),
-        beside(last, 1),
-        beside(last, 2),
+        log_odds[first, types],
+        log_odds[last, types],
+        beside(log_odds, first, -1),
+        beside(log_odds, first, -2),
+        beside(log_odds, last, 1),
+        beside(log_odds, last, 2),
         candidates.of(_of_others(log_odds), np.minimum),
         np.log(lengths),
         line_starts[first],
         line_starts[last + 1],
+        starts[first, types],
+        beside(starts, last, 1),
+        _highest(starts, Runs(first + 1, last, types)),
+        ends[last, types],
+        beside(ends, first, -1),
+        _highest(ends, Runs(first, last - 1, types)),
     ]
     return np.stack(features, axis=1).astype("float64")
+
+
+def _highest(values: NDArray[np.float64], runs: Runs) -> NDArray[np.float64]:
+    """The highest value of each run, float64 [P]; of one without words the lowest that there is."""
+    highest = np.full(len(runs.first), LOWEST)
+    has_words = runs.first <= runs.last
+    highest[has_words] = runs.take(has_words).of(values, np.maximum)
+    return highest
 
 
 def choose(candidates: Runs, scores: NDArray[np.float64]) -> NDArray[np.bool_]:

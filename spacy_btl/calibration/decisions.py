@@ -31,7 +31,7 @@ def decide(
 ) -> NDArray[np.integer]:
     """Decide the tag of each token: argmax(log p - tau * log prior), or the best path through them.
 
-    p (float64 [N, C]): Probabilities of the tags.
+    p (float64 [N, C]): Probabilities of the tags; what is behind them, of borders, is left out.
     prior (float64 [C]): Training frequencies, all positive.
     tau (float64 [C]): How far to favour rare tags: 0 not at all, 1 as if all were equally frequent
         (logit adjustment, Menon et al. 2021).
@@ -43,7 +43,7 @@ def decide(
     RETURNS (int [N], or [N, K]): Tags.
     """
     with np.errstate(divide="ignore"):
-        scores = np.log(p) - tau * np.log(prior)
+        scores = np.log(p[..., : prior.shape[-1]]) - tau * np.log(prior)
     if transitions is None or not transition_weight:
         return scores.argmax(axis=-1)
     return transitions.best_paths(scores, transition_weight, documents)

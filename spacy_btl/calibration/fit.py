@@ -11,7 +11,12 @@ from scipy.special import logsumexp
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Floats, Maps, TokenMap, curves
-from spacy_btl.calibration.candidates import describe, find_candidates, type_log_odds
+from spacy_btl.calibration.candidates import (
+    border_log_odds,
+    describe,
+    find_candidates,
+    type_log_odds,
+)
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.fit_mentions import fit_mention_map
@@ -50,6 +55,7 @@ def fit_maps(
     confidence_map: ConfidenceMap | MentionMap
     if isinstance(scheme, OverlappingScheme):
         shifts = type_shifts(settings.tau, scheme, datastore.prior)
+        p = scheme.add_borders(p, held_out.logits)
         confidence_map = _fit_mentions(held_out, p, tags, scheme, shifts)
     else:
         entities = read_entities(held_out, tags, p, scheme=scheme)
@@ -74,7 +80,7 @@ def _fit_mentions(
             "No candidate is a gold mention in the held-out documents, so what tells mentions "
             "cannot be fitted: give documents with mentions, or train the network better."
         )
-    features = describe(candidates, log_odds, held_out.words)[known]
+    features = describe(candidates, log_odds, border_log_odds(p), held_out.words)[known]
     candidates = candidates.take(known)
     return fit_mention_map(
         candidates,

@@ -1,8 +1,8 @@
-"""Binary Token Labels of mentions that overlap, in closed form: a decision per token and type.
+"""Binary Token Labels of mentions that overlap, in closed form: three decisions per token and type.
 
-The copy for type c asks of every token whether it is of type c, whatever else it is. There is a
-copy for each type in every batch, and each token is in all of them. docs/method.md has the
-formulas.
+The copy for type c asks of every token whether it is of type c, whatever else it is. Two more ask
+whether a mention of type c begins, and whether one ends with it. There are copies for each type in
+every batch, and each token is in all of them. docs/method.md has the formulas.
 """
 
 from dataclasses import dataclass
@@ -39,46 +39,70 @@ def overlapping_loss(loss: TokenLoss, name: str) -> "OverlappingTokenLabels":
 
 @dataclass(frozen=True)
 class OverlappingTokenLabels:
-    """The mean over the types of weighted cross-entropy, each divided by its sum of weights.
+    """The mean over the decisions of weighted cross-entropy, each divided by its sum of weights.
 
-    weights (str): Any of `class_weights`, of the two classes of a type: tokens of it, and others.
+    weights (str): Any of `class_weights`, of the two classes of a decision: tokens of it, and
+        others.
     """
 
     weights: ClassWeights
 
     def __call__(
-        self, logits: Floats2d, tags: Ints2d, *, type_counts: NDArray[np.integer], n_tokens: int
+        self, logits: Floats2d, targets: Ints2d, *, counts: NDArray[np.integer], n_tokens: int
     ) -> tuple[float, Floats2d]:
         """Compute loss and gradient in O(N C). No array is larger than the logits.
 
-        logits (float32 [N, C]): Raw logits of the N annotated tokens: those of `O`, and of the W
-            tags of each of K types.
-        tags (int [N, K]): Their gold tags within each type: 0 outside it, or 1 to W.
-        type_counts (int [K]): Tokens of each type in the training corpus.
+        logits (float32 [N, C]): Raw logits of the N annotated tokens: those of `O`, of the W tags
+            of each of K types, and of their 2 K borders.
+        targets (int [N, 3 K]): Gold tags within each type, 0 outside it, or 1 to W; and borders, 0
+            or 1.
+        counts (int [3 K]): For each decision, the training tokens that it holds for.
         n_tokens (int): All annotated tokens of the training corpus.
         RETURNS (Tuple[float, float32 [N, C]]): The loss and its gradient.
         """
         xp = get_array_module(logits)
-        n_types = tags.shape[1]
-        width = (logits.shape[1] - 1) // n_types
-        binary = np.stack([n_tokens - type_counts, type_counts], axis=1)
+        n_types = targets.shape[1] // 3
+        n_tags = logits.shape[1] - 2 * n_types
+        binary = np.stack([n_tokens - counts, counts], axis=1)
         w = xp.asarray(class_weights(binary, self.weights))
-        shares = xp.where(tags > 0, w[:, 1], w[:, 0])
-        shares /= shares.sum(axis=0) * n_types
-        margins = logits - logits[:, :1]  # a softmax does not change, and `O` has 0
-        columns = [slice(1 + tag, None, width) for tag in range(width)]  # one for each type
-        top = xp.zeros_like(shares)
-        for column in columns:
-            top = xp.maximum(top, margins[:, column])
-        log_sums = xp.exp(-top)
-        for column in columns:
-            log_sums += xp.exp(margins[:, column] - top)
-        log_sums = top + xp.log(log_sums)
-        loss = float((shares * log_sums).sum())
+        shares = xp.where(targets > 0, w[:, 1], w[:, 0])
+        shares /= shares.sum(axis=0) * targets.shape[1]
+        loss = 0.0
         gradient = xp.zeros_like(logits)
-        for tag, column in enumerate(columns, start=1):
-            of_tag = shares * (tags == tag)
-            loss -= float((of_tag * margins[:, column]).sum())
-            gradient[:, column] = shares * xp.exp(margins[:, column] - log_sums) - of_tag
+        for columns, decisions in (
+            (slice(1, n_tags), slice(None, n_types)),
+            (slice(n_tags, None), slice(n_types, None)),
+        ):
+            margins = logits[:, columns] - logits[:, :1]  # a softmax does not change, and `O` has 0
+            loss += _cross_entropy(
+                margins, targets[:, decisions], shares[:, decisions], gradient[:, columns]
+            )
         gradient[:, 0] = -gradient[:, 1:].sum(axis=1)  # a softmax's gradient sums to 0
         return loss, gradient
+
+
+def _cross_entropy(
+    margins: Floats2d, targets: Ints2d, shares: Floats2d, gradient: Floats2d
+) -> float:
+    """The sum, over tokens and D decisions, of weighted cross-entropy.
+
+    margins (float32 [N, D W]): The logits of the W tags of each decision, less that of `O`.
+    targets (int [N, D]): 0 for `O`, or 1 to W.
+    shares (float32 [N, D]): The weights.
+    gradient (float32 [N, D W]): Where its gradient is written.
+    """
+    xp = get_array_module(margins)
+    width = margins.shape[1] // targets.shape[1]
+    top = xp.zeros_like(shares)
+    for tag in range(width):
+        top = xp.maximum(top, margins[:, tag::width])
+    log_sums = xp.exp(-top)
+    for tag in range(width):
+        log_sums += xp.exp(margins[:, tag::width] - top)
+    log_sums = top + xp.log(log_sums)
+    loss = float((shares * log_sums).sum())
+    for tag in range(width):
+        of_tag = shares * (targets == tag + 1)
+        loss -= float((of_tag * margins[:, tag::width]).sum())
+        gradient[:, tag::width] = shares * xp.exp(margins[:, tag::width] - log_sums) - of_tag
+    return loss

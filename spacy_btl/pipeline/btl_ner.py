@@ -171,8 +171,11 @@ class BtlNer(TrainablePipe):
     @property
     def tag_scheme(self) -> TagScheme:
         """The tags of the C columns of the logits."""
+        return self._scheme_of(self.labels)
+
+    def _scheme_of(self, types: tuple[str, ...]) -> TagScheme:
         key = None if self.spans_key is None else self.mentions_key
-        return _tag_scheme(self.labels, self.cfg["scheme"], key)
+        return _tag_scheme(types, self.cfg["scheme"], key)
 
     @property
     def groups(self) -> dict[str, str]:
@@ -199,9 +202,9 @@ class BtlNer(TrainablePipe):
     @property
     def label_data(self) -> dict[str, Any]:
         """What `spacy init labels` saves: training tokens per tag; nothing before `initialize`.
-        With `spans_key` these are the "tags", beside the number of all annotated "tokens"."""
-        tags = dict(zip(self.tag_scheme.tags, self.cfg["tag_counts"], strict=False))
-        return label_data(tags, self.cfg.get("n_tokens"))
+        With `spans_key` these are the "tags", beside the number of all annotated "tokens" and of
+        those that a mention of each type "starts" or "ends" with."""
+        return label_data(self.cfg, self.tag_scheme.tags)
 
     def add_label(self, label: str) -> int:
         """Add an entity type before the pipe is initialized.
@@ -244,7 +247,7 @@ class BtlNer(TrainablePipe):
         streamed = nlp is not None and nlp.config["training"]["max_epochs"] == -1
         if streamed and not isinstance(labels, Mapping):
             raise PipelineError(STREAMED.format(name=self.name))
-        tags, counts = find_tags(
+        types, counts = find_tags(
             get_examples,
             labels,
             known=self.labels,
@@ -252,23 +255,27 @@ class BtlNer(TrainablePipe):
             name=self.name,
             mentions_key=None if self.spans_key is None else self.mentions_key,
         )
-        n_tags = self.model.get_dim("nO") if self.model.has_dim("nO") else len(tags)
-        if n_tags != len(tags):
+        n_columns = self._scheme_of(types).n_columns
+        n_outputs = self.model.get_dim("nO") if self.model.has_dim("nO") else n_columns
+        if n_outputs != n_columns:
             raise PipelineError(
-                f"The network of the pipe '{self.name}' has {n_tags} outputs, and the training "
-                f"corpus {len(tags)} tags: make a new pipe for other entity types."
+                f"The network of the pipe '{self.name}' has {n_outputs} outputs, and the types of "
+                f"the training corpus need {n_columns}: make a new pipe for other entity types."
             )
-        if self.spans_key is None and len(tags.types) > 1:
+        if self.spans_key is None and len(types) > 1:
             warn_of_types_not_told_apart(self.loss, self.name)
-        self.cfg["labels"] = list(tags.types)
-        self.cfg["tag_counts"] = [int(counts.tags[tag]) for tag in tags.tags]
-        if self.spans_key is not None:
-            self.cfg["n_tokens"] = counts.tokens
-        docs = [example.predicted for example in counts.sample]
-        self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+        self.cfg["labels"] = list(types)
         scheme = self.tag_scheme
+        self.cfg["tag_counts"] = [int(counts.tags[tag]) for tag in scheme.tags]
+        docs = [example.predicted for example in counts.sample]
+        y = [self.model.ops.alloc2f(len(doc), n_columns) for doc in docs]
+        self.model.initialize(X=docs, Y=y)
         if isinstance(scheme, OverlappingScheme):
-            start_from(self.model, scheme.prior_logits(self.tag_counts, counts.tokens))
+            self.cfg["n_tokens"] = counts.tokens
+            borders = [int(of[label]) for of in (counts.starts, counts.ends) for label in types]
+            self.cfg["border_counts"] = borders
+            prior = scheme.prior_logits(self.tag_counts, np.array(borders), counts.tokens)
+            start_from(self.model, prior)
 
     def predict(self, docs: Iterable[Doc]) -> list[NDArray[np.float32]]:
         """Compute raw logits.
@@ -279,7 +286,7 @@ class BtlNer(TrainablePipe):
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
-            return [np.zeros((0, len(self.tag_scheme)), dtype="float32") for _ in docs]
+            return [np.zeros((0, self.tag_scheme.n_columns), dtype="float32") for _ in docs]
         missing = missing_upstream(self.model, docs)
         if missing is not None:
             raise PipelineError(
@@ -288,10 +295,11 @@ class BtlNer(TrainablePipe):
             )
         ops = self.model.ops
         per_doc = [np.array(ops.to_numpy(logits)) for logits in self.model.predict(docs)]
-        if {logits.shape[1] for logits in per_doc} != {len(self.tag_scheme.tags)}:
+        n_columns = self.tag_scheme.n_columns
+        if {logits.shape[1] for logits in per_doc} != {n_columns}:
             raise PipelineError(
-                f"The network of the pipe '{self.name}' has other tags than the pipe's "
-                f"{len(self.tag_scheme.tags)}: load the pipeline again as it was saved."
+                f"The network of the pipe '{self.name}' has not the {n_columns} outputs that its "
+                "types need: load the pipeline again as it was saved, or train it anew."
             )
         if [len(logits) for logits in per_doc] != [len(doc) for doc in docs]:
             raise PipelineError(
@@ -343,24 +351,22 @@ class BtlNer(TrainablePipe):
         return loss, xp.split(gradient, borders)
 
     def _gold(self, examples: Iterable[Example]) -> NDArray[np.integer]:
-        """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, int [N, K]."""
-        if self.spans_key is not None and "n_tokens" not in self.cfg:
+        """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, and their borders,
+        int [N, 3 K]."""
+        if self.spans_key is not None and "border_counts" not in self.cfg:
             raise PipelineError(
                 f"The pipe '{self.name}' was initialized without spans_key, and has not counted "
                 "its mentions: initialize it again to train it with spans_key."
             )
-        return np.concatenate([self.tag_scheme.encode(example) for example in examples])
+        return np.concatenate([self.tag_scheme.targets(example) for example in examples])
 
     def _loss(self, logits: Floats2d, tags: Any) -> tuple[float, Floats2d]:
         scheme, counts = self.tag_scheme, self.tag_counts
         if self.spans_key is None:
             return self.loss(logits, tags, tag_types=scheme.tag_types, tag_counts=counts)
-        return overlapping_loss(self.loss, self.name)(
-            logits,
-            tags,
-            type_counts=scheme.sum_by_type(counts)[1:],
-            n_tokens=self.cfg["n_tokens"],
-        )
+        of_decisions = np.append(scheme.sum_by_type(counts)[1:], self.cfg["border_counts"])
+        loss = overlapping_loss(self.loss, self.name)
+        return loss(logits, tags, counts=of_decisions, n_tokens=self.cfg["n_tokens"])
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score with the configured scorer; entity types unknown to the model count as missed."""

@@ -67,7 +67,7 @@ def explain_span(
     seen = [i for i in tokens if logits[i].any()]
     neighbors: dict[int, tuple[Neighbor, ...]] = {}
     if seen:
-        distances, rows = search.query(logits[seen], k)
+        distances, rows = search.query(logits[seen][:, : datastore.logits.shape[1]], k)
         for i, *columns in zip(seen, distances, rows, strict=True):
             neighbors[i] = tuple(
                 Neighbor(

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 from spacy.training import Example
 
 from spacy_btl.errors import BtlWarning, PipelineError, counted
 from spacy_btl.mentions import OverlappingScheme, encode_mentions, lacks_group, mention_types
-from spacy_btl.tags import OUTSIDE, SchemeName, TagScheme, gold_tags, has_tokens
+from spacy_btl.tags import OUTSIDE, SchemeName, gold_tags, has_tokens
 
 # Docs that size the network's layers at `initialize`.
 SAMPLE_SIZE = 10
@@ -20,12 +21,16 @@ class TagCounts(NamedTuple):
     """Training tokens per tag.
 
     tokens (int): All annotated tokens. Where mentions overlap, a token can have several tags.
+    starts, ends (Counter[str]): Where mentions overlap, the tokens that a mention of each type
+        begins with, and those that one ends with.
     sample (List[Example]): The first examples with any token.
     """
 
     tags: Counter[str]
     tokens: int
     sample: list[Example]
+    starts: Counter[str]
+    ends: Counter[str]
 
 
 def find_tags(
@@ -36,8 +41,9 @@ def find_tags(
     scheme: SchemeName,
     name: str,
     mentions_key: str | None = None,
-) -> tuple[TagScheme, TagCounts]:
-    """Find the tags in labels, or else in one pass over the corpus.
+) -> tuple[tuple[str, ...], TagCounts]:
+    """Find the types and the frequencies of their tags in labels, or else in one pass over the
+    corpus.
 
     labels: As for `BtlNer.initialize`.
     known (Sequence[str]): Types that come first.
@@ -57,8 +63,8 @@ def find_tags(
     found = labels if isinstance(labels, Sequence) else entity_types(counts.tags, scheme)
     if OUTSIDE in found:
         raise PipelineError(f"'O' cannot be an entity type of the pipe '{name}'.")
-    tags = TagScheme(tuple(dict.fromkeys([*known, *found])), scheme)
-    if not tags.types:
+    types = tuple(dict.fromkeys([*known, *found]))
+    if not types:
         where = "`doc.ents`"
         if mentions_key is not None:
             where = f"`doc.spans[{mentions_key!r}]`, or `doc.ents`"
@@ -66,19 +72,28 @@ def find_tags(
             f"The pipe '{name}' found no entity type in the training corpus. Check that its docs "
             f"have {where} (`python -m spacy btl stats CORPUS` shows them)."
         )
-    return tags, counts
+    return types, counts
 
 
-def label_data(tags: Mapping[str, int], tokens: int | None) -> dict[str, Any]:
-    """What `spacy init labels` saves. tokens (Optional[int]): All annotated tokens, if mentions may
-    overlap; otherwise they are the sum of those of the tags."""
-    return dict(tags) if tokens is None else {"tokens": tokens, "tags": dict(tags)}
+def label_data(cfg: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
+    """What `spacy init labels` saves of a pipe's settings: training tokens per tag, and where
+    mentions overlap the fields of `TagCounts`; nothing before they are counted."""
+    of_tags = dict(zip(tags, cfg["tag_counts"], strict=False))
+    if "n_tokens" not in cfg:
+        return of_tags
+    starts, ends = (
+        dict(zip(cfg["labels"], half.tolist(), strict=True))
+        for half in np.split(np.array(cfg["border_counts"]), 2)
+    )
+    return {"tokens": cfg["n_tokens"], "tags": of_tags, "starts": starts, "ends": ends}
 
 
 def _from_labels(
     labels: Mapping[str, Any], scheme: SchemeName, name: str, *, overlapping: bool
 ) -> TagCounts:
-    is_nested = isinstance(labels.get("tags"), Mapping)
+    is_nested = "tokens" in labels and all(
+        isinstance(labels.get(name), Mapping) for name in ("tags", "starts", "ends")
+    )
     tags = labels["tags"] if is_nested else labels
     if is_nested != overlapping or not can_be_of(scheme, tags):
         mode = "with" if overlapping else "without"
@@ -86,7 +101,10 @@ def _from_labels(
             f"The labels given to the pipe '{name}' are not those of the tag scheme {scheme} "
             f"{mode} spans_key. Run `python -m spacy init labels` with this config again."
         )
-    return TagCounts(Counter(tags), labels["tokens"] if is_nested else sum(tags.values()), [])
+    if not is_nested:
+        return TagCounts(Counter(tags), sum(tags.values()), [], Counter(), Counter())
+    starts, ends = (Counter(labels[name]) for name in ("starts", "ends"))
+    return TagCounts(Counter(tags), labels["tokens"], [], starts, ends)
 
 
 def count_tags(examples: Iterable[Example], scheme: SchemeName, *, sample_size: int) -> TagCounts:
@@ -102,13 +120,13 @@ def count_tags(examples: Iterable[Example], scheme: SchemeName, *, sample_size: 
         counts.update(tag for tag in gold_tags(example, scheme) if tag is not None)
         if len(sample) < sample_size and has_tokens(example):
             sample.append(example)
-    return TagCounts(counts, counts.total(), sample)
+    return TagCounts(counts, counts.total(), sample, Counter(), Counter())
 
 
 def count_mentions(
     examples: Iterable[Example], scheme: SchemeName, key: str, *, sample_size: int
 ) -> TagCounts:
-    """Count the tags of mentions that may overlap. `O` is a token that is in none of them.
+    """Count the tags and borders of mentions that may overlap. A token in none of them is `O`.
 
     Warns of docs without the group, whose entities are read instead, and of mentions that do not
     align with the tokens.
@@ -116,7 +134,7 @@ def count_mentions(
     key (str): The group of the mentions.
     RAISES: PipelineError, for a mention without a type, or of a type "O".
     """
-    counts: Counter[str] = Counter()
+    counts, starts, ends = Counter[str](), Counter[str](), Counter[str]()
     n_docs = n_without = n_unaligned = tokens = 0
     sample: list[Example] = []
     for example in examples:
@@ -127,13 +145,16 @@ def count_mentions(
         of_tags = types.count_tags(annotated)[:, 1:].ravel().tolist()
         outside = int((~annotated.any(axis=1)).sum())
         counts.update(dict(zip(types.tags, [outside, *of_tags], strict=True)))
+        borders = np.split(targets.borders[targets.known].sum(axis=0), 2)
+        for border, of_types in zip((starts, ends), borders, strict=True):
+            border.update(dict(zip(types.types, of_types.tolist(), strict=True)))
         n_docs += 1
         n_without += lacks_group(example.reference, key)
         n_unaligned += targets.unaligned
         if len(sample) < sample_size and has_tokens(example):
             sample.append(example)
     _warn_of(n_docs, n_without, n_unaligned, key)
-    return TagCounts(counts, tokens, sample)
+    return TagCounts(counts, tokens, sample, starts, ends)
 
 
 def _warn_of(n_docs: int, n_without: int, n_unaligned: int, key: str) -> None:

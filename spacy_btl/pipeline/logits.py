@@ -75,7 +75,7 @@ def read_logits(
     RAISES: CalibratorError, if there are none, those of other tags or tokens, or those of a pipe
         with `spans_key` where mentions do not overlap, and the other way round.
     """
-    rows = [np.zeros((0, len(scheme.tags)), "float32")]
+    rows = [np.zeros((0, scheme.n_columns), "float32")]
     for doc in docs:
         logits = doc._.get(LOGITS)
         if logits is None:
@@ -83,10 +83,8 @@ def read_logits(
                 f"A doc reached '{reader}' without token logits. It must run after the btl_ner "
                 f"pipe '{ner}' and before any doc_cleaner that drops `doc._.{LOGITS}`."
             )
-        writer = doc.user_data.get(WRITER, {})
-        tags = tuple(writer.get("tags", scheme.tags))
-        is_other = writer and ("spans_key" in writer) != scheme.overlapping
-        if logits.shape[1] != len(scheme.tags) or tags != scheme.tags or is_other:
+        tags = tuple(doc.user_data.get(WRITER, {}).get("tags", scheme.tags))
+        if logits.shape[1] != scheme.n_columns or tags != scheme.tags:
             raise CalibratorError(
                 f"A doc reached '{reader}' with the logits of other tags than it knows, or with "
                 "another spans_key. It must "
@@ -133,13 +131,15 @@ def hiding_pipes(nlp: Language) -> list[str]:
 
 
 def make_datastore(ner: BtlNer, rows: LabelledRows) -> Datastore:
-    """A datastore of labelled rows with the training frequencies of the `ner` pipe's tags; with
-    those of the rows where the former are not known, as of a network that was trained elsewhere."""
+    """A datastore of labelled rows, with the logits of the tags alone, and the training frequencies
+    of the `ner` pipe's tags; with those of the rows where the former are not known, as of a network
+    that was trained elsewhere."""
     prior, scheme = ner.prior, ner.tag_scheme
     if not ner.tag_counts.any():
         counts = scheme.count_tags(rows.tags) + 1.0
         prior = counts / counts.sum(axis=-1, keepdims=True)
     arrays = {field.name: getattr(rows, field.name) for field in fields(LabelledRows)}
+    arrays["logits"] = rows.logits[:, : len(scheme)]
     network = head_digest(ner.model) if len(rows.tags) else ""
     return Datastore(
         **arrays, prior=prior, labels=scheme.types, scheme=scheme.scheme, network=network

@@ -52,7 +52,7 @@ def read_held_out(
 
 def _empty(scheme: TagScheme) -> HeldOut:
     return HeldOut(
-        logits=np.zeros((0, len(scheme)), "float32"),
+        logits=np.zeros((0, scheme.n_columns), "float32"),
         tags=np.zeros((0, *scheme.tag_shape), scheme.tag_dtype),
         documents=np.zeros(0, "int32"),
         starts=np.zeros(0, "int32"),

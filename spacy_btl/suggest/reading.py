@@ -105,6 +105,7 @@ class Knowledge:
         """
         words = read_lines(doc).words
         logits = read_logits([doc], self.scheme, ner=self.ner, reader="suggest")
+        logits = logits[:, : len(self.scheme)]  # neighbours are by those of the tags
         p, logits = _probabilities(doc, logits, self.scheme)[words], logits[words]
         novelty = None
         if self.calibrator is not None and self.near is not None:
@@ -128,7 +129,7 @@ def _probabilities(doc: Doc, logits: NDArray[np.float32], scheme: TagScheme) -> 
     """Those of a calibrator, or the softmax of the logits."""
     p = doc._.get(PROBABILITIES)
     if p is not None:
-        return np.asarray(p, dtype="float64")
+        return np.asarray(p[..., : scheme.columns.shape[-1]], dtype="float64")
     return TokenMap()(logits[:, scheme.columns], None, 0)
 
 

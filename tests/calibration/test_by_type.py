@@ -59,9 +59,9 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
     together, alone = both
     scheme = together.datastore.tag_scheme
     rng = np.random.default_rng(1)
-    logits = rng.normal(0, 2, (N_TOKENS, len(scheme))).astype("float32")
+    logits = rng.normal(0, 2, (N_TOKENS, scheme.n_columns)).astype("float32")
     logits[3] = 0
-    _, rows = together.search.query(logits, 7)
+    _, rows = together.search.query(logits[:, : len(scheme)], 7)
     for one in alone:  # the neighbours are those by all logits
         one.search.query = lambda _, k: (None, np.delete(rows, 3, axis=0))
     p = together.predict_proba(logits)
@@ -71,8 +71,22 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
     assert (p[3, :, 0] == 1).all()
     for k, one in enumerate(alone):
         p_one = one.predict_proba(logits[:, columns(scheme, k)])
-        np.testing.assert_allclose(p[:, k], p_one)
+        np.testing.assert_allclose(p[:, k, :-2], p_one)
         np.testing.assert_array_equal(tags[:, k], one.decide(p_one, documents=OF_TOKENS))
+
+
+def test_the_probabilities_of_borders_are_those_of_their_logits_against_outside(both):
+    together, _ = both
+    scheme = together.datastore.tag_scheme
+    logits = np.random.default_rng(6).normal(0, 2, (9, scheme.n_columns)).astype("float32")
+    logits[4] = 0  # the encoder did not see it
+    p = together.predict_proba(logits)
+    for border in range(2):
+        first = len(scheme) + 3 * border
+        for k in range(3):
+            expected = softmax(logits[:, [0, first + k]].astype("float64"), axis=1)[:, 1]
+            expected[4] = 0
+            np.testing.assert_allclose(p[:, k, border - 2], expected, rtol=1e-6)
 
 
 def test_the_shares_of_neighbours_are_counted_type_by_type(both):

@@ -16,6 +16,7 @@ from spacy_btl.calibration.candidates import (
     FEATURES,
     LEVELS,
     Words,
+    border_log_odds,
     choose,
     describe,
     find_candidates,
@@ -46,7 +47,8 @@ def made_up(name: str = "IO", seed: int = 0, types: tuple[str, ...] = TYPES):
     inside = expit(log_odds - log_odds.mean(axis=0) - 0.5)
     share = rng.random(inside.shape)
     own = [inside] if name == "IO" else [inside * share, inside * (1 - share)]
-    p = np.stack([1 - inside, *own], axis=-1)
+    borders = [inside * rng.random(inside.shape) for _ in range(2)]
+    p = np.stack([1 - inside, *own, *borders], axis=-1)
     return scheme, p, Words(documents, breaks, np.zeros(len(documents), bool))
 
 
@@ -57,7 +59,7 @@ def rows(runs: Runs) -> list[tuple[int, int, int]]:
 def runs_above(p: np.ndarray, words: Words, level: float) -> set[tuple[int, int, int]]:
     found = set()
     for kind in range(p.shape[1]):
-        above = logit(p[:, kind, 1:].sum(axis=1)) > level
+        above = logit(p[:, kind, 1:-2].sum(axis=1)) > level
         first = None
         for i in range(len(p) + 1):
             goes_on = i < len(p) and above[i] and words.breaks[i] == SAME_LINE
@@ -96,15 +98,16 @@ def test_in_bio_only_tags_part_what_touches():
 @pytest.mark.parametrize("name", ["IO", "BIO"])
 def test_features_are_those_that_a_loop_reads(name, types):
     scheme, p, words = made_up(name, types=types)
-    tags = p.argmax(axis=-1)
+    tags = p[..., :-2].argmax(axis=-1)
     candidates = find_candidates(type_log_odds(p, scheme), tags, words, scheme)
-    log_odds = np.clip(logit(p[..., 1:].sum(axis=-1)), -8, 8)
+    log_odds = np.clip(logit(p[..., 1:-2].sum(axis=-1)), -8, 8)
+    starts, ends = (np.clip(logit(p[..., place]), -8, 8) for place in (-2, -1))
 
-    def at(place: int, document: int, kind: int) -> float:
+    def at(place: int, document: int, kind: int, values: np.ndarray = log_odds) -> float:
         inside = 0 <= place < len(p) and words.documents[place] == document
-        return log_odds[place, kind] if inside else -8
+        return values[place, kind] if inside else -8
 
-    found = describe(candidates, type_log_odds(p, scheme), words)
+    found = describe(candidates, type_log_odds(p, scheme), border_log_odds(p), words)
     assert found.shape == (len(candidates.first), len(FEATURES))
     assert len(found) > 5
     for (first, last, kind), features in zip(rows(candidates), found, strict=True):
@@ -123,6 +126,12 @@ def test_features_are_those_that_a_loop_reads(name, types):
             np.log(last - first + 1),
             words.breaks[first] > 0,
             ends_line,
+            starts[first, kind],
+            at(last + 1, document, kind, starts),
+            starts[first + 1 : last + 1, kind].max(initial=-8),
+            ends[last, kind],
+            at(first - 1, document, kind, ends),
+            ends[first:last, kind].max(initial=-8),
         ]
         np.testing.assert_allclose(features, np.array(expected, dtype="float64"), atol=1e-9)
 
@@ -205,7 +214,8 @@ def annotated(scheme: OverlappingScheme, p: np.ndarray, words: Words) -> HeldOut
     n = len(p)
     numbers = np.arange(n)
     gold = np.array(sorted(runs_above(p, words, 1.0)))
-    logits = np.column_stack([np.zeros(n), logit(p[..., 1])]).astype("float32")
+    of_borders = np.hstack([p[..., -2], p[..., -1]])
+    logits = np.column_stack([np.zeros(n), logit(p[..., 1]), logit(of_borders)]).astype("float32")
     tags = np.zeros(p.shape[:2], "int8")
     for first, last, kind in gold:
         tags[first : last + 1, kind] = 1
@@ -322,7 +332,7 @@ def test_without_a_candidate_there_is_nothing_to_fit(several):
     held_out = annotated(scheme, p, words)
     none = replace(
         held_out,
-        logits=held_out.logits - 50 * (np.arange(4) > 0).astype("float32"),
+        logits=held_out.logits - 50 * (np.arange(10) > 0).astype("float32"),
         tags=np.zeros_like(held_out.tags),
         gold_ents=held_out.gold_ents[:0],
     )

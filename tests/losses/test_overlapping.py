@@ -35,14 +35,18 @@ def weight_of(how, positives, n_tokens):
     return 1.0, odds ** {"sqrt_odds": 1 / 2, "fourth_root_odds": 1 / 4}[how]
 
 
-def materialised_loss(logits, tags, width, how, positives, n_tokens):
-    """One copy after the other: the columns of `O` and of the type, and its tags as the labels."""
+def materialised_loss(logits, targets, width, how, positives, n_tokens):
+    """One copy after the other: the columns of `O` and of the type, and its tags as the labels;
+    then those of `O` and of each border."""
     losses = []
-    for c in range(tags.shape[1]):
-        columns = [0, *range(1 + c * width, 1 + (c + 1) * width)]
+    for c in range(targets.shape[1]):
+        if c < N_TYPES:
+            columns = [0, *range(1 + c * width, 1 + (c + 1) * width)]
+        else:
+            columns = [0, 1 + N_TYPES * width + c - N_TYPES]
         outside, inside = weight_of(how, positives[c], n_tokens)
-        weight = torch.tensor([outside, *[inside] * width], dtype=logits.dtype)
-        labels = torch.tensor(tags[:, c].astype("int64"))
+        weight = torch.tensor([outside, *[inside] * (len(columns) - 1)], dtype=logits.dtype)
+        labels = torch.tensor(targets[:, c].astype("int64"))
         losses.append(cross_entropy(logits[:, columns], labels, weight=weight))
     return torch.stack(losses).mean()
 
@@ -54,8 +58,10 @@ def batch(width, seed=3):
     tags[rng.random((N_TOKENS, N_TYPES)) < 0.6] = 0
     tags[:10] = 0
     tags[:, -1] = 0
-    logits = rng.normal(0, 3, (N_TOKENS, 1 + N_TYPES * width)).astype("float32")
-    return logits, tags, np.array([900, 40, 3, 0])
+    borders = (rng.random((N_TOKENS, 2 * N_TYPES)) < 0.2).astype("int8")
+    logits = rng.normal(0, 3, (N_TOKENS, 1 + N_TYPES * (width + 2))).astype("float32")
+    positives = np.array([900, 40, 3, 0, 300, 20, 2, 0, 310, 15, 3, 0])
+    return logits, np.hstack([tags, borders]), positives
 
 
 @pytest.mark.parametrize(("scheme", "weights"), list(product(WIDTHS, get_args(ClassWeights))))
@@ -63,7 +69,7 @@ def test_closed_form_is_the_mean_of_the_copies(scheme, weights):
     width = WIDTHS[scheme]
     logits, tags, positives = batch(width)
     loss_function = overlapping_loss(binary_token_labels("pair", class_weights=weights), "ner")
-    loss, gradient = loss_function(logits, tags, type_counts=positives, n_tokens=2000)
+    loss, gradient = loss_function(logits, tags, counts=positives, n_tokens=2000)
     z = torch.tensor(logits, requires_grad=True)
     expected = materialised_loss(z, tags, width, weights, positives, 2000)
     expected.backward()
@@ -76,7 +82,7 @@ def test_closed_form_is_the_mean_of_the_copies(scheme, weights):
 def test_gradient_is_the_slope_of_the_value(scheme, weights):
     logits, tags, positives = batch(WIDTHS[scheme])
     z, tags = logits[:12].astype("float64") / 2, tags[5:17]
-    settings = {"type_counts": positives, "n_tokens": 2000}
+    settings = {"counts": positives, "n_tokens": 2000}
     loss_function = overlapping_loss(binary_token_labels("pair", class_weights=weights), "ner")
     gradient = loss_function(z, tags, **settings)[1]
     step, slopes = 1e-5, np.zeros_like(z)
@@ -90,18 +96,19 @@ def test_gradient_is_the_slope_of_the_value(scheme, weights):
 
 def test_free_logits_learn_a_token_of_two_types():
     tags = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype="int8")
+    starts = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], dtype="int8")
+    targets = np.hstack([tags, starts, tags - starts])
     loss_function = overlapping_loss(binary_token_labels("pair", class_weights="none"), "ner")
-    logits = np.zeros((4, 3), dtype="float32")
-    for _ in range(500):
-        step = loss_function(logits, tags, type_counts=np.array([2, 2]), n_tokens=4)[1]
-        logits -= 2 * step
-    np.testing.assert_array_equal(logits[:, 1:] > logits[:, :1], tags > 0)
+    logits = np.zeros((4, 7), dtype="float32")
+    for _ in range(1000):
+        logits -= 3 * loss_function(logits, targets, counts=targets.sum(axis=0), n_tokens=4)[1]
+    np.testing.assert_array_equal(logits[:, 1:] > logits[:, :1], targets > 0)
 
 
 def test_large_logits_stay_finite():
     logits, tags, positives = batch(2)
     loss_function = overlapping_loss(binary_token_labels("pair"), "ner")
-    loss, gradient = loss_function(1e4 * logits, tags, type_counts=positives, n_tokens=2000)
+    loss, gradient = loss_function(1e4 * logits, tags, counts=positives, n_tokens=2000)
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 

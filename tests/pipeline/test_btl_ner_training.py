@@ -116,7 +116,9 @@ def test_a_network_of_another_size_is_refused():
     nlp = spacy.blank("en")
     model = {"@architectures": "spacy_btl.TokenLogits.v1", "nO": 7}
     nlp.add_pipe("btl_ner", name="ner", config={"model": model})
-    with pytest.raises(PipelineError, match="has 7 outputs, and the training corpus 5 tags"):
+    with pytest.raises(
+        PipelineError, match="has 7 outputs, and the types of the training corpus need 5"
+    ):
         initialized(nlp)
 
 

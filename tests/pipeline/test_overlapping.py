@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from spacy.training import Example
 from torch.nn.functional import cross_entropy
 
 from spacy_btl.annotate.annotate import annotate_file
-from spacy_btl.calibration.candidates import Words, describe, type_log_odds
+from spacy_btl.calibration.candidates import Words, border_log_odds, describe, type_log_odds
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
@@ -145,7 +146,8 @@ def test_the_loss_is_that_of_the_copies_and_missing_tokens_carry_none(scheme):
     rng = np.random.default_rng(1)
     width = 1 if scheme == "IO" else 2
     scores = [
-        rng.normal(0, 2, (len(one.predicted), 1 + 6 * width)).astype("float32") for one in examples
+        rng.normal(0, 2, (len(one.predicted), 1 + 6 * width + 12)).astype("float32")
+        for one in examples
     ]
     loss, gradients = ner.get_loss(examples, scores)
 
@@ -153,16 +155,21 @@ def test_the_loss_is_that_of_the_copies_and_missing_tokens_carry_none(scheme):
     known = [True] * 5 + [True] * 6 + [True, True, False, True]  # "chest" is a mention, "in" none
     losses = []
     for number, label in enumerate(TYPES):
-        tags = []
+        tags, starts, ends = [], [], []
         for text, mentions in NOTES[:3]:
             for token in nlp.make_doc(text):
                 inside = [m for m in mentions if m[2] == label and m[0] <= token.idx < m[1]]
                 begins = any(m[0] == token.idx for m in inside)
                 tags.append(0 if not inside else 1 if begins or scheme == "IO" else 2)
-        n = sum(tag > 0 for tag in tags)
-        weight = torch.tensor([1.0, *[((18 - n) / n) ** 0.25] * width])
-        columns = [0, *range(1 + number * width, 1 + (number + 1) * width)]
-        losses.append(cross_entropy(z[known][:, columns], torch.tensor(tags)[known], weight=weight))
+                starts.append(int(begins))
+                ends.append(int(any(m[1] == token.idx + len(token) for m in inside)))
+        own = list(range(1 + number * width, 1 + (number + 1) * width))
+        first = 1 + 6 * width + number
+        for labels, columns in ((tags, own), (starts, [first]), (ends, [first + 6])):
+            n = sum(tag > 0 for tag in labels)
+            weight = torch.tensor([1.0, *[((18 - n) / n) ** 0.25] * len(columns)])
+            of_copy = z[known][:, [0, *columns]]
+            losses.append(cross_entropy(of_copy, torch.tensor(labels)[known], weight=weight))
     expected = torch.stack(losses).mean()
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
@@ -221,6 +228,8 @@ def test_initialize_counts_tokens_per_type(scheme):
         "Negation": 4, "Place": 1, "Severity": 1, "Sign": 4, "Test": 6, "Value": 4
     }  # fmt: skip
     assert data["tags"]["O"] == 1 + 0 + 1 + 3
+    for border in ("starts", "ends"):
+        assert data[border] == Counter(label for _, mentions in NOTES for *_, label in mentions)
     assert ner.tag_counts.tolist() == list(data["tags"].values())
 
 
@@ -239,6 +248,10 @@ def test_a_new_network_begins_with_the_frequencies_of_tags(scheme):
         counts[0] = n_tokens - ner.tag_counts[columns[1:]].sum() + 1
         p = np.exp(bias[columns]) / np.exp(bias[columns]).sum()
         np.testing.assert_allclose(p, counts / counts.sum(), rtol=1e-5)
+        for border, first in (("starts", 0), ("ends", len(TYPES))):
+            n = ner.label_data[border][TYPES[number]]
+            column = 1 + width * len(TYPES) + first + number
+            assert bias[column] == pytest.approx(np.log((n + 1) / (n_tokens - n + 1)), rel=1e-5)
 
 
 def test_init_labels_spares_the_pass_and_is_told_from_that_of_flat_mentions(tmp_path):
@@ -542,14 +555,15 @@ def test_the_calibrator_decides_all_mentions(calibrated):
         spans = list(doc.spans["btl"])
         assert set(places(spans)) == set(mentions)
         p = doc._.token_probabilities
-        assert p.shape == (len(doc), len(TYPES), 2)
-        np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-5)
+        assert p.shape == (len(doc), len(TYPES), 4)
+        np.testing.assert_allclose(p[..., :2].sum(axis=-1), 1, rtol=1e-5)
         rows = [(s.start, s.end - 1, scheme.types.index(s.label_)) for s in spans]
         lines = read_lines(doc)
         words = Words(np.zeros(len(doc), dtype="int64"), lines.breaks, lines.short)
         candidates = Runs(*np.array(rows, dtype="int64").reshape(-1, 3).T)
-        features = describe(candidates, type_log_odds(p.astype("float64"), scheme), words)
-        expected = calibrator.maps.confidence(features)
+        p = p.astype("float64")
+        of_types, borders = type_log_odds(p, scheme), border_log_odds(p)
+        expected = calibrator.maps.confidence(describe(candidates, of_types, borders, words))
         assert [span._.confidence for span in spans] == pytest.approx(expected, rel=1e-4)
         assert doc._.confidence == [ent._.confidence for ent in doc.ents]
         assert None not in doc._.confidence
@@ -582,7 +596,8 @@ def test_the_probabilities_are_those_of_neighbours_and_network(calibrated, path)
         doc = calibrated("crp was 84 mg / l")
     logits = doc._.token_logits
     for token, number in ((0, 4), (2, 5), (3, 0)):
-        nearest = np.argsort(((store.logits - logits[token]) ** 2).sum(axis=1))[:5]
+        apart = store.logits - logits[token, :7]  # those of the tags
+        nearest = np.argsort((apart**2).sum(axis=1))[:5]
         share = (5 * (store.tags[nearest, number] == 1).mean() + store.prior[number, 1]) / 6
         a, b = maps.tokens.sharpness, maps.tokens.certainty
         yes, no = (q**a / (1 - q) ** b for q in (share, 1 - share))
@@ -603,10 +618,13 @@ def test_tau_of_a_type_leaves_the_others(calibrated):
         found[tau] = places(doc.spans["btl"])
     others = {tau: [one for one in found[tau] if one[2] != "Sign"] for tau in found}
     assert others[-20.0] == others[0.0] == others[20.0] != []
-    signs = [[place for place in found[tau] if place[2] == "Sign"] for tau in found]
-    assert signs[0] == []
-    assert set(signs[1]) <= set(signs[2])
-    assert signs[1]
+    never, once, often = (
+        {i for start, end, label in found[tau] if label == "Sign" for i in range(start, end)}
+        for tau in found
+    )
+    assert never == set()
+    assert once
+    assert once < often
     with pytest.raises(CalibratorError, match="tau names the types"):
         next(calibrated.pipe([text], component_cfg={"knn_calibrator": {"tau": {"O": 1.0}}}))
 
@@ -680,8 +698,13 @@ def test_logits_of_the_other_mode_are_refused(calibrated_path, calibrated):
     flat = spacy.load(calibrated_path)
     for one, key in ((flat, "btl"), (calibrated, None)):
         one.get_pipe("ner").spans_key = key
-        with pytest.raises(CalibratorError, match="with another spans_key"):
+        with pytest.raises(PipelineError, match="outputs that its types need"):
             one("no fever or cough today")
+    calibrated.get_pipe("ner").spans_key = "btl"
+    doc = calibrated("no fever or cough today", disable=["knn_calibrator", "doc_cleaner"])
+    doc._.token_logits = doc._.token_logits[:, :7]  # as many as types that compete would have
+    with pytest.raises(CalibratorError, match="with another spans_key"):
+        calibrated.get_pipe("knn_calibrator")(doc)
 
 
 # What cannot know the mode
