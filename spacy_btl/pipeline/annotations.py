@@ -21,7 +21,8 @@ WRITER = "btl_ner"
 
 def install_extensions() -> None:
     """Register `doc._.token_logits` and `doc._.token_probabilities` (float32 [T, C], or None; with
-    `spans_key` the latter are [T, K, S], those of the S tags of each type's decision),
+    `spans_key` the latter are [T, K, S + 2], those of the S tags of each type's decision, and of a
+    mention that begins, or ends, with the token),
     `span._.confidence`, `doc._.confidence`, that of each of `doc.ents` in their order, and
     `doc._.span_confidence`, that of each span of the groups that hold any."""
     for name in (LOGITS, PROBABILITIES):

@@ -23,8 +23,8 @@ def decode(
 ) -> list[tuple[list[Span], list[float]]]:
     """Decide the entities of docs. Changes nothing on them.
 
-    probabilities (Sequence[float64 [T, C]]): Probabilities of the tags of their tokens; [T, K, S]
-        where each of K types decides for itself.
+    probabilities (Sequence[float64 [T, C]]): Probabilities of their tokens, as
+        `Calibrator.predict_proba` returns them.
     calibrator (Calibrator): A fitted one.
     tau (Optional[float | Dict[str, float]]): In place of the calibrator's own.
     RETURNS (List[Tuple[List[Span], List[float]]]): For each doc entities, and the confidence of
