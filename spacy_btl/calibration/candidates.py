@@ -17,7 +17,7 @@ from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.tags import Runs
 
 # Log odds of a type. A candidate is a run of words above one of them.
-LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+LEVELS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # Log odds beyond these say nothing more. Beyond the text they are the lower one.
 LOWEST, HIGHEST = -8.0, 8.0
 

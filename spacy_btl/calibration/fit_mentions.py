@@ -15,7 +15,7 @@ from spacy_btl.tags import Runs
 PENALTY_C = 0.1
 MAX_ITERATIONS = 3000
 FOLDS = 5  # of documents, to choose the cutoff
-TOLERANCE = 0.02  # the share of the best F1 to give up for the recall of less certain mentions
+TOLERANCE = 0.01  # the share of the best F1 to give up for the recall of less certain mentions
 
 
 def fit_mention_map(
