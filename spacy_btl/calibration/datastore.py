@@ -44,8 +44,8 @@ class LabelledRows:
 
 @dataclass(frozen=True)
 class Datastore(LabelledRows):
-    """Labelled rows (M = 0 where only the softmax is read) and the training frequencies of tags. The
-    logits are those of tags alone, without borders.
+    """Labelled rows (M = 0 where only the softmax is read) and the training frequencies of tags.
+    The logits are those of tags alone, without borders.
 
     prior (float64 [C], or [K, S] for the S tags of each type's decision): Training frequency of
         each tag; all positive, sum 1.

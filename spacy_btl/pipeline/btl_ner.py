@@ -27,7 +27,7 @@ from spacy_btl.models.token_logits import head_digest, missing_upstream, start_f
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, write_mentions
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
-from spacy_btl.pipeline.stream import annotate_stream
+from spacy_btl.stream import annotate_stream
 from spacy_btl.tags import O_TAG, SchemeName, TagScheme
 
 STREAMED = (

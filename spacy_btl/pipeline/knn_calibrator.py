@@ -49,7 +49,7 @@ from spacy_btl.pipeline.logits import (
     run_before,
 )
 from spacy_btl.pipeline.reading import read_held_out
-from spacy_btl.pipeline.stream import annotate_stream
+from spacy_btl.stream import annotate_stream
 
 UNFITTED_WARNING = (
     "is not fitted: entities pass through unchanged, without confidence. Fit it with "
