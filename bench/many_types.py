@@ -24,16 +24,23 @@ import typer
 from scipy.special import softmax
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy_btl.pipeline.overlapping import decode_overlapping
 
 from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.candidates import (
+    Words,
+    border_log_odds,
+    choose,
+    describe,
+    find_candidates,
+    type_log_odds,
+)
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.files import write_file
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.overlapping import OverlappingTokenLabels
-from spacy_btl.mentions import MENTIONS, encode_mentions
+from spacy_btl.mentions import MENTIONS, OverlappingScheme, encode_mentions
 from spacy_btl.metrics.scorer import score_ner
 from spacy_btl.pipeline.annotations import set_spans
 from spacy_btl.pipeline.decoding import decode
@@ -143,18 +150,30 @@ def overlapping_cases(
     margins = logits - 40
     margins[np.arange(TOKENS), tags] += 80
     margins[:, 0] = 0
-    doc = made_up_doc(np.zeros_like(tags), scheme.types)
+    doc, own = made_up_doc(np.zeros_like(tags), scheme.types), OverlappingScheme(scheme.types)
     loss, counts = OverlappingTokenLabels("fourth_root_odds"), targets.sum(axis=0)
     of_all = np.hstack([margins, margins[:, 1:], margins[:, 1:]])
 
     def decode_all() -> None:
-        spans, confidences = decode_overlapping(doc, margins, read_lines(doc), scheme)
-        set_spans(doc, "btl", spans, confidences, labels=scheme.types)
+        lines, decisions = read_lines(doc), margins[:, own.columns]
+        runs = own.runs(decisions.argmax(axis=-1), lines.breaks, lines.short)
+        confidences = own.run_probabilities(runs, softmax(decisions, axis=-1)).tolist()
+        set_spans(doc, "btl", own.spans(doc, runs, lines), confidences, labels=scheme.types)
+
+    def choose_all() -> None:
+        lines = read_lines(doc)
+        words = Words(np.zeros(TOKENS, "int64"), lines.breaks, lines.short)
+        p = softmax(of_all[:, own.columns].astype("float64"), axis=-1)
+        p = own.add_borders(p, of_all)
+        of_types = type_log_odds(p, own)
+        found = find_candidates(of_types, (of_types > 0).astype("int8"), words, own)
+        choose(found, describe(found, of_types, border_log_odds(p), words)[:, 0])
 
     return {
         "spans_key: loss": lambda: loss(of_all, targets, counts=counts, n_tokens=TOKENS),
         "spans_key: targets": lambda: encode_mentions(examples[0], scheme, MENTIONS),
         "spans_key: spans, confidence and entities": decode_all,
+        "spans_key: choice among candidates": choose_all,
     }
 
 

@@ -1,6 +1,8 @@
 """Ratios are of sides that run in turn, and their file keeps what is not measured again."""
 
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from bench.ratios import (
     save_table,
 )
 
+MODULES = sorted(path.stem for path in Path("bench").glob("*.py") if path.stem != "__main__")
 SETTING = {"machine": {"cores": 2}, "versions": {"torch": "1"}, "threads": 2}
 
 
@@ -94,3 +97,14 @@ def test_a_library_that_came_later_is_no_other_setting(tmp_path):
     content = json.loads(path.read_text("utf-8"))
     assert content["versions"] == versions
     assert len(content["ratios"]) == 2
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_measurement_finds_what_it_imports(name):
+    """They are too long to run with the tests, and what they measure is renamed at times."""
+    try:
+        importlib.import_module(f"bench.{name}")
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] in {"spacy_btl", "bench", "tests"}:
+            raise
+        pytest.skip(f"{error.name} is not installed")
