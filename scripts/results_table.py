@@ -76,9 +76,9 @@ these runs, not tested, the ten rarest types have a mean recall of {with_btl} wi
 without. The rest of the gain comes from masking, averaging and the calibrator. Calibration maps
 alone reduce the entity ECE of standard fine-tuning from {overconfident} to {mapped}.
 
-In Chia's trial criteria a third of the mentions overlap ({chia_folds} folds). There `spans_key` has a mention F1 of
-{overlapping}, the default pipeline {flat}, and it finds {found} percent of the mentions that one label
-per token has no room for.
+In Chia's trial criteria a third of the mentions overlap ({chia_folds} folds). There `spans_key` has
+a mention F1 of {overlapping}, the default pipeline {flat}, and it finds {found} percent of the
+mentions that one label per token has no room for.
 """
 
 
