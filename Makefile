@@ -6,7 +6,9 @@
 # `make docs`: the documentation, as web pages in site/.
 # `make results`: the pages of results and the README's table, from the committed result files.
 # `make counts`: sizes and imports of the repository against their bounds.
-# `make clean-install`: the two wheels in a new environment, without a network.
+# `make clean-install`: the two wheels in a new environment, without a network; with all of spacy-btl,
+# and with what prediction needs and a compiled pipeline.
+# `make runtime-wheel`: the wheel of spacy-btl that requires what prediction needs, in dist/runtime.
 # Another torch than the pinned one: make demo TORCH_INDEX=<the address of its package index>
 
 PYTHON ?= python3
@@ -18,14 +20,27 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo clean-install demo-spark spark bench soak fuzz audit test test-fast lint docs results counts clean
+.PHONY: demo clean-install runtime-wheel demo-spark spark bench soak fuzz audit test test-fast lint docs results counts clean
 
 demo: .venv/installed
 	$(BIN)/python -m spacy project run all
 
-clean-install: demo
-	$(BIN)/python scripts/clean_install.py packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
+clean-install: demo .venv/compile
+	rm -rf training/demo/packages && mkdir -p training/demo/packages
+	$(BIN)/python -m spacy btl compile en_btl_clinical training/demo/compiled --precision int8 \
+		--calibration corpus/demo/dev.spacy --force
+	$(BIN)/python -m spacy package training/demo/compiled training/demo/packages --build wheel
+	$(BIN)/python scripts/clean_install.py packages/en_btl_clinical-*/dist/*.whl \
+		training/demo/packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
 		$(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+# From the source distribution, so that nothing of this version stays in the clone.
+runtime-wheel: .venv/installed
+	rm -rf dist/runtime
+	$(BIN)/python -m build --no-isolation --sdist --outdir dist/runtime
+	SPACY_BTL_RUNTIME=1 $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist/runtime \
+		dist/runtime/*.tar.gz
+	rm dist/runtime/*.tar.gz
 
 demo-spark: demo spark
 	rm -rf metrics/spark && mkdir -p metrics/spark
@@ -49,10 +64,15 @@ fuzz: .venv/installed
 	FUZZ_CASES=10000 $(BIN)/python -m pytest tests/fuzz
 
 # --strict, since pip-audit by itself passes over what it cannot look up, and says that all is well.
-audit: .venv/installed
+# What is installed here, then what the wheel for prediction brings.
+audit: .venv/installed runtime-wheel
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep == | sed 's/+.*//' > .venv/audit.txt
-	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r .venv/audit.txt || \
-		{ echo "Not passed: a package above is vulnerable, or could not be looked up."; exit 1; }
+	rm -rf .venv/runtime && $(PYTHON) -m venv .venv/runtime
+	.venv/runtime/bin/python -m pip install --quiet -c constraints.txt pip dist/runtime/*.whl
+	.venv/runtime/bin/python -m pip freeze --all | grep == > .venv/audit-runtime.txt
+	@failed=0; for list in .venv/audit-runtime.txt .venv/audit.txt; do echo $$list; \
+		$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $$list || failed=1; done; \
+		[ $$failed = 0 ] || { echo "Not passed: a package above is vulnerable, or could not be looked up."; exit 1; }
 
 test: .venv/installed
 	$(PYTEST)
@@ -88,6 +108,10 @@ clean:
 	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[project,dev]'
+	@touch $@
+
+.venv/compile: .venv/installed
+	$(BIN)/python -m pip install -c constraints.txt -e '.[compile]'
 	@touch $@
 
 .venv/spark: .venv/installed

@@ -1,7 +1,8 @@
 """Prove that two wheels, spacy-btl's and a pipeline's, are all that another machine needs.
 
 A new environment gets the dependencies. From then on there is no network: the two wheels are
-installed, and the pipeline reads a note.
+installed, and the pipeline reads a note. Then the same for prediction alone: the wheel with few
+requirements, and a compiled pipeline.
 """
 
 import os
@@ -15,6 +16,8 @@ from zipfile import ZipFile
 
 import typer
 
+from spacy_btl.about import TRAINING
+
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = ("unshare", "--map-root-user", "--net")
 CODE = """
@@ -25,28 +28,57 @@ doc = nlp(open(sys.argv[2], encoding="utf-8").read())
 print(sys.argv[1], nlp.meta["version"], "by", nlp.meta["author"])
 print("from", nlp.path)
 assert doc.ents, "no entity found"
+assert not set(sys.argv[3:]) & set(sys.modules), "a library of training is there"
 for ent in doc.ents:
     print(f"  {ent.text} | {ent.label_} | {ent._.confidence:.2f}")
 """
 
 
-def main(pipeline: Path, note: Path, torch_index: str = "") -> None:
-    """Install spacy-btl, built from here, and the wheel PIPELINE, and read NOTE."""
-    refuse_paths(pipeline)
+def main(pipeline: Path, compiled: Path, note: Path, torch_index: str = "") -> None:
+    """Install spacy-btl, built from here, and the wheel PIPELINE, and read NOTE; then spacy-btl for
+    prediction alone and the wheel COMPILED."""
     offline = without_network()
     with tempfile.TemporaryDirectory(prefix="clean-install-") as folder:
         run(sys.executable, "-m", "build", "--no-isolation", "-o", f"{folder}/dist", str(ROOT))
-        (wheel,) = Path(folder, "dist").glob("*.whl")
-        refuse_paths(wheel)
-        venv.create(f"{folder}/venv", with_pip=True)
-        python = f"{folder}/venv/bin/python"
-        install = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        constrained = (*install, "-c", str(ROOT / "constraints.txt"))
-        run(*constrained, *(("--index-url", torch_index) if torch_index else ()), "torch")
-        run(*constrained, *requirements(wheel))
-        # Not --no-deps: pip now fails if the wheels ask for more than what is there.
-        run(*offline, *install, "--isolated", "--no-index", str(wheel), str(pipeline))
-        run(*offline, python, "-I", "-c", CODE, pipeline.name.split("-")[0], str(note.resolve()))
+        (wheel,), (source,) = Path(folder, "dist").glob("*.whl"), Path(folder, "dist").glob("*.gz")
+        torch = (*(("--index-url", torch_index) if torch_index else ()), "torch")
+        install(Path(folder, "venv"), wheel, pipeline, note, offline=offline, first=torch)
+        build = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
+        run(*build, "-w", f"{folder}/runtime", str(source), SPACY_BTL_RUNTIME="1")
+        (wheel,) = Path(folder, "runtime").glob("*.whl")
+        install(Path(folder, "venv-runtime"), wheel, compiled, note, offline=offline)
+
+
+def install(
+    env: Path,
+    wheel: Path,
+    pipeline: Path,
+    note: Path,
+    *,
+    offline: tuple[str, ...],
+    first: tuple[str, ...] = (),
+) -> None:
+    """Make an environment, install what a wheel of spacy-btl requires, and then, without a network,
+    that wheel and a pipeline's. Read a note with them.
+
+    offline (Tuple[str, ...]): From `without_network`.
+    first (Tuple[str, ...]): What to tell pip to install before the requirements.
+    """
+    refuse_paths(pipeline)
+    refuse_paths(wheel)
+    venv.create(env, with_pip=True)
+    python = f"{env}/bin/python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check")
+    constrained = (*pip, "install", "--quiet", "-c", str(ROOT / "constraints.txt"))
+    if first:
+        run(*constrained, *first)
+    run(*constrained, *requirements(wheel))
+    # Not --no-deps: pip now fails if the wheels ask for more than what is there.
+    run(*offline, *pip, "install", "--quiet", "--isolated", "--no-index", str(wheel), str(pipeline))
+    run(*pip, "check")
+    refused = () if first else TRAINING
+    name, text = pipeline.name.split("-")[0], str(note.resolve())
+    run(*offline, python, "-I", "-c", CODE, name, text, *refused)
     typer.echo(f"Installed and run without a network: {wheel.name} and {pipeline.name}")
 
 
@@ -78,10 +110,10 @@ def without_network() -> tuple[str, ...]:
     return NO_NETWORK
 
 
-def run(*command: str) -> None:
-    """Run a command, or exit with its status."""
+def run(*command: str, **variables: str) -> None:
+    """Run a command, with further environment variables, or exit with its status."""
     typer.echo(f"$ {' '.join(command[:8])} ..." if len(command) > 8 else f"$ {' '.join(command)}")
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | variables
     done = subprocess.run(command, env=env, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)

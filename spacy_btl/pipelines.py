@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +40,12 @@ def load_pipeline(
     except BtlError:
         raise
     except ValueError as error:  # of the config, the meta data, a pipe's files, each its own
+        if "E002" in str(error) and find_spec("spacy_transformers") is None:
+            raise PipelineError(
+                f"Cannot load the pipeline '{model}': its encoder needs spacy-transformers, and "
+                "spacy-btl is installed for prediction alone. Compile the pipeline where all of it "
+                "is installed (python -m spacy btl compile)."
+            ) from None
         raise PipelineError(
             f"Cannot load the pipeline '{model}': a file of it is damaged, or a pipe of it is not "
             f"installed ({str(error).strip().splitlines()[0]})."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from spacy_btl.about import needs_training
 from spacy_btl.errors import BtlError, BtlWarning, FileError
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def exits_on_error(command: Command) -> Command:
                 return command(*args, **kwargs)
             except BtlError as err:
                 typer.secho(f"✘ {err}", fg="red", err=True)
+                raise typer.Exit(1) from None
+            except ModuleNotFoundError as err:
+                if not (problem := needs_training(err)):
+                    raise
+                typer.secho(f"✘ {problem}", fg="red", err=True)
                 raise typer.Exit(1) from None
 
     return run  # type: ignore[return-value]
