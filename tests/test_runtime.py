@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import spacy
 from spacy.language import Language
 
+import spacy_btl
 from spacy_btl.pipeline.annotations import confidence
 from tests.conftest import SENTENCES, make_examples, train
 
@@ -23,12 +28,12 @@ REFUSED = (
     "torch",
     "transformers",
     "spacy_transformers",
+    "sklearn",
     "iterstrat",
+    "joblib",
     "accelerate",
 )
-DISTRIBUTIONS = {name.replace("_", "-") for name in REFUSED}
-# The search by clusters needs torch.
-SEARCH = {"@misc": "spacy_btl.SklearnSearch.v1"}
+DISTRIBUTIONS = {name.replace("_", "-") for name in REFUSED} | {"scikit-learn"}
 # `spacy.load` imports all that an installed distribution registers as factories: hide these too.
 PREAMBLE = f"""
 import json, sys
@@ -53,6 +58,13 @@ nlp = spacy.load(sys.argv[1])
 docs = nlp.pipe(json.loads(sys.argv[2]))
 print(json.dumps([[(e.start, e.end, e.label_, confidence(e)) for e in doc.ents] for doc in docs]))
 """
+# The modules that `import spacy` and then `spacy.load` import.
+LOADED = """
+import spacy
+before = set(sys.modules)
+spacy.load(sys.argv[1])
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
 COMMAND = """
 from spacy.cli import setup_cli
 sys.argv[0] = "spacy"
@@ -76,7 +88,7 @@ def hash_embeddings() -> Language:
     model = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
     nlp.add_pipe("btl_ner", name="ner", config={"model": model})
     train(nlp)
-    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3, "search": SEARCH})
+    calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
     calibrator.fit(make_examples(nlp))
     calibrator.fit_maps(make_examples(nlp))
     nlp.add_pipe("doc_cleaner")
@@ -95,7 +107,13 @@ def path(request, tmp_path_factory) -> Path:
 
 def run(code: str, *arguments: object, folder: Path = ROOT) -> str:
     """Run code where `REFUSED` cannot be imported. RETURNS (str): What it prints."""
-    done = subprocess.run(
+    done = run_whole(code, *arguments, folder=folder)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def run_whole(code: str, *arguments: object, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [sys.executable, "-c", PREAMBLE + code, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -103,8 +121,6 @@ def run(code: str, *arguments: object, folder: Path = ROOT) -> str:
         text=True,
         check=False,
     )
-    assert not done.returncode, done.stderr
-    return done.stdout
 
 
 def found_by(nlp: Language) -> list[list[list[object]]]:
@@ -118,6 +134,13 @@ def test_predicts_the_same_without_the_libraries_of_training(path):
     found = json.loads(run(PREDICT, path, json.dumps(TEXTS)))
     assert any(found)
     assert found == found_by(spacy.load(path))
+
+
+def test_loading_imports_no_library_of_fitting_or_of_commands(path):
+    tops = {name.partition(".")[0] for name in json.loads(run(LOADED, path))}
+    assert not tops & {*REFUSED, "pandas", "pyarrow", "starlette", "streamlit", "matplotlib"}
+    loaded = json.loads(run(LOADED, path))
+    assert not [name for name in loaded if name.startswith(("scipy.optimize", "scipy.stats"))]
 
 
 def test_the_commands_of_production_need_no_library_of_training(path, corpus_path, tmp_path):
@@ -143,3 +166,61 @@ def test_the_servers_need_no_library_of_training(path):
     pytest.importorskip("streamlit", reason="needs the extra: spacy-btl[web]")
     counts = json.loads(run(SERVERS, path, json.dumps(TEXTS)))
     assert counts == list(map(len, found_by(spacy.load(path))))
+
+
+def test_the_wheel_for_prediction_requires_no_library_of_training():
+    setup = runpy.run_path(str(ROOT / "setup.py"))
+    metadata = setup["of_runtime"]()
+    lines = chain(metadata["install_requires"], *metadata["extras_require"].values())
+    names = {re.split(r"[<>=;\[ ]", line)[0] for line in lines}
+    assert metadata["version"] == f"{spacy_btl.__version__}+runtime"
+    assert {"spacy", "numpy", "openvino", "tokenizers"} <= names
+    assert not names & setup["TRAINING"]
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (["fit", "notes", "out"], "This needs torch"),
+        (["annotate", "MODEL", "notes", "out.jsonl"], "its encoder needs spacy-transformers"),
+    ],
+)
+def test_what_needs_the_libraries_of_training_says_so(command, problem, trained_path, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "1.txt").write_text(TEXTS[0])
+    words = [str(trained_path) if word == "MODEL" else word for word in command]
+    done = run_whole(COMMAND, "btl", *words, folder=tmp_path)
+    assert done.returncode == 1
+    assert problem in done.stderr
+    assert "installed for prediction alone" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_the_wheel_for_prediction_is_a_local_version_with_few_requirements(tmp_path):
+    for source in runpy.run_path(str(ROOT / "scripts" / "counts.py"))["tracked_files"](ROOT):
+        copy = tmp_path / "tree" / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(source.read_bytes())
+    for variables in ({}, {"SPACY_BTL_RUNTIME": "1"}):
+        subprocess.run(
+            [sys.executable, "setup.py", "--quiet", "bdist_wheel", "--dist-dir", "../dist"],
+            cwd=tmp_path / "tree",
+            env={**os.environ, **variables},
+            check=True,
+            capture_output=True,
+        )
+    version = spacy_btl.__version__
+    whole = requirements(tmp_path / "dist" / f"spacy_btl-{version}-py3-none-any.whl")
+    few = requirements(tmp_path / "dist" / f"spacy_btl-{version}+runtime-py3-none-any.whl")
+    assert "torch" in whole
+    assert whole - few == runpy.run_path(str(ROOT / "setup.py"))["TRAINING"]
+    assert few - whole == {"openvino", "tokenizers"}
+
+
+def requirements(wheel: Path) -> set[str]:
+    """The names of what a wheel requires without an extra."""
+    with ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = re.findall(r"^Requires-Dist: (.*)$", files.read(name).decode(), re.MULTILINE)
+    return {re.split(r"[<>=;\[ ]", line)[0] for line in lines if "extra ==" not in line}
