@@ -1,23 +1,31 @@
 """Where the time of `nlp.pipe` goes: pipe by pipe, and how much of it is the bare encoder."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from bench.material import Setup
+from bench.material import Setup, with_repeats
 from bench.pipelines import encoder_of, read_by, run, store_of, words_of
-from bench.ratios import Ratio, UnavailableError, figures, finish_cuda
+from bench.ratios import Ratio, UnavailableError, figures, finish_cuda, pairwise
 
 NAME = "pipe_parts"
 ENCODER = "transformer: forward passes"
 AROUND = "transformer: windows, wordpieces, alignment"
+# The Python of an environment that has an earlier build, to compare with.
+BEFORE = "BENCH_BEFORE"
+PROCESSES = 5  # of each of the two builds
 
 
 def measure(setup: Setup) -> list[dict[str, Any]]:
@@ -74,6 +82,37 @@ def _forward_passes(nlp: Language, spent: dict[str, float]) -> Iterator[None]:
             hook.remove()
 
 
+def around_encoder(setup: Setup) -> Ratio:
+    """Everything but the encoder's passes: an earlier build over this one, in processes in turn."""
+    if BEFORE not in os.environ:
+        raise UnavailableError(f"no earlier build: set {BEFORE} to the Python that has one")
+    setup = with_repeats(setup, PROCESSES)
+    notes = setup.work / "around.json"
+    notes.write_text(json.dumps(setup.texts), encoding="utf-8")
+    threads = os.environ["OMP_NUM_THREADS"]
+    script = Path(__file__).with_name("spent.py").resolve()
+
+    def seconds(python: str) -> float:
+        command = [python, str(script), str(setup.model_path.resolve()), str(notes), threads]
+        away = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=setup.work, env=away)
+        return float(done.stdout)
+
+    pairs = [(seconds(os.environ[BEFORE]), seconds(sys.executable)) for _ in range(setup.repeats)]
+    before, now = zip(*pairs, strict=True)
+    words = words_of(setup.texts)
+    nlp = setup.trained()
+    per_1000 = [
+        f"{build}: {1e6 * statistics.median(taken) / words:,.0f} ms per 1,000 words"
+        for build, taken in (("before", before), ("now", now))
+    ]
+    return Ratio(
+        pairwise(before, now),
+        f"{read_by(nlp, setup.texts)}, {store_of(nlp)}; {', '.join(per_1000)}",
+        {"before": figures(before, words), "now": figures(now, words)},
+    )
+
+
 def knn_share(setup: Setup, nlp: Language) -> Ratio:
     """The share of the time of `nlp.pipe` that is spent on neighbours and their votes."""
     run(nlp, setup.texts)
@@ -119,6 +158,7 @@ def _timed(holder: object, name: str) -> Iterator[list[float]]:
 
 
 RATIOS: dict[str, Callable[[Setup], Ratio]] = {
+    "around_encoder": around_encoder,
     "knn_share": lambda setup: knn_share(setup, setup.pipeline()),
     "knn_share_base": lambda setup: knn_share(*setup.base_pipeline()),
 }

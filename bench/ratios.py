@@ -39,6 +39,7 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "pipe_vs_hf_mixed": (">=", 2.0),
     "pipe_vs_edsnlp": (">=", 1.2),
     "pipe_vs_spancat": (">=", 3.0),
+    "around_encoder": (">=", 2.5),
     "knn_share": ("<=", 0.05),
     "knn_share_base": ("<=", 0.05),
     "memory_growth": ("<=", 1.05),

@@ -22,7 +22,7 @@ from bench.material import Setup, draw_rows
 from bench.pipelines import CALIBRATOR
 from bench.ratios import Case, figures, in_turn
 from spacy_btl.calibration.datastore import LabelledRows
-from spacy_btl.calibration.search import Search
+from spacy_btl.search.search import Search
 
 NAME = "search_scaling"
 ROWS = (10_000, 100_000, 1_000_000)
@@ -49,7 +49,9 @@ STYLE = {
 class FaissIvf:
     """faiss's inverted file, for comparison: with about the recall of `ClusterSearch`."""
 
-    def fit(self, rows: NDArray[np.float32]) -> None:
+    clusters = None
+
+    def fit(self, rows: NDArray[np.float32], clusters: object = None) -> None:
         """Cluster rows, float32 [M, C], as coarsely as faiss advises."""
         import faiss  # an extra of the benchmarks alone
 

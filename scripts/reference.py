@@ -24,7 +24,7 @@ GROUPS = {
     ),
     "spacy_batchers": ("batchers", "Batchers", []),
     "spacy_scorers": ("scorers", "Scorers", ["spacy_btl.metrics.scorer.score_ner"]),
-    "spacy_misc": ("search", "Search", ["spacy_btl.calibration.search.Search"]),
+    "spacy_misc": ("search", "Search", ["spacy_btl.search.search.Search"]),
     "spacy_displacy_colors": ("colors", "Colours", []),
 }
 # What a program calls that does not use the command line, by the names in `spacy_btl`.

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from spacy_btl.annotate.annotate import annotate_file as annotate_file
     from spacy_btl.annotate.spark import annotate_dataframe as annotate_dataframe
     from spacy_btl.calibration.calibrator import Calibrator as Calibrator
-    from spacy_btl.calibration.ivf import cluster_search as cluster_search
-    from spacy_btl.calibration.search import Search as Search
-    from spacy_btl.calibration.search import sklearn_search as sklearn_search
     from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
@@ -40,6 +37,9 @@ if TYPE_CHECKING:
     from spacy_btl.pipeline.btl_ner import BtlNer as BtlNer
     from spacy_btl.pipeline.explanation import top_neighbors as top_neighbors
     from spacy_btl.pipeline.knn_calibrator import KnnCalibrator as KnnCalibrator
+    from spacy_btl.search.ivf import cluster_search as cluster_search
+    from spacy_btl.search.search import Search as Search
+    from spacy_btl.search.search import sklearn_search as sklearn_search
     from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
     from spacy_btl.training.average import average as average
@@ -53,7 +53,7 @@ MODULES = {
     "Calibrator": "calibration.calibrator",
     "DISPLACY_COLORS": "colors",
     "KnnCalibrator": "pipeline.knn_calibrator",
-    "Search": "calibration.search",
+    "Search": "search.search",
     "Settings": "calibration.settings",
     "TokenLoss": "losses.base",
     "all_token_labels": "losses.cross_entropy",
@@ -64,7 +64,7 @@ MODULES = {
     "binary_token_labels": "losses.binary_token_labels",
     "calibrate": "training.calibrate",
     "class_weights": "losses.class_weights",
-    "cluster_search": "calibration.ivf",
+    "cluster_search": "search.ivf",
     "confidence": "pipeline.annotations",
     "convert": "formats.convert",
     "dice_loss": "losses.baselines",
@@ -76,7 +76,7 @@ MODULES = {
     "logit_adjusted_loss": "losses.baselines",
     "make_ner_scorer": "metrics.scorer",
     "score_ner": "metrics.scorer",
-    "sklearn_search": "calibration.search",
+    "sklearn_search": "search.search",
     "split_corpus": "splits.split",
     "suggest_notes": "suggest.suggest",
     "token_logits": "models.token_logits",

@@ -1,1 +1,1 @@
-"""Labelled logits, and the search for the nearest of them. Arrays only."""
+"""The calibrator: from labelled logits to probabilities, decisions and confidence. Arrays only."""

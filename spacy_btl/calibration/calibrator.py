@@ -25,10 +25,10 @@ from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.mention_map import MentionMap
-from spacy_btl.calibration.search import Search, sklearn_search
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.search.search import Search, sklearn_search
 from spacy_btl.tags import O_TAG, Runs
 
 # What is saved without a datastore, or without maps. An empty file is a damaged one.
@@ -235,14 +235,15 @@ class Calibrator:
         """Take a datastore as it is: one that was saved, or one without rows."""
         self.datastore = datastore
         if len(datastore.tags):
-            self.search.fit(datastore.logits)
+            self.search.fit(datastore.logits, datastore.clusters)
 
     def to_bytes(self) -> dict[str, bytes]:
         """The "datastore" and the "maps" as the bytes of safetensors files."""
-        datastore = self.datastore
-        has_rows = datastore is not None and len(datastore.tags)
+        datastore, saved = self.datastore, UNFITTED
+        if datastore is not None and len(datastore.tags):
+            saved = replace(datastore, clusters=self.search.clusters).to_bytes()
         return {
-            "datastore": datastore.to_bytes() if datastore is not None and has_rows else UNFITTED,
+            "datastore": saved,
             "maps": UNFITTED if self.maps is None else self.maps.to_bytes(),
         }
 

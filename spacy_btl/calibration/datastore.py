@@ -15,7 +15,8 @@ from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.tags import SchemeName, TagScheme
 
 FORMAT = "spacy_btl.neighbors"
-VERSION = "3"
+VERSION = "4"
+EARLIER = "3"  # had no clusters
 ARRAYS = ("logits", "tags", "documents", "starts", "ends", "prior")
 # Greater ones come from no network, and the squares of their distances would not be finite.
 MAX_LOGIT = 1e15
@@ -52,12 +53,14 @@ class Datastore(LabelledRows):
     labels (Tuple[str, ...]): The entity types, in the order of their tags.
     scheme (str): The tag scheme, "IO" or "BIO".
     network (str): A digest of the head that computed the logits; empty where it is not known.
+    clusters (Optional[int32 [M]]): The cluster of each row, if the search divided the rows.
     """
 
     prior: NDArray[np.float64]
     labels: tuple[str, ...]
     scheme: SchemeName
     network: str = ""
+    clusters: NDArray[np.int32] | None = None
 
     @cached_property
     def tag_scheme(self) -> TagScheme:
@@ -87,6 +90,8 @@ class Datastore(LabelledRows):
     def to_bytes(self) -> bytes:
         """The datastore as the bytes of a safetensors file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
+        if self.clusters is not None:
+            arrays["clusters"] = self.clusters
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -107,7 +112,8 @@ class Datastore(LabelledRows):
             arrays, content = load_arrays(data)
             _require(content.get("format") == FORMAT, "it is no calibrator of spacy-btl")
             version = content.get("version")
-            _require(version == VERSION, f"its version is {version}, not {VERSION}")
+            is_known = version in (VERSION, EARLIER)
+            _require(is_known, f"its version is {version}, not {VERSION}")
             _check(arrays, content["labels"], content["scheme"])
         except BtlError as error:
             raise _unusable(where, str(error)) from None
@@ -152,7 +158,8 @@ def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
     _require(is_list and scheme in ("IO", "BIO"), "its list of labels is damaged")
     width = {"IO": 1, "BIO": 2}[scheme]
     n_tags = 1 + len(labels) * width
-    _require(set(arrays) == set(ARRAYS), f"it holds the arrays {sorted(arrays)}")
+    are_known = set(arrays) - {"clusters"} == set(ARRAYS)
+    _require(are_known, f"it holds the arrays {sorted(arrays)}")
     n_rows, overlapping = len(arrays["tags"]), arrays["tags"].ndim == 2
     of_types = (len(labels),) if overlapping else ()
     prior_shape = (*of_types, 1 + width if overlapping else n_tags)
@@ -164,6 +171,8 @@ def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
         "ends": ("int32", (n_rows,)),
         "prior": ("float64", prior_shape),
     }
+    if "clusters" in arrays:
+        expected["clusters"] = ("int32", (n_rows,))
     for name, (dtype, shape) in expected.items():
         found = arrays[name]
         _require(
@@ -176,6 +185,9 @@ def _check(arrays: Arrays, labels: list[str], scheme: str) -> None:
     in_range = not n_rows or 0 <= arrays["tags"].min() <= arrays["tags"].max() < prior_shape[-1]
     _require(bool(in_range), "'tags' holds numbers of no tag")
     _require(bool((arrays["documents"] >= 0).all()), "'documents' holds negative numbers")
+    clusters = arrays.get("clusters", np.zeros(0, "int32"))
+    are_of_rows = ((clusters >= 0) & (clusters < n_rows)).all()
+    _require(bool(are_of_rows), "'clusters' holds numbers of no cluster")
     starts, ends = arrays["starts"], arrays["ends"]
     are_offsets = (starts >= 0).all() and (starts < ends).all()
     _require(bool(are_offsets), "'starts' and 'ends' hold offsets of no token")

@@ -5,6 +5,7 @@ decisions per token.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -139,6 +140,30 @@ class Transitions:
         """
         if not len(scores):
             return np.zeros(0, dtype="int64")
+        path = scores.argmax(axis=1)
+        best, second = np.partition(scores, -2, axis=1)[:, :-3:-1].T
+        sure = best - second > weight * self._reach[path]
+        tokens, chains = _open_chains(sure, documents)
+        if len(tokens):
+            other = np.arange(scores.shape[1]) != path[tokens, None]
+            open_scores = np.where(sure[tokens, None] & other, -np.inf, scores[tokens])
+            path[tokens] = self._open_paths(open_scores, weight, chains)
+        return path
+
+    @cached_property
+    def _reach(self) -> Probabilities:
+        """How much less than to another tag the transitions around a token can give to each tag, at
+        most: float64 [C]."""
+        leaving = np.repeat(self.unseen[:, None], len(self.unseen), axis=1)
+        leaving[self.tags, self.following] = self.seen
+        into = leaving + self.entering
+        lost_before = (into.max(axis=1, keepdims=True) - into).max(axis=0)
+        return lost_before + (leaving.max(axis=0) - leaving).max(axis=1)
+
+    def _open_paths(
+        self, scores: Probabilities, weight: float, documents: NDArray[np.integer]
+    ) -> NDArray[np.int64]:
+        """The best path of each chain, as if it were a document."""
         seen, unseen = weight * self.seen, weight * self.unseen
         entering = weight * self.entering
         reached, starts = np.unique(self.following, return_index=True)
@@ -213,6 +238,28 @@ class TypeTransitions:
             leading = here[: len(after)]
             path[leading] = (best[leading] + ratios[types, :, path[after]]).argmax(axis=-1)
         return path
+
+
+def _open_chains(
+    sure: NDArray[np.bool_], documents: NDArray[np.integer] | None
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Take documents apart at the tokens that are sure of their tag: what remains is many short
+    chains of tokens that are not, with the sure one before and behind them.
+
+    sure (bool [N]): Which tokens.
+    RETURNS (Tuple[int [M], int [M]]): The tokens of all chains, a sure one maybe in two; and the
+        number of the chain of each.
+    """
+    linked = ~(sure[1:] & sure[:-1])  # each token with the next one
+    if documents is not None:
+        linked &= np.diff(documents) == 0
+    links = np.flatnonzero(linked)
+    chains = np.cumsum(sure[links] | (np.diff(links, prepend=-2) > 1)) - 1
+    places = np.arange(len(links)) + chains
+    tokens, numbers = np.zeros((2, len(links) + len(np.unique(chains))), dtype="int64")
+    tokens[places], tokens[places + 1] = links, links + 1
+    numbers[places] = numbers[places + 1] = chains
+    return tokens, numbers
 
 
 def _steps(n_tokens: int, documents: NDArray[np.integer] | None) -> list[NDArray[np.integer]]:

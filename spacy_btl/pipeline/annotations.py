@@ -68,7 +68,7 @@ def _set_confidences(doc: Doc, values: Sequence[float | None]) -> None:
     for ent, value in zip(doc.ents, values, strict=True):
         if value is not None:
             _values(doc)[_key(ent)] = value
-    _show_to_json(doc)
+    _show_to_json(doc, doc.ents)
 
 
 def _span_confidences(doc: Doc) -> dict[str, list[float | None]]:
@@ -117,13 +117,14 @@ def set_entities(
     The values live in `doc.user_data` by offsets and label, and not in a plain span extension,
     which a relabelled span would inherit.
     """
-    others = _forget(doc, labels)
-    taken = {token.i for ent in others for token in ent}
+    entities, values = _forget(doc, labels), _values(doc)
+    taken = {token.i for ent in entities for token in ent}
     for span, value in zip(spans, confidences or [None] * len(spans), strict=True):
-        if taken.isdisjoint(range(span.start, span.end)):
-            _values(doc)[_key(span)] = value
-    doc.set_ents([*others, *(span for span in spans if _key(span) in doc.user_data)])
-    _show_to_json(doc)
+        if not taken or taken.isdisjoint(range(span.start, span.end)):
+            values[_key(span)] = value
+            entities.append(span)
+    doc.set_ents(entities)
+    _show_to_json(doc, entities)
 
 
 def set_spans(
@@ -154,11 +155,11 @@ def set_spans(
     chosen = best_subset(
         [(spans[i].start, spans[i].end) for i in free], [confidences[i] for i in free]
     )
-    entities = [spans[free[i]] for i in chosen]
-    for span in entities:
+    entities = [*others, *(spans[free[i]] for i in chosen)]
+    for span in entities[len(others) :]:
         _values(doc)[_key(span)] = _values(doc)[_key(span, SPAN_CONFIDENCE)][key]
-    doc.set_ents([*others, *entities])
-    _show_to_json(doc)
+    doc.set_ents(entities)
+    _show_to_json(doc, entities)
 
 
 def best_subset(intervals: Sequence[tuple[int, int]], weights: Sequence[float]) -> list[int]:
@@ -215,17 +216,17 @@ def _set_of_group(span: Span, group: str, value: float) -> None:
     values[place] = {**values.get(place, {}), group: value}  # new: other docs may share the old
 
 
-def _show_to_json(doc: Doc) -> None:
+def _show_to_json(doc: Doc, entities: Sequence[Span]) -> None:
     """Keep the confidences of the entities where spaCy keeps those of a span extension without a
     getter: `Doc.to_json(underscore=["confidence"])` reads nothing else. We do not read it."""
     if not (Span.has_extension("confidence") and Span.get_extension("confidence")[2] is confidence):
         return
-    for key in [key for key in doc.user_data if _is_of(key, ("confidence",))]:
-        del doc.user_data[key]
-    for ent in doc.ents:
-        if _key(ent) in doc.user_data:
-            place = ("._.", "confidence", ent.start_char, ent.end_char)
-            _values(doc)[place] = _values(doc)[_key(ent)]
+    values = _values(doc)
+    for key in [key for key in values if _is_of(key, ("confidence",))]:
+        del values[key]
+    for key in map(_key, entities):
+        if key in values:
+            values["._.", "confidence", *key[2:]] = values[key]
 
 
 def _values(doc: Doc) -> dict[Any, Any]:

@@ -11,10 +11,10 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from spacy_btl.calibration.datastore import Datastore, LabelledRows
-from spacy_btl.calibration.search import Search
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError, CorpusError
 from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.search.search import Search
 
 CONTEXT_WORDS = 4
 

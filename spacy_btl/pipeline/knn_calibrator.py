@@ -25,7 +25,6 @@ from spacy_btl.calibration.calibrator import PARTS, Calibrator
 from spacy_btl.calibration.datastore import LabelledRows, empty_rows
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.calibration.search import Search
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import (
@@ -49,6 +48,7 @@ from spacy_btl.pipeline.logits import (
     run_before,
 )
 from spacy_btl.pipeline.reading import read_held_out
+from spacy_btl.search.search import Search
 from spacy_btl.stream import annotate_stream
 
 UNFITTED_WARNING = (

@@ -18,6 +18,8 @@ from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
 from spacy_btl.lines import PARAGRAPH
+from spacy_btl.search import ivf
+from spacy_btl.search.ivf import cluster_search
 from spacy_btl.tags import TagScheme
 from tests.calibration.made_up import deciding_calibrator, made_up_datastore
 from tests.conftest import PAPER
@@ -254,6 +256,17 @@ def test_the_bytes_hold_all_that_was_fitted(with_maps):
     np.testing.assert_array_equal(back.predict_proba(QUERIES), calibrator.predict_proba(QUERIES))
     p = calibrator.predict_proba(QUERIES)
     np.testing.assert_array_equal(back.decide(p), calibrator.decide(p))
+    assert back.to_bytes() == files
+
+
+def test_what_the_search_divided_is_saved_and_not_divided_again(monkeypatch):
+    calibrator = Calibrator(cluster_search(), n_neighbors=5).fit(DATASTORE)
+    files = calibrator.to_bytes()
+    expected = calibrator.neighbor_probabilities(QUERIES)
+    monkeypatch.setattr(ivf, "divide", None)
+    back = Calibrator(cluster_search(), n_neighbors=5)
+    back.from_bytes("datastore", files["datastore"], where="here")
+    np.testing.assert_array_equal(back.neighbor_probabilities(QUERIES), expected)
     assert back.to_bytes() == files
 
 

@@ -74,6 +74,18 @@ def test_comes_back_as_it_was(scheme):
     assert back.network == datastore.network
 
 
+def test_the_clusters_of_the_rows_come_back():
+    datastore = replace(make_datastore(), clusters=np.arange(10, dtype="int32") % 3)
+    back = Datastore.from_bytes(datastore.to_bytes(), where=WHERE)
+    np.testing.assert_array_equal(back.clusters, datastore.clusters)
+    assert back.clusters.dtype == "int32"
+
+
+def test_one_of_the_version_without_clusters_is_read():
+    back = Datastore.from_bytes(damaged({"version": "3"}), where=WHERE)
+    assert parts(back) == parts(make_datastore())
+
+
 def test_a_datastore_without_rows_comes_back():
     empty = replace(make_datastore(), **vars(empty_rows(make_datastore().tag_scheme)))
     assert Datastore.from_bytes(empty.to_bytes(), where=WHERE).logits.shape == (0, 4)
@@ -124,10 +136,14 @@ DAMAGES = {
     "a prior of NaN": (damaged(prior=array_with("prior", np.nan)), "'prior' holds values that are"),
     "a tag out of range": (damaged(tags=array_with("tags", 4)), "'tags' holds numbers of no tag"),
     "a negative tag": (damaged(tags=array_with("tags", -1)), "'tags' holds numbers of no tag"),
+    "wide clusters": (damaged(clusters=np.zeros(10, "int64")), "'clusters' is int64"),
+    "few clusters": (damaged(clusters=np.zeros(9, "int32")), "'clusters' is int32 (9,)"),
+    "a negative cluster": (damaged(clusters=np.full(10, -1, "int32")), "numbers of no cluster"),
+    "a cluster too many": (damaged(clusters=np.full(10, 10, "int32")), "numbers of no cluster"),
     "a prior of zero": (damaged(prior=np.array([1.0, 0, 0, 0])), "'prior' holds no frequencies"),
     "a prior beyond 1": (damaged(prior=np.ones(4)), "'prior' holds no frequencies"),
-    "the version before": (damaged({"version": "2"}), "its version is 2, not 3"),
-    "no version": (damaged({"version": None}), "its version is None, not 3"),
+    "an early version": (damaged({"version": "2"}), "its version is 2, not 4"),
+    "no version": (damaged({"version": None}), "its version is None, not 4"),
     "another format": (damaged({"format": "pt"}), "it is no calibrator of spacy-btl"),
     "no format": (damaged({"format": None}), "it is no calibrator of spacy-btl"),
     "no content": (save({"logits": np.zeros((1, 4), "float32")}), "no file of this version"),

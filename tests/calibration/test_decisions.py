@@ -40,12 +40,18 @@ def value(path, scores, matrix, weight):
     )
 
 
-@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.2, 1.0, 3.0]))
-def test_no_path_is_better(seed, length, weight):
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 5),
+    st.sampled_from([0.2, 1.0, 3.0]),
+    st.sampled_from([1, 3, 10]),
+)
+def test_no_path_is_better(seed, length, weight, spread):
+    """Also where some tokens are so far ahead that transitions cannot change them."""
     rng = np.random.default_rng(seed)
     n_tags = 3
     pairs = in_one(rng.integers(0, n_tags, size=rng.integers(0, 9)))
-    scores = rng.normal(size=(length, n_tags))
+    scores = spread * rng.normal(size=(length, n_tags))
     path = Transitions.from_pairs(pairs, n_tags).best_paths(scores, weight)
     matrix = dense(pairs, n_tags)
     best = max(
@@ -65,6 +71,29 @@ def test_all_documents_at_once_are_each_by_itself(seed, lengths):
     together = transitions.best_paths(scores, 0.7, documents)
     alone = [transitions.best_paths(scores[documents == d], 0.7) for d in range(len(lengths))]
     np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_long_documents_with_sure_tokens_have_the_path_of_a_dense_matrix():
+    """Viterbi's algorithm, written out."""
+    rng = np.random.default_rng(0)
+    documents = np.repeat(np.arange(6), [1, 2, 300, 1, 40, 3])
+    scores = rng.gumbel(0, 1, (len(documents), N_TAGS)) * rng.choice([1, 6], (len(documents), 1))
+    pairs = in_one(rng.integers(0, N_TAGS, size=200))
+    matrix, expected = 0.6 * dense(pairs, N_TAGS), []
+    for number in range(6):
+        rows = scores[documents == number]
+        best, back = rows[0], []
+        for row in rows[1:]:
+            arriving = best[:, None] + matrix
+            back.append(arriving.argmax(axis=0))
+            best = arriving.max(axis=0) + row
+        path = [int(best.argmax())]
+        for step in back[::-1]:
+            path.append(int(step[path[-1]]))
+        expected += path[::-1]
+    found = Transitions.from_pairs(pairs, N_TAGS).best_paths(scores, 0.6, documents)
+    assert found.tolist() == expected
+    assert (found != scores.argmax(axis=1)).any()
 
 
 def test_weight_0_is_arg_max():

@@ -13,7 +13,6 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.search import sklearn_search
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import CalibratorError, CorpusError
 from spacy_btl.pipeline.explanation import (
@@ -24,6 +23,7 @@ from spacy_btl.pipeline.explanation import (
     read_fitted_corpus,
     top_neighbors,
 )
+from spacy_btl.search.search import sklearn_search
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.web.session import opened, read_note
 from tests.conftest import PAPER, SENTENCES, make_examples

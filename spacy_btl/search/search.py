@@ -4,25 +4,33 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from spacy import registry
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.integer]
 
 
 @runtime_checkable
 class Search(Protocol):
-    """Finds the nearest rows by Euclidean distance. It has no state to save.
+    """Finds the nearest rows by Euclidean distance.
 
     >>> from spacy_btl import Search, sklearn_search
     >>> isinstance(sklearn_search(), Search)
     True
     """
 
-    def fit(self, rows: Floats) -> None:
-        """Set the rows to search, float32 [M, C]. Called again after loading."""
+    @property
+    def clusters(self) -> NDArray[np.int32] | None:
+        """The cluster of each row, int32 [M], if the search divides the rows. They are saved with
+        the rows; nothing else of a search is."""
 
-    def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+    def fit(self, rows: Floats, clusters: NDArray[np.int32] | None = None) -> None:
+        """Set the rows to search, float32 [M, C]. Called again after loading.
+
+        clusters (Optional[int32 [M]]): Those that it divided the same rows into before.
+        """
+
+    def query(self, rows: Floats, k: int) -> tuple[Floats, Ints]:
         """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         ...
 
@@ -42,14 +50,18 @@ def sklearn_search() -> Search:
 class SklearnSearch:
     """See `sklearn_search`."""
 
+    clusters = None
+
     def __init__(self) -> None:
+        from sklearn.neighbors import NearestNeighbors  # not for the searches that do without
+
         # A tree is slower than brute force in the 30 to 70 dimensions of logits.
         self._index = NearestNeighbors(algorithm="brute")
 
-    def fit(self, rows: Floats) -> None:
+    def fit(self, rows: Floats, clusters: NDArray[np.int32] | None = None) -> None:
         """Set the rows to search, float32 [M, C]."""
         self._index.fit(rows)
 
-    def query(self, rows: Floats, k: int) -> tuple[Floats, NDArray[np.integer]]:
+    def query(self, rows: Floats, k: int) -> tuple[Floats, Ints]:
         """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         return self._index.kneighbors(rows, n_neighbors=k)

@@ -1,0 +1,1 @@
+"""The nearest neighbours of logits: the interface of a search, and two of them."""
