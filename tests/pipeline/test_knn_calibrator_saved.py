@@ -141,6 +141,7 @@ def test_our_files_hold_plain_data_and_no_pickle(saved):
         "starts",
         "ends",
         "prior",
+        "clusters",
     }
     assert sorted(p.name for p in (saved / "ner").iterdir()) == ["cfg", "model"]
     assert srsly.read_json(saved / "ner" / "cfg")["labels"]
