@@ -17,21 +17,25 @@ SPARK_MASTER ?= local-cluster[2,1,2048]
 BENCH ?=
 
 BIN := .venv/bin
+DEMO := training/demo
+DEMO_WHEEL := $(DEMO)/packages/en_btl_clinical-0.1.0-py3-none-any.whl
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .PHONY: demo clean-install runtime-wheel demo-spark spark bench soak fuzz audit test test-fast lint docs results counts clean
 
 demo: .venv/installed
-	$(BIN)/python -m spacy project run all
+	$(BIN)/python -m spacy btl fit assets/demo $(DEMO) --name btl_clinical --card configs/card_demo.yml
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall $(DEMO_WHEEL)
+	$(BIN)/python scripts/show_entities.py en_btl_clinical assets/samples/*.txt
 
 clean-install: demo .venv/compile
-	rm -rf training/demo/packages && mkdir -p training/demo/packages
-	$(BIN)/python -m spacy btl compile en_btl_clinical training/demo/compiled --precision int8 \
-		--calibration corpus/demo/dev.spacy --force
-	$(BIN)/python -m spacy package training/demo/compiled training/demo/packages --build wheel
-	$(BIN)/python scripts/clean_install.py packages/en_btl_clinical-*/dist/*.whl \
-		training/demo/packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
+	rm -rf training/demo-compiled/packages && mkdir -p training/demo-compiled/packages
+	$(BIN)/python -m spacy btl compile en_btl_clinical training/demo-compiled/pipeline --precision int8 \
+		--calibration $(DEMO)/.fit/corpus/dev.spacy --force
+	$(BIN)/python -m spacy package training/demo-compiled/pipeline training/demo-compiled/packages --build wheel
+	$(BIN)/python scripts/clean_install.py $(DEMO_WHEEL) \
+		training/demo-compiled/packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
 		$(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 # From the source distribution, so that nothing of this version stays in the clone.

@@ -28,7 +28,7 @@ from spacy_btl.formats.convert import convert
 ROOT = Path(__file__).parent.parent
 # Notes that the pipelines below have not seen come first.
 NOTES = ("corpus/maccrobat/test.spacy", "assets/maccrobat2020", "assets/demo")
-MODELS = ("training/maccrobat/calibrated", "training/demo/calibrated")
+MODELS = ("training/maccrobat/calibrated", "training/demo/pipeline")
 # Trained on the same notes with `spans_key`, and calibrated.
 OVERLAPPING = ("training/maccrobat-overlapping/calibrated", "training/demo-overlapping/calibrated")
 ENCODER = "assets/minilm"

@@ -17,6 +17,7 @@ from zipfile import ZipFile
 import typer
 
 from spacy_btl.about import TRAINING
+from spacy_btl.fit.package import install_command
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = ("unshare", "--map-root-user", "--net")
@@ -24,7 +25,7 @@ CODE = """
 import sys
 import spacy
 nlp = spacy.load(sys.argv[1])
-doc = nlp(open(sys.argv[2], encoding="utf-8").read())
+(doc,) = nlp.pipe([open(sys.argv[2], encoding="utf-8").read()])
 print(sys.argv[1], nlp.meta["version"], "by", nlp.meta["author"])
 print("from", nlp.path)
 assert doc.ents, "no entity found"
@@ -43,6 +44,7 @@ def main(pipeline: Path, compiled: Path, note: Path, torch_index: str = "") -> N
         (wheel,), (source,) = Path(folder, "dist").glob("*.whl"), Path(folder, "dist").glob("*.gz")
         torch = (*(("--index-url", torch_index) if torch_index else ()), "torch")
         install(Path(folder, "venv"), wheel, pipeline, note, offline=offline, first=torch)
+        install_as_printed(Path(folder, "venv"), pipeline, note, offline=offline)
         build = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
         run(*build, "-w", f"{folder}/runtime", str(source), SPACY_BTL_RUNTIME="1")
         (wheel,) = Path(folder, "runtime").glob("*.whl")
@@ -80,6 +82,18 @@ def install(
     name, text = pipeline.name.split("-")[0], str(note.resolve())
     run(*offline, python, "-I", "-c", CODE, name, text, *refused)
     typer.echo(f"Installed and run without a network: {wheel.name} and {pipeline.name}")
+
+
+def install_as_printed(env: Path, pipeline: Path, note: Path, *, offline: tuple[str, ...]) -> None:
+    """Install both again by the line that `btl fit` prints, and read a note with them."""
+    python, name = f"{env}/bin/python", pipeline.name.split("-")[0]
+    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "spacy-btl", name)
+    # The line builds spacy-btl from this clone, for which pip would download what builds it.
+    run(python, "-m", "pip", "install", "--quiet", "setuptools", "wheel")
+    path = f"{env}/bin:{os.defpath}"
+    bare = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_QUIET": "1", "PATH": path}
+    run(*offline, "sh", "-c", install_command(pipeline.resolve()), **bare)
+    run(*offline, python, "-I", "-c", CODE, name, str(note.resolve()))
 
 
 def refuse_paths(wheel: Path) -> None:

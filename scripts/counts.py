@@ -22,7 +22,7 @@ LISTED = re.compile(r"^\| `(\w+)(?:\.py|/)` \|", re.MULTILINE)
 # Modules that the order leaves out: the version, and the public names.
 UNORDERED = {"about", ""}
 MB = 1_000_000
-DEMO = ROOT / "training" / "demo" / "calibrated"
+DEMO = ROOT / "training" / "demo" / "pipeline"
 
 
 def modules(root: Path) -> dict[str, Path]:

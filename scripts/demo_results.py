@@ -1,7 +1,7 @@
 r"""Record what the README and the tutorials say of the demo's pipeline.
 
-python scripts/demo_results.py training/demo/calibrated corpus/demo/dev.spacy \
-    metrics/demo/metrics.json
+python scripts/demo_results.py training/demo/pipeline training/demo/.fit/corpus/dev.spacy \
+    training/demo/.fit/metrics.json
 """
 
 from pathlib import Path
@@ -30,7 +30,10 @@ def main(model: str, dev: Path, metrics: Path) -> None:
         "dev_mentions": len(correct),
         "minimum_confidence": [row(mentions(predicted, m), correct, m) for m in MINIMA],
     }
-    srsly.write_json(OUTPUT, {"examples": examples, "metrics": srsly.read_json(metrics)})
+    found = srsly.read_json(metrics)
+    for entry, key in (("pipeline", "folder"), ("corpus", "file")):
+        found[entry][key] = Path(found[entry][key]).resolve().relative_to(Path.cwd()).as_posix()
+    srsly.write_json(OUTPUT, {"examples": examples, "metrics": found})
 
 
 def mentions(docs: list[Doc], minimum: float = 0.0) -> set[tuple[int, int, int, str]]:

@@ -128,7 +128,8 @@ def spacy_command(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """What a reader has after `make demo`, but for an encoder that is tiny and knows nothing."""
+    """What a reader has after `make .venv/installed` and `project run encoder`, but for an encoder
+    that is tiny and knows nothing."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("assets", "configs", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("minilm", "mac*"))

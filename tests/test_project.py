@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,15 @@ import pytest
 import spacy
 import torch
 import typer
+from spacy.cli._util import app
 from spacy.cli.debug_config import debug_config
 from spacy.cli.project.run import project_run
 from spacy.cli.train import train
 from spacy.tokens import DocBin
 from transformers import BertConfig, BertModel
+from typer.testing import CliRunner
 
+import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.formats.convert import convert
 from spacy_btl.splits.split import split_corpus
 
@@ -122,6 +126,43 @@ def test_run_all_ends_with_an_installed_pipeline_and_skips_what_is_done(
             [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", f"en_{PACKAGE}"],
             check=True,
         )
+
+
+@pytest.mark.slow
+def test_make_demo_fits_the_demo_notes_and_installs_their_wheel(
+    like_biobert, tmp_path, monkeypatch
+):
+    """The commands of the Makefile, with a tiny encoder and a part of the notes."""
+    printed = subprocess.run(
+        ["make", "--dry-run", "--old-file", ".venv/installed", "demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    fit, install, show = map(shlex.split, printed.splitlines())
+    assert fit[1:5] == ["-m", "spacy", "btl", "fit"]
+    assert install[1:4] == ["-m", "pip", "install"]
+    assert show[1:3] == ["scripts/show_entities.py", "en_btl_clinical"]
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "assets" / "demo").mkdir(parents=True)
+    for path in (ROOT / "assets" / "demo").glob("r*.*"):
+        shutil.copy(path, tmp_path / "assets" / "demo")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(
+        app, [*fit[3:], "--encoder", str(like_biobert), "--max-steps", "3", "--gpu-id", "-1"]
+    )
+    assert result.exit_code == 0, result.output
+    (wheel,) = tmp_path.glob("training/demo/packages/*.whl")
+    assert install[-1] == str(wheel.relative_to(tmp_path))
+    card = (tmp_path / "training" / "demo" / "pipeline" / "README.md").read_text("utf-8")
+    assert "spacy-btl demo notes" in card
+    assert str(wheel) in result.output.splitlines()[-2]
+    folder = result.output.splitlines()[-1].partition("spacy.load('")[2].removesuffix("')")
+    nlp = spacy.load(folder)
+    assert nlp.meta["name"] == "btl_clinical"
+    assert nlp.pipe_names == ["transformer", "ner", "knn_calibrator", "doc_cleaner"]
+    assert nlp.get_pipe("ner").spans_key is None
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Annotate a file of notes of any size."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
 from spacy_btl.annotate.stamp import NOTE_ID, Stamp
-from spacy_btl.errors import AnnotateError, counted
+from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
@@ -32,7 +33,8 @@ class Options:
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
     part_size (int): Notes per part. A kill loses the work on one part at most.
     strict (bool): Stop at the first note that fails, instead of listing it.
-    only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids.
+    only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids. It warns
+        of ids that are not among the notes.
     from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
     """
 
@@ -84,7 +86,7 @@ def annotate_file(
     nlp = load_pipeline(model)
     spans_keys(nlp)  # here, so that its error comes before any file
     on_loaded(nlp)
-    read = partial(
+    read: Callable[[], Iterator[Note]] = partial(
         read_notes,
         notes,
         text_column=options.text_column,
@@ -92,9 +94,8 @@ def annotate_file(
         integer_ids=kind.integer_ids,
     )
     if options.only is not None:
-        ids = read_ids(options.only, options.id_column, integer_ids=kind.integer_ids)
-        read = partial(_only, read, ids, options.only)
-    summary = scan_notes(read())
+        read = _only(read, notes, options, integer_ids=kind.integer_ids)
+    summary = scan_notes(read(), notes)
     batch_size = options.batch_size or nlp.batch_size
     job = Job(output, kind, _identity(nlp, summary, options, batch_size, kind))
     if job.finished:
@@ -129,18 +130,25 @@ def annotate_file(
     return job.total()
 
 
-def _only(read: Callable[[], Iterator[Note]], ids: set[str], path: Path) -> Iterator[Note]:
-    """The notes of some ids. RAISES: AnnotateError, if one of these is not there."""
-    left = set(ids)
-    for note in read():
-        if str(note.id) in ids:
-            left.discard(str(note.id))
-            yield note
-    if left:
+def _only(
+    read: Callable[[], Iterator[Note]], notes: Path, options: Options, *, integer_ids: bool
+) -> Callable[[], Iterator[Note]]:
+    """What reads the notes that `options.only` names. Warns of ids that are not among the notes.
+
+    RAISES: AnnotateError, if none of these is there.
+    """
+    assert options.only is not None
+    ids = read_ids(options.only, options.id_column, integer_ids=integer_ids)
+    gone = len(ids - {str(note.id) for note in read()})
+    if gone == len(ids):
         raise AnnotateError(
-            f"{path}: {counted(len(left), 'note')} of {len(ids):,} not in the input. Give the "
-            "input that it was made of."
+            f"{options.only}: of its {counted(gone, 'id')} none is among the notes of {notes}. "
+            "Give the notes that it was made of."
         )
+    if gone:
+        message = f"{options.only}: {gone:,} of its {counted(len(ids), 'id')} are not in {notes}."
+        warnings.warn(message, BtlWarning, stacklevel=3)
+    return lambda: (note for note in read() if str(note.id) in ids)
 
 
 def check_settings(kind: Format, options: Options) -> None:

@@ -165,8 +165,10 @@ def _whole(note_id: Any) -> Any:
     return note_id
 
 
-def scan_notes(notes: Iterator[Note]) -> Summary:
-    """Read all notes once. RAISES: AnnotateError, for an input without notes, or an id used twice.
+def scan_notes(notes: Iterator[Note], path: Path) -> Summary:
+    """Read all notes once. path (Path): What they are read from, for messages.
+
+    RAISES: AnnotateError, for an input without notes, or an id used twice.
 
     The ids are kept in a temporary database, which spills to disk when it grows.
     """
@@ -186,8 +188,13 @@ def scan_notes(notes: Iterator[Note]) -> Summary:
         count += 1
     seen.close()
     if not count:
-        raise AnnotateError("The input has no notes.")
+        raise no_notes(path)
     return Summary(count, integers, digest.hexdigest())
+
+
+def no_notes(path: Path) -> AnnotateError:
+    """The error of an input without notes."""
+    return AnnotateError(f"{path}: no notes: its files are empty. Give at least one note.")
 
 
 def _integer(note: Note) -> int:

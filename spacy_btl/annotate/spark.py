@@ -18,7 +18,7 @@ from spacy_btl.annotate.annotate import Options, check_settings
 from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
 from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
-from spacy_btl.annotate.notes import Note, make_note, note_files, notes_of
+from spacy_btl.annotate.notes import Note, make_note, no_notes, note_files, notes_of
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.errors import AnnotateError, BtlError, counted
@@ -222,7 +222,7 @@ def _read(spark: "SparkSession", path: Path, options: Options) -> tuple["DataFra
             "Make them all of one type."
         )
     if not kinds:
-        raise AnnotateError("The input has no notes.")
+        raise no_notes(path)
     integer_ids = int in kinds
     schema = f"id {'bigint' if integer_ids else 'string'}, text string, missing string"
     rows = shared.flatMap(partial(_rows, columns))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_TYPES = 40  # to print; the report has all
 MAX_LOSS = 0.2  # of the mentions of a type, before a warning
+CONVERT_REMEDY = "See --overlaps, --drop-types, and spans_key of btl_ner."
 
 # Options that `fit` has too.
 SKIP_INVALID = typer.Option(
@@ -201,8 +202,13 @@ def _agreement_table(report: "ConversionReport") -> Table:
     return table
 
 
-def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[str]:
-    """What a conversion lost that its user should know of."""
+def report_warnings(
+    report: "ConversionReport", min_mentions: int, *, remedy: str = CONVERT_REMEDY
+) -> Iterator[str]:
+    """What a conversion lost that its user should know of.
+
+    remedy (str): What the user can do about mentions that overlap.
+    """
     read = report.types.items()
     too_rare = [f"{label} ({type_.too_rare})" for label, type_ in read if type_.too_rare]
     if too_rare:
@@ -215,9 +221,8 @@ def report_warnings(report: "ConversionReport", min_mentions: int) -> Iterator[s
     ]
     if losing:
         yield (
-            f"Types that lose more than {MAX_LOSS:.0%} of their mentions as overlapping or "
-            f"invalid: {listed(losing)}. See --overlaps, --drop-types, "
-            "and spans_key of btl_ner."
+            f"Types that lose more than {MAX_LOSS:.0%} of their mentions, with one label per "
+            f"token, as overlapping or invalid: {listed(losing)}. {remedy}"
         )
     if not report.total("read"):
         yield "No note has a mention: there is nothing to train on."

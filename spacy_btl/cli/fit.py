@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spacy_btl.fit.choices import Choice
 
 INTERRUPTED = 130  # as a shell says it
+REMEDY = "With --overlapping, those that overlap a mention of another type are learned, too."
 
 
 class EffortOption(StrEnum):
@@ -123,11 +124,12 @@ class _Printer(Listener):
 
     def on_converted(self, report: "ConversionReport", min_mentions: int) -> None:
         print_report(report)
-        for warning in report_warnings(report, min_mentions):
+        for warning in report_warnings(report, min_mentions, remedy=REMEDY):
             msg.warn(warning)
 
     def on_choices(self, chosen: dict[str, "Choice"]) -> None:
         table = Table("choice", "is", "because", box=None)
+        table.columns[1].overflow = "fold"
         for name, choice in chosen.items():
             table.add_row(name, _shown(choice.value), choice.reason)
         Console(markup=False).print(table)

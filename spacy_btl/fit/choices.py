@@ -12,7 +12,7 @@ from thinc.compat import has_cupy_gpu
 from spacy_btl.about import how_to_install
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import BtlError, counted
-from spacy_btl.expressible import Expressible
+from spacy_btl.expressible import MIN_GAIN, Expressible
 from spacy_btl.fit.encoder import MINILM, Facts
 
 Effort = Literal["small", "standard", "large"]
@@ -102,9 +102,12 @@ def choose_overlapping(given: bool | None, expressible: Expressible) -> Choice:
     """Whether mentions may overlap."""
     if given is not None:
         return Choice(given, GIVEN)
-    total = max(expressible.mentions, 1)
-    flat, both = (f"{n / total:.1%}" for n in (expressible.flat, expressible.overlapping))
-    reason = f"one label per token expresses {flat} of the mentions, spans_key {both}"
+    total, added = expressible.mentions, expressible.overlapping - expressible.flat
+    share = 1000 * added // max(total, 1) / 10  # not rounded up to the limit
+    reason = (
+        f"spans_key adds {added:,} of {counted(total, 'mention')} ({share:.1f}%), and is taken "
+        f"from {MIN_GAIN:.0%} on"
+    )
     return Choice(expressible.recommends_spans_key, reason)
 
 

@@ -71,8 +71,8 @@ def conclusions(
 
     parts (Mapping[str, Part]): The counts of the documents.
     dropped (Mapping[str, int]): The types that are left out for their few mentions.
-    files (Mapping[str, str]): Where the `report` and the `card` are; the command to `install` the
-        `package` of that name.
+    files (Mapping[str, str]): Where the `report`, the `card` and the `pipeline` are; the command to
+        `install` the `package` of that name.
     """
     types = list(parts["train"].types)
     found = trust(metrics, types)
@@ -85,9 +85,16 @@ def conclusions(
         *([_dropped(dropped)] if dropped else []),
         _next(parts, found, dropped, effort),
         f"Report: {files['report']}. Model card: {files['card']}.",
-        f"Install it: {files['install']}",
-        f'Load it: nlp = spacy.load("{files["package"]}")',
+        f"Install it, in any environment: {files['install']}",
+        _load(files),
     ]
+
+
+def _load(files: Mapping[str, str]) -> str:
+    return (
+        f'Load it: nlp = spacy.load("{files["package"]}")  # without installing it: '
+        f"spacy.load({files['pipeline']!r})"
+    )
 
 
 def _learned(parts: Mapping[str, Part], types: list[str]) -> str:

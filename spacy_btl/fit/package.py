@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -77,14 +78,20 @@ def install_command(wheel: Path) -> str:
         constraints = source / "constraints.txt"
         words += ["-c", str(constraints)] if constraints.is_file() else []
         words.append(str(source))
-    return " ".join([*words, str(wheel)])
+    return shlex.join([*words, str(wheel)])
 
 
 def _source() -> Path | None:
-    """The clone or the file that spacy-btl was installed from, if pip recorded it."""
-    try:
-        record = json.loads(distribution("spacy-btl").read_text("direct_url.json") or "{}")
-    except (PackageNotFoundError, ValueError):
-        return None
-    url = urlparse(record.get("url", ""))
-    return Path(url2pathname(url.path)) if url.scheme == "file" else None
+    """The clone or the file that spacy-btl was installed from, if pip recorded it.
+
+    In a clone, what built the package leaves a second distribution, without pip's record.
+    """
+    for found in distributions(name="spacy-btl"):
+        try:
+            record = json.loads(found.read_text("direct_url.json") or "{}")
+        except ValueError:
+            continue
+        url = urlparse(record.get("url", ""))
+        if url.scheme == "file":
+            return Path(url2pathname(url.path))
+    return None

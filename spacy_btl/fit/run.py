@@ -84,6 +84,7 @@ class Run:
             files={
                 "report": str(self.output / "report.html"),
                 "card": str(self.output / "pipeline" / README),
+                "pipeline": str(self.output / "pipeline"),
                 "install": install_command(wheel),
                 "package": package,
             },

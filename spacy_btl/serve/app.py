@@ -1,6 +1,6 @@
 """The addresses of the service: those of INCEpTION's protocol, and those of Label Studio's."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,7 +11,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spacy_btl.serve import documents, events, inception, label_studio
 from spacy_btl.serve.http import LOG, Handle, post
@@ -19,10 +20,7 @@ from spacy_btl.serve.model import Model
 from spacy_btl.serve.training import Training
 
 INCEPTION, LABEL_STUDIO = "/inception", "/label-studio"
-NO_PAGE = (
-    f"Nothing is at this address. The tools are given these: {INCEPTION} to INCEpTION, "
-    f"{LABEL_STUDIO} to Label Studio."
-)
+TOOLS = f"The tools are given {INCEPTION} (INCEpTION) and {LABEL_STUDIO} (Label Studio)"
 
 
 def make_app(
@@ -79,15 +77,59 @@ def make_app(
                 ],
             ),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
-        exception_handlers={HTTPException: _no_page},
+        middleware=[Middleware(_KnownHosts, hosts=list(hosts))],
+        exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
 
 
-async def _no_page(request: Request, error: Exception) -> Response:
-    """Answer what is sent to another address; the log does not name it, since a query may be a
-    note."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    LOG.info("%s of an unknown address: %d", request.method, status)
-    return JSONResponse({"error": NO_PAGE}, status)
+class _KnownHosts:
+    """Refuse requests that are addressed to another name, and log that without the name."""
+
+    def __init__(self, app: ASGIApp, hosts: list[str]) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        accepted = False
+
+        async def accept(*_: object) -> None:
+            nonlocal accepted
+            accepted = True
+
+        async def answer(_: object) -> None:
+            """Not sent: ours says more."""
+
+        judge = TrustedHostMiddleware(accept, self.hosts, www_redirect=False)
+        await judge(scope, receive, answer)
+        if accepted:
+            await self.app(scope, receive, send)
+            return
+        names = " or ".join(self.hosts)
+        LOG.info("%s refused: 400: its Host header is not %s", scope["method"], names)
+        error = f"This service answers requests that are addressed to {names}: give that address."
+        await JSONResponse({"error": error}, 400)(scope, receive, send)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer what no route takes. The log does not name an address that is not ours, since it may
+    be a note, nor a query."""
+    status, headers = 500, None
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, error.headers
+    wrong, said = "Nothing is at this address", "an unknown address"
+    if status == 405:  # raised by a route, so the path is one of ours
+        said = request.url.path
+        wrong = f"{request.method} is not answered at {said}"
+    LOG.info("%s of %s: %d", request.method, said, status)
+    routes = ", ".join(_listed(request.app.routes))
+    return JSONResponse({"error": f"{wrong}. {TOOLS}, and ask {routes}."}, status, headers)
+
+
+def _listed(routes: Iterable[BaseRoute], above: str = "") -> Iterator[str]:
+    """The routes, as "POST /inception/predict"."""
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from _listed(route.routes, above + route.path)
+        elif isinstance(route, Route):
+            yield f"{'/'.join(sorted((route.methods or set()) - {'HEAD'}))} {above}{route.path}"

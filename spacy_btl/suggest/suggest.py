@@ -134,7 +134,7 @@ def suggest_notes(
     knowledge = Knowledge.of(nlp)
     annotated = Annotated.read(options.annotated, nlp, options.id_column)
     read = partial(read_notes, notes, text_column=options.text_column, id_column=options.id_column)
-    total = scan_notes(read()).notes
+    total = scan_notes(read(), notes).notes
     passed = Passed()
     possible = candidates(
         nlp,

@@ -2,6 +2,7 @@ import csv
 import gzip
 import json
 import os
+import re
 from decimal import Decimal
 
 import pyarrow
@@ -25,12 +26,16 @@ def fails(path, match, **columns):
     return str(error.value)
 
 
+def scan(path):
+    return scan_notes(read_notes(path), path)
+
+
 @pytest.mark.parametrize("name", ["n.parquet", "n.csv", "n.jsonl", "folder"])
 def test_every_form_gives_the_same_notes(name, tmp_path):
     path = write_notes(tmp_path / name, NOTES)
     assert [(note.id, note.text) for note in read_notes(path)] == NOTES
-    other = scan_notes(read_notes(write_notes(tmp_path / "other.jsonl", NOTES)))
-    assert scan_notes(read_notes(path)) == other
+    other = scan(write_notes(tmp_path / "other.jsonl", NOTES))
+    assert scan(path) == other
 
 
 def test_a_folder_of_parquet_parts_is_read_in_the_order_of_names(tmp_path):
@@ -155,15 +160,16 @@ def test_an_id_of_more_than_64_bits_is_refused(tmp_path):
 def test_an_id_used_twice_is_refused_where_it_stands(tmp_path):
     path = write_notes(tmp_path / "n.jsonl", [("a", "x"), ("b", "y"), ("a", "z")])
     with pytest.raises(AnnotateError, match="line 3: the id of this note is used before"):
-        scan_notes(read_notes(path))
+        scan(path)
 
 
 def test_an_input_without_notes_is_refused(tmp_path):
     fails(tmp_path, "no notes. Give a folder of .txt files, or of .parquet")
     fails(tmp_path / "absent", "no such file")
     (tmp_path / "n.jsonl").touch()
-    with pytest.raises(AnnotateError, match="no note"):
-        scan_notes(read_notes(tmp_path / "n.jsonl"))
+    for path in (tmp_path / "n.jsonl", tmp_path):
+        with pytest.raises(AnnotateError, match=f"{re.escape(str(path))}: no notes: its files are"):
+            scan(path)
 
 
 TEXTS = ["no fever", "cough", "well"]
@@ -326,6 +332,6 @@ def test_the_fingerprint_tells_any_change(changed, tmp_path):
     def fingerprint(notes):
         path = tmp_path / "n.jsonl"
         path.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in notes))
-        return scan_notes(read_notes(path)).fingerprint
+        return scan(path).fingerprint
 
     assert fingerprint(changed) != fingerprint([("a", "fever"), ("b", "")])

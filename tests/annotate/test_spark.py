@@ -177,7 +177,7 @@ def test_ids_that_are_numbers_and_notes_that_are_not_text(session, calibrated_pa
         ("n.csv", "id,text\na,fever\nsecret\n", "line 3: 1 fields"),
         ("n.csv", "id,text,text\n1,secret,secret\n", "two columns are called 'text'"),
         ("n.jsonl", '{"id": 1, "text": "x"}\n{"id": "a", "text": "secret"}', "some .* are strings"),
-        ("n.jsonl", "", "has no notes"),
+        ("n.jsonl", "", r"n\.jsonl: no notes"),
     ],
 )
 def test_what_is_broken_is_named_and_not_quoted(name, content, match, session, tmp_path, capfd):

@@ -57,7 +57,9 @@ def test_what_cannot_work_is_said_in_a_line_at_once(calibrated_path, tmp_path, m
     assert "The service needs uvicorn: install it by pip install '.[serve]'" in output
 
 
-def test_it_says_where_it_is_and_what_to_beware_of(calibrated_path, tmp_path, monkeypatch):
+def test_it_says_where_it_is_and_what_to_beware_of(
+    calibrated_path, trained_path, tmp_path, monkeypatch
+):
     served = []
     monkeypatch.setattr(
         "spacy_btl.serve.server.serve", lambda model, opened, **_: served.append(opened)
@@ -78,6 +80,9 @@ def test_it_says_where_it_is_and_what_to_beware_of(calibrated_path, tmp_path, mo
     assert "unencrypted" not in output
     assert "stored" not in output
     assert len(served) == 2
+    status, output = run(trained_path, "--port", 0)
+    assert status == 0
+    assert "Confidence is not calibrated: there is no fitted knn_calibrator" in output
 
 
 @pytest.mark.slow

@@ -136,7 +136,10 @@ def test_the_lines_say_what_was_found_and_what_to_do(finished):
     assert "Not to be trusted yet" in text
     assert "Next: " in text
     assert str(folder / "out" / "packages" / "en_my_notes-0.1.0-py3-none-any.whl") in lines[-2]
-    assert lines[-1] == 'Load it: nlp = spacy.load("en_my_notes")'
+    assert lines[-1] == (
+        'Load it: nlp = spacy.load("en_my_notes")  # without installing it: '
+        f"spacy.load({str(folder / 'out' / 'pipeline')!r})"
+    )
     assert not any(sentence in text for sentence, _ in SENTENCES)
 
 

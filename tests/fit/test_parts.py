@@ -1,6 +1,8 @@
 """What `fit` chooses, counts, estimates and concludes."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from spacy_btl.fit.conclusions import conclusions, trust
 from spacy_btl.fit.corpus import Part, cautions, guess_language
 from spacy_btl.fit.encoder import Facts
 from spacy_btl.fit.networks import RECIPE
+from spacy_btl.fit.package import install_command
 from spacy_btl.fit.progress import Clock, in_words, work_of
 from spacy_btl.fit.steps import Steps
 
@@ -72,7 +75,12 @@ def test_choices_by_the_corpus():
     many, few = Expressible(100, 80, 99), Expressible(100, 97, 99)
     assert choices.choose_overlapping(None, many).value is True
     assert choices.choose_overlapping(None, few).value is False
-    assert "80.0%" in choices.choose_overlapping(None, many).reason
+    reason = "spans_key adds 19 of 100 mentions (19.0%), and is taken from 5% on"
+    assert choices.choose_overlapping(None, many).reason == reason
+    demo, below = Expressible(5467, 5334, 5451), Expressible(10_000, 9000, 9499)
+    reason = "spans_key adds 117 of 5,467 mentions (2.1%), and is taken from 5% on"
+    assert choices.choose_overlapping(None, demo) == Choice(False, reason)
+    assert "(4.9%)" in choices.choose_overlapping(None, below).reason
     assert choices.choose_overlapping(False, many).value is False
     assert choices.choose_neighbors(10_000).value == 17
     assert choices.choose_neighbors(16).value == 8
@@ -169,7 +177,13 @@ METRICS = {
         "Unknown": row(3, 0.0, 0.0),
     },
 }
-FILES = {"report": "r.html", "card": "README.md", "install": "pip install x", "package": "en_x"}
+FILES = {
+    "report": "r.html",
+    "card": "README.md",
+    "install": "pip install x",
+    "package": "en_x",
+    "pipeline": "/a b/pipeline",
+}
 
 
 def test_a_type_is_reliable_by_the_low_end_of_its_interval():
@@ -207,6 +221,8 @@ def test_the_conclusions_say_what_to_do_next():
     assert "To rely on: FewButGood, Good." in first
     assert "Poor (F1 not surely above 50%); Few (fewer than 10 mentions to measure by)" in first
     assert "Not learned, with too few mentions: Rare (2)." in first
+    load = """nlp = spacy.load("en_x")  # without installing it: spacy.load('/a b/pipeline')"""
+    assert first.endswith(f"Install it, in any environment: pip install x\nLoad it: {load}")
     assert "annotate more notes with Rare (2), Few (17)" in first
     enough = {**METRICS, "types": {**METRICS["types"], "Few": row(40, 0.9, 0.8)}}
     assert "Next: train longer (--effort large), and see whether Poor" in text(
@@ -253,6 +269,32 @@ def test_the_clock_measures_the_steps_and_not_the_start(monkeypatch):
     assert told[-1][1] == pytest.approx(0)
     done = [share for share, _ in told]
     assert done == sorted(done)
+
+
+def test_the_install_line_names_the_clone_beside_a_distribution_that_pip_did_not_record(
+    tmp_path, monkeypatch
+):
+    """In a clone, its own egg-info comes before what pip installed."""
+    clone, egg, site = (tmp_path / name for name in ("my clone", "egg", "site"))
+    for folder, files in (
+        (clone, {"constraints.txt": ""}),
+        (egg / "spacy_btl.egg-info", {"PKG-INFO": "Name: spacy-btl\nVersion: 0.1.0\n"}),
+        (
+            site / "spacy_btl-0.1.0.dist-info",
+            {
+                "METADATA": "Name: spacy-btl\nVersion: 0.1.0\n",
+                "direct_url.json": json.dumps({"url": clone.as_uri()}),
+            },
+        ),
+    ):
+        folder.mkdir(parents=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    monkeypatch.setattr(sys, "path", [str(egg), str(site)])
+    words = ["pip", "install", "-c", clone / "constraints.txt", clone, Path("a b.whl")]
+    assert shlex.split(install_command(Path("a b.whl"))) == list(map(str, words))
+    monkeypatch.setattr(sys, "path", [str(egg)])
+    assert install_command(Path("x.whl")) == "pip install x.whl"
 
 
 def test_times_in_words():

@@ -97,25 +97,57 @@ def test_other_kinds_of_body_are_refused(client):
         assert response.status_code == 415
 
 
-def test_another_address_says_which_there_are(client, logged):
-    for method, path, status in (
-        ("POST", f"/predict?text={MARKER}", 404),
-        ("GET", f"/inception/{MARKER}", 404),
-        ("GET", INCEPTION, 405),
+ROUTES = (
+    "/inception (INCEpTION) and /label-studio (Label Studio), and ask POST /inception/predict, "
+    "POST /inception/train, GET /label-studio/health, GET /label-studio/, "
+    "POST /label-studio/setup, POST /label-studio/predict, POST /label-studio/webhook, "
+    "POST /label-studio/train."
+)
+
+
+def test_another_address_says_what_is_wrong_and_which_routes_there_are(client, logged):
+    unknown, refused = "Nothing is at this address", "GET is not answered at /inception/predict"
+    for method, path, status, wrong, said in (
+        ("POST", f"/predict?text={MARKER}", 404, unknown, "an unknown address"),
+        ("GET", f"/inception/{MARKER}", 404, unknown, "an unknown address"),
+        ("GET", "/inception", 404, unknown, "an unknown address"),
+        ("GET", f"{INCEPTION}?text={MARKER}", 405, refused, INCEPTION),
+        ("POST", "/label-studio/health", 405, "POST is not answered at", "/label-studio/health"),
     ):
         response = client.request(method, path)
         assert response.status_code == status
-        assert "/inception to INCEpTION, /label-studio to Label Studio" in response.json()["error"]
-        assert f"{method} of an unknown address: {status}" in logged()
+        error = response.json()["error"]
+        assert error.startswith(wrong)
+        assert error.endswith(ROUTES)
+        assert ("allow" in response.headers) == (status == 405)
+        assert f"{method} of {said}: {status}" in logged()
     lines = [line for line in logged().splitlines() if "HTTP Request" not in line]  # of the client
     assert not [line for line in lines if MARKER in line]
 
 
-def test_a_site_that_poses_as_this_machine_is_refused(model):
-    with TestClient(make_app(model, max_bytes=MAX_BYTES, hosts=("127.0.0.1",))) as client:
-        for host, status in (("127.0.0.1:9090", 200), ("evil.example:9090", 400)):
-            response = client.get("/label-studio/health", headers={"Host": host})
-            assert response.status_code == status
+def test_a_site_that_poses_as_this_machine_is_refused_and_logged(model, logged):
+    app = make_app(model, max_bytes=MAX_BYTES, hosts=("127.0.0.1", "localhost"))
+    with TestClient(app) as client:
+        for host in ("127.0.0.1:9090", "localhost"):
+            headers = {"Host": host}
+            assert client.get("/label-studio/health", headers=headers).status_code == 200
+        assert "refused" not in logged()
+        for host in (f"{MARKER}.example:9090", "", "127.0.0.1.example", "@127.0.0.1", "a b"):
+            answer = client.post(LABEL_STUDIO, json=tasks(TEXT), headers={"Host": host})
+            assert answer.status_code == 400
+            assert "addressed to 127.0.0.1 or localhost" in answer.json()["error"]
+    assert logged().count("POST refused: 400: its Host header is not 127.0.0.1 or localhost") == 5
+    assert MARKER not in logged()
+
+
+def test_a_pipeline_without_a_calibrator_suggests_without_scores(trained_path):
+    with TestClient(make_app(Model(str(trained_path)), max_bytes=MAX_BYTES)) as client:
+        (result,) = client.post(LABEL_STUDIO, json=tasks(SENTENCES[0][0])).json()["results"]
+        assert result["result"]
+        assert not [one for one in (result, *result["result"]) if "score" in one]
+        answer = client.post(INCEPTION, json=request(document(type_system()))).json()["document"]
+        assert 'inception_internal_predicted="true"' in answer
+        assert "value_score" not in answer
 
 
 def test_a_note_that_fails_costs_no_other_note(poisoned_path, logged):

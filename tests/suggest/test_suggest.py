@@ -14,7 +14,7 @@ from spacy_btl.annotate.annotate import Options as AnnotateOptions
 from spacy_btl.annotate.annotate import annotate_file
 from spacy_btl.cli import btl
 from spacy_btl.corpora.docbin import read_docs, write_docs
-from spacy_btl.errors import BtlError
+from spacy_btl.errors import BtlError, BtlWarning
 from spacy_btl.pipeline.logits import hiding_pipes
 from spacy_btl.suggest.suggest import Options, suggest_notes
 from spacy_btl.training.calibrate import calibrate
@@ -257,9 +257,21 @@ def test_annotate_writes_the_chosen_notes_alone(calibrated_path, notes, tmp_path
     assert counts.notes == 2
     written = {path.stem for path in (tmp_path / "brat").glob("*.txt")}
     assert written == {one.id for one in chosen}
-    others = write_notes(tmp_path / "others.jsonl", NOTES[:1])
-    with pytest.raises(BtlError, match="of 2 not in the input"):
+
+
+def test_ids_of_the_ranking_that_are_not_among_the_notes_are_counted(calibrated_path, tmp_path):
+    only = tmp_path / "next.jsonl"
+    only.write_text("".join(json.dumps({"id": name}) + "\n" for name in ("a", "gone", "b", "lost")))
+    notes, out = write_notes(tmp_path / "notes.jsonl", NOTES), tmp_path / "out.jsonl"
+    options = AnnotateOptions(only=only)
+    with pytest.warns(BtlWarning, match=re.escape(f"2 of its 4 ids are not in {notes}.")) as seen:
+        counts = annotate_file(str(calibrated_path), notes, out, options)
+    assert (counts.notes, len(seen)) == (2, 1)
+    others = write_notes(tmp_path / "others.jsonl", [("c", "mild cough")])
+    message = re.escape(f"{only}: of its 4 ids none is among the notes of {others}.")
+    with pytest.raises(BtlError, match=message):
         annotate_file(str(calibrated_path), others, tmp_path / "other", options)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_corpus_of_the_training_is_read_where_it_is(trained_path, notes, tmp_path, monkeypatch):
