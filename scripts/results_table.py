@@ -67,18 +67,17 @@ Entity F1 is strict. Entity ECE is the mean gap between the confidence of entiti
 precision, as a mean over the folds. Rows 1 and 4 are means of two seeds, their ECE of one.
 \\* p < 0.05 against standard fine-tuning. † Its counts were not kept: its tests cannot be computed
 again, and its ECE pools the folds. ‡ Not tested here; on that fold
-[the default pipeline](docs/technical_report.md#spacys-own-ner) has {beside_spacy}. ¶ One seed, not
-tested here. A token counts in the class of each mention that it is in.
+[the default pipeline](docs/technical_report.md#spacys-own-ner) has {beside_spacy}. ¶ One seed; not
+tested here.
 """
 CLAIM = """\
 Binary Token Labels in one of the two networks add {gain} points of UAR (p = {p}, one seed). In
 these runs, not tested, the ten rarest types have a mean recall of {with_btl} with BTL and {without}
 without. The rest of the gain comes from masking, averaging and the calibrator. Calibration maps
-alone reduce the entity ECE of standard fine-tuning from {overconfident} to {mapped}.
-
-In Chia's trial criteria a third of the mentions overlap ({chia_folds} folds). There `spans_key` has
-a mention F1 of {overlapping}, the default pipeline {flat}, and it finds {found} percent of the
-mentions that one label per token has no room for.
+alone reduce the entity ECE of standard fine-tuning from {overconfident} to {mapped}. In Chia's
+trial criteria a third of the mentions overlap: there `spans_key` has a mention F1 of {overlapping},
+the default pipeline {flat}, and it finds {found} percent of the mentions that one label per token
+has no room for ({chia_folds} folds).
 """
 
 
@@ -97,7 +96,7 @@ def claim() -> str:
         flat=figure(FLAT_ON_CHIA, "spans_btl_f"),
         found=figure(ON_CHIA, "spans_btl_r_lost"),
     )
-    return "\n".join(map(filled, claim.split("\n\n")))
+    return filled(claim)
 
 
 def table() -> str:
