@@ -28,7 +28,7 @@ from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
-from spacy_btl.search.search import Search, sklearn_search
+from spacy_btl.search.search import DividingSearch, Search, sklearn_search
 from spacy_btl.tags import O_TAG, Runs
 
 # What is saved without a datastore, or without maps. An empty file is a damaged one.
@@ -235,13 +235,17 @@ class Calibrator:
         """Take a datastore as it is: one that was saved, or one without rows."""
         self.datastore = datastore
         if len(datastore.tags):
-            self.search.fit(datastore.logits, datastore.clusters)
+            self.search.fit(datastore.logits)
+            if datastore.clusters is not None and isinstance(self.search, DividingSearch):
+                self.search.set_clusters(datastore.clusters)
 
     def to_bytes(self) -> dict[str, bytes]:
         """The "datastore" and the "maps" as the bytes of safetensors files."""
         datastore, saved = self.datastore, UNFITTED
         if datastore is not None and len(datastore.tags):
-            saved = replace(datastore, clusters=self.search.clusters).to_bytes()
+            search = self.search
+            clusters = search.get_clusters() if isinstance(search, DividingSearch) else None
+            saved = replace(datastore, clusters=clusters).to_bytes()
         return {
             "datastore": saved,
             "maps": UNFITTED if self.maps is None else self.maps.to_bytes(),

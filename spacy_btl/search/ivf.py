@@ -57,23 +57,27 @@ class ClusterSearch:
         self._clusters: NDArray[np.int32] | None = None
         self._lists: InvertedLists | None = None
 
-    @property
-    def clusters(self) -> NDArray[np.int32]:
+    def fit(self, rows: Floats) -> None:
+        """Set the rows to search, float32 [M, C]."""
+        if self._lists is not None and np.array_equal(rows, self._rows):
+            return  # a worker process receives the lists with the search
+        self._rows, self._clusters, self._lists = rows, None, None
+
+    def get_clusters(self) -> NDArray[np.int32]:
         """The cluster of each row, int32 [M]."""
         if self._clusters is None:
             self._clusters = divide(self._rows)
         return self._clusters
 
-    def fit(self, rows: Floats, clusters: NDArray[np.int32] | None = None) -> None:
-        """Set the rows to search, float32 [M, C]."""
-        if self._lists is not None and np.array_equal(rows, self._rows):
-            return  # a worker process receives the lists with the search
-        self._rows, self._clusters, self._lists = rows, clusters, None
+    def set_clusters(self, clusters: NDArray[np.int32]) -> None:
+        """Spare dividing the rows: int32 [M]."""
+        if self._lists is None:
+            self._clusters = clusters
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, Ints]:
         """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
         if self._lists is None:
-            self._lists = InvertedLists.from_clusters(self._rows, self.clusters)
+            self._lists = InvertedLists.from_clusters(self._rows, self.get_clusters())
         lists = self._lists
         few = len(self._rows) < EXACT_BELOW
         reach = np.full_like(lists.radii, np.inf) if few else np.float32(REACH) * lists.radii

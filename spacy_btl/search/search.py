@@ -19,19 +19,26 @@ class Search(Protocol):
     True
     """
 
-    @property
-    def clusters(self) -> NDArray[np.int32] | None:
-        """The cluster of each row, int32 [M], if the search divides the rows. They are saved with
-        the rows; nothing else of a search is."""
-
-    def fit(self, rows: Floats, clusters: NDArray[np.int32] | None = None) -> None:
-        """Set the rows to search, float32 [M, C]. Called again after loading.
-
-        clusters (Optional[int32 [M]]): Those that it divided the same rows into before.
-        """
+    def fit(self, rows: Floats) -> None:
+        """Set the rows to search, float32 [M, C]. Called again after loading."""
+        ...
 
     def query(self, rows: Floats, k: int) -> tuple[Floats, Ints]:
         """Distances and row numbers of the k nearest rows, nearest first: [N, k] each."""
+        ...
+
+
+@runtime_checkable
+class DividingSearch(Search, Protocol):
+    """A search that divides the rows into clusters, which are saved with them. Nothing else of a
+    search is saved."""
+
+    def get_clusters(self) -> NDArray[np.int32]:
+        """The cluster of each row, int32 [M]."""
+        ...
+
+    def set_clusters(self, clusters: NDArray[np.int32]) -> None:
+        """Spare dividing the rows that were just set: int32 [M], as `get_clusters` gave them."""
         ...
 
 
@@ -50,15 +57,13 @@ def sklearn_search() -> Search:
 class SklearnSearch:
     """See `sklearn_search`."""
 
-    clusters = None
-
     def __init__(self) -> None:
         from sklearn.neighbors import NearestNeighbors  # not for the searches that do without
 
         # A tree is slower than brute force in the 30 to 70 dimensions of logits.
         self._index = NearestNeighbors(algorithm="brute")
 
-    def fit(self, rows: Floats, clusters: NDArray[np.int32] | None = None) -> None:
+    def fit(self, rows: Floats) -> None:
         """Set the rows to search, float32 [M, C]."""
         self._index.fit(rows)
 

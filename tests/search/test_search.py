@@ -101,10 +101,12 @@ def test_with_the_clusters_of_before_it_divides_nothing_and_finds_the_same(
     rows, queries, monkeypatch
 ):
     before = fitted(rows)
-    assert (before.clusters.shape, before.clusters.dtype) == ((len(rows),), "int32")
+    clusters = before.get_clusters()
+    assert (clusters.shape, clusters.dtype) == ((len(rows),), "int32")
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)  # not to be imported
     search = ClusterSearch()
-    search.fit(rows, before.clusters)
+    search.fit(rows)
+    search.set_clusters(clusters)
     for found, expected in zip(search.query(queries, K), before.query(queries, K), strict=True):
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(ImportError):
@@ -116,7 +118,8 @@ def test_any_clusters_do_where_all_lists_are_read(rows, queries, truth, monkeypa
     clusters = np.random.default_rng(0).integers(0, 900, len(rows)) * 7
     for given in (clusters, np.arange(len(rows)) // 10_000, np.zeros(len(rows), int)):
         search = ClusterSearch()
-        search.fit(rows, given)
+        search.fit(rows)
+        search.set_clusters(given)
         distances, _ = search.query(queries[:60], K)
         np.testing.assert_allclose(distances, truth[0][:60], atol=1e-3)
 
@@ -172,7 +175,8 @@ def test_a_query_reads_its_own_list_however_far_that_extends(rows):
     rows = rows.copy()
     rows[:K] = far = rows[0] + 40 * np.eye(20, dtype="float32")[0]
     search = ClusterSearch()
-    search.fit(rows, np.zeros(len(rows), "int32"))
+    search.fit(rows)
+    search.set_clusters(np.zeros(len(rows), "int32"))
     distances, numbers = search.query(np.stack([rows[100], far, rows[200]]), K)
     assert sorted(numbers[1]) == list(range(K))
     np.testing.assert_array_equal(distances[1], np.zeros(K))
