@@ -11,10 +11,9 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
-from spacy_btl.errors import counted
 
 if TYPE_CHECKING:
-    from spacy_btl.corpora.stats import CorpusStats, Listed
+    from spacy_btl.corpora.stats import CorpusStats
 
 
 @btl.command("stats")
@@ -29,7 +28,8 @@ def stats_cli(
     The rarest type comes first. The weight of a type is 1 minus its share of the tokens: the class
     weight of the Binary Token Labels paper.
     """
-    from spacy_btl.corpora.stats import corpus_stats
+    from spacy_btl.corpora.remarks import remarks
+    from spacy_btl.corpora.stats import MIN_DOCUMENTS, corpus_stats
     from spacy_btl.files import write_file
 
     if output is not None:
@@ -37,7 +37,13 @@ def stats_cli(
     stats = corpus_stats(corpus)
     # Without markup, which a type in brackets would be to rich.
     Console(markup=False).print(_table(stats))
-    _print_remarks(corpus, stats)
+    for remark in remarks(corpus, stats):
+        msg.info(remark)
+    if stats.too_rare:
+        msg.warn(
+            f"In fewer than {MIN_DOCUMENTS} documents, so not in each of train, dev and test after "
+            f"a split: {', '.join(stats.too_rare)}"
+        )
     if output is not None:
         figures = json.dumps(dataclasses.asdict(stats), indent=2)
         write_file(output, figures.encode("utf-8"))
@@ -57,49 +63,3 @@ def _table(stats: "CorpusStats") -> Table:
         figures = (f"{count:,}" for count in counts)
         table.add_row(row.type, *figures, f"{row.share:.3%}", f"{row.weight:.4f}")
     return table
-
-
-def _print_remarks(corpus: Path, stats: "CorpusStats") -> None:
-    from spacy_btl.corpora.report import report_file
-    from spacy_btl.corpora.stats import MIN_DOCUMENTS
-
-    msg.info(
-        f"{counted(stats.documents, 'document')}, {counted(stats.tokens, 'token')}, "
-        f"{counted(stats.mentions, 'mention')}, {counted(len(stats.types), 'type')}"
-    )
-    if stats.tokens_missing:
-        missing = counted(stats.tokens_missing, "more token")
-        msg.info(f"{missing} without annotation, not counted")
-    if stats.over_line_ends:
-        msg.info(
-            f"{counted(stats.over_line_ends, 'mention')} over a line end, {stats.cut_by_io:,} of "
-            "them where the tag scheme IO ends an entity: at an empty line, or behind a line that "
-            "is not full"
-        )
-    if stats.listed:
-        _print_listed(stats.listed)
-    if report_file(corpus).is_file():
-        msg.info(f"What its conversion kept, moved and left out: {report_file(corpus)}")
-    if stats.too_rare:
-        msg.warn(
-            f"In fewer than {MIN_DOCUMENTS} documents, so not in each of train, dev and test after "
-            f"a split: {', '.join(stats.too_rare)}"
-        )
-
-
-def _print_listed(listed: "Listed") -> None:
-    if listed.left_out:
-        msg.info(
-            f"{counted(listed.left_out, 'more mention')} left out of doc.ents, which cannot overlap"
-        )
-    if listed.white_space:
-        msg.info(f"{counted(listed.white_space, 'mention')} of white space alone, not counted")
-    if listed.discontinuous:
-        msg.info(
-            f"{counted(listed.discontinuous, 'discontinuous mention')}, each read as its enclosing "
-            "span"
-        )
-    for reason, count in listed.lost.items():
-        msg.info(f"{counted(count, 'mention')} that spans_key cannot express either: {reason}")
-    if listed.expressible.mentions:
-        msg.info(str(listed.expressible))

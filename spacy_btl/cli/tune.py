@@ -12,9 +12,7 @@ from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, wa
 
 if TYPE_CHECKING:
     from spacy_btl.training.tune import Tuned
-    from spacy_btl.training.validation import Validation
 
-ENOUGH = 100  # documents to choose by
 FIGURES = ("tag_uar", "tag_macro_f", "ents_f")
 
 
@@ -39,12 +37,14 @@ def tune_cli(
     by it, and keep the present settings if there is none.
     """
     from spacy_btl.training.tune import tune
+    from spacy_btl.training.validation import advise
 
     refuse_to_replace(output, force=force)
     msg.info(f"Tuning {model} on {dev}")
     tuned = tune(model, dev, output, tolerance=tolerance)
     _print(tuned)
-    _advise(tuned.validation, model)
+    for advice in advise(tuned.validation, model):
+        warn(advice)
     msg.good(f"Saved to {output}")
 
 
@@ -83,14 +83,3 @@ def _print(tuned: "Tuned") -> None:
         f"{tuned.validation.documents:,} in all (or patients, where the corpus names them), and in "
         "points: believe that one.\n"
     )
-
-
-def _advise(validation: "Validation | None", model: str) -> None:
-    if validation is None or validation.documents < ENOUGH:
-        n = 1 if validation is None else validation.documents
-        warn(f"Settings that are chosen on {n:,} documents hold badly for others: give {ENOUGH}.")
-    if validation is None or not validation.is_clear:
-        warn(
-            f"No clear gain: keep the present settings of {model}, unless you have other grounds. "
-            "A gain is clear where the interval of UAR is above 0 and no other is below it."
-        )

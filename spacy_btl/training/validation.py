@@ -17,6 +17,7 @@ from spacy_btl.metrics.scores import scores
 from spacy_btl.training.judge import Judge, Scores
 
 FOLDS = 5
+ENOUGH = 100  # documents to choose by
 
 
 class Gain(NamedTuple):
@@ -85,6 +86,21 @@ def validate(
         for name, gain in bootstrap(len(rows), differences, seed=0).items()
     }
     return Validation(len(rows), gains)
+
+
+def advise(validation: Validation | None, model: str) -> Iterator[str]:
+    """What speaks against chosen settings, in sentences.
+
+    model (str): The pipeline with the present ones, as it is named to the user.
+    """
+    if validation is None or validation.documents < ENOUGH:
+        n = 1 if validation is None else validation.documents
+        yield f"Settings that are chosen on {n:,} documents hold badly for others: give {ENOUGH}."
+    if validation is None or not validation.is_clear:
+        yield (
+            f"No clear gain: keep the present settings of {model}, unless you have other grounds. "
+            "A gain is clear where the interval of UAR is above 0 and no other is below it."
+        )
 
 
 def _folds(patients: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
