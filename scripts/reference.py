@@ -35,6 +35,7 @@ FUNCTIONS = (
     "ensemble",
     "calibrate",
     "tune",
+    "compile_pipeline",
     "confidence",
     "Calibrator",
     "Settings",

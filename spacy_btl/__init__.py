@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from spacy_btl.calibration.calibrator import Calibrator as Calibrator
     from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
+    from spacy_btl.compiled.compile import compile_pipeline as compile_pipeline
+    from spacy_btl.compiled.encoder import compiled_transformer as compiled_transformer
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
@@ -65,6 +67,8 @@ MODULES = {
     "calibrate": "training.calibrate",
     "class_weights": "losses.class_weights",
     "cluster_search": "search.ivf",
+    "compile_pipeline": "compiled.compile",
+    "compiled_transformer": "compiled.encoder",
     "confidence": "pipeline.annotations",
     "convert": "formats.convert",
     "dice_loss": "losses.baselines",

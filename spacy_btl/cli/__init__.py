@@ -12,6 +12,7 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     bias_test,
     calibrate,
     combine,
+    compiling,
     convert,
     evaluate,
     exchange,

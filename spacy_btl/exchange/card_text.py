@@ -77,7 +77,7 @@ def card_text(
         mean_of="logits" if together else "weights",
         counts=counts,
         n_tokens=ner.cfg.get("n_tokens", sum(counts.values())),  # a token can be of several types
-        encoders=[_encoder(layer, facts) for layer in encoders(nlp)],
+        encoders=_encoders(nlp, facts),
         calibrator=_calibrator(nlp),
         metrics=metrics,
         measured=_measured(metrics),
@@ -140,13 +140,22 @@ def _tokens_by_type(scheme: TagScheme, tag_counts: Sequence[int]) -> dict[str, i
     return dict(zip((OUTSIDE, *scheme.types), tokens, strict=True))
 
 
-def _encoder(layer: Any, facts: CardFile) -> dict[str, Any]:
-    network = layer.transformer
-    return {
-        "name": facts.base_model or layer.attrs["name"].rstrip("/").split("/")[-1],
-        "kind": network.config.model_type,
-        "parameters": network.num_parameters(),
-    }
+def _encoders(nlp: Language, facts: CardFile) -> list[dict[str, Any]]:
+    """What each encoder is; of a compiled pipeline, as `btl compile` wrote it down."""
+    compiled = nlp.meta.get("compiled")
+    if compiled:
+        found = [{**compiled["encoder"], "precision": compiled["precision"]}]
+    else:
+        found = [
+            {
+                "name": layer.attrs["name"].rstrip("/").split("/")[-1],
+                "kind": layer.transformer.config.model_type,
+                "parameters": layer.transformer.num_parameters(),
+                "precision": "",
+            }
+            for layer in encoders(nlp)
+        ]
+    return [{**encoder, "name": facts.base_model or encoder["name"]} for encoder in found]
 
 
 def _calibrator(nlp: Language) -> dict[str, Any] | None:

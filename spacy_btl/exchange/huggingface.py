@@ -192,7 +192,10 @@ def _find_encoder(nlp: Language, ner: BtlNer) -> TransformerModel:
             )
         if found:
             return found[0]
-    raise PipelineError(f"'{ner.name}' has no transformer: only such a pipeline can be exported.")
+    raise PipelineError(
+        f"'{ner.name}' has no transformer: only such a pipeline can be exported. Of a compiled "
+        "one, export the pipeline that it was made of."
+    )
 
 
 def _head(ner: BtlNer) -> Model:

@@ -1,6 +1,6 @@
 """Forward passes of an encoder: windows of like length together, each pass of bounded size."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -16,6 +16,7 @@ from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.generator import new_generator
+from spacy_btl.models.like_length import passes_of_like_length
 from spacy_btl.models.shim import CheckedShim, shim_of
 from spacy_btl.models.supported import SINGLE_PRECISION
 
@@ -82,7 +83,7 @@ def _forward(
     lengths = [int(length) for length in wordpieces.attention_mask.sum(axis=1)]
     inputs = [
         (rows, _take(wordpieces, rows, lengths[rows[0]]))  # as wide as the longest
-        for rows in _passes(lengths, limit, pass_cost)
+        for rows in passes_of_like_length(lengths, limit, pass_cost)
     ]
     shim = shim_of(model)
     config = shim.transformer.config
@@ -106,21 +107,6 @@ def _forward(
             backprop(ModelOutput(last_hidden_state=d_hidden[place].to(dtype)))
 
     return ModelOutput(last_hidden_state=hidden), backprop_passes
-
-
-def _passes(lengths: Sequence[int], max_wordpieces: int, pass_cost: float) -> Iterator[list[int]]:
-    """Rows by length, the longest first; in a pass as many as fit, and no much shorter ones. A text
-    without a wordpiece, as there is where no special token is added, is in none."""
-    sizes = np.array(lengths, dtype="int64")
-    order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] > 0]
-    while len(order):
-        longest = int(sizes[order[0]])
-        saved = (longest - sizes[order]) * np.arange(len(order), 0, -1)
-        shorter = np.flatnonzero(saved >= pass_cost)
-        end = min([max(1, max_wordpieces // longest), *shorter[:1], len(order)])
-        yield order[:end].tolist()
-        order = order[end:]
 
 
 def _masked(

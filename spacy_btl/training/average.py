@@ -8,7 +8,7 @@ from spacy.language import Language
 from thinc.api import Model, PyTorchShim, torch2xp
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.pipelines import load_pipeline, refuse_foreign_folder, save_whole
+from spacy_btl.pipelines import is_compiled, load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.training.calibrate import CALIBRATOR
 
 # A distance as `_distance` has it. MiniLM fine-tuned twice is at 0.002; networks from two encoders
@@ -97,9 +97,14 @@ def _layers(nlp: Language) -> Iterator[Model]:
 def load_uncalibrated(model: str) -> Language:
     """Load a trained pipeline.
 
-    RAISES: PipelineError, for one that is calibrated already, or that cannot be loaded.
+    RAISES: PipelineError, for one that is calibrated or compiled already, or that cannot be loaded.
     """
     nlp = load_pipeline(model)
+    if is_compiled(nlp):
+        raise PipelineError(
+            f"'{model}' is compiled, and has no weights to combine. Combine the trained pipelines "
+            "first, then compile the result."
+        )
     if CALIBRATOR in nlp.pipe_factories.values():
         raise PipelineError(
             f"'{model}' has a calibrator, which was fitted to its own logits. Combine the trained "

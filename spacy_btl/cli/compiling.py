@@ -1,0 +1,53 @@
+"""`python -m spacy btl compile`: a trained pipeline for prediction alone."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
+
+if TYPE_CHECKING:
+    from spacy_btl.compiled.engine import Precision
+
+
+class PrecisionOption(StrEnum):
+    """What --precision takes."""
+
+    int8 = "int8"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+@btl.command("compile")
+@exits_on_error
+def compile_cli(
+    model: str = typer.Argument(..., help="A trained pipeline: a package name or a folder"),
+    output: Path = typer.Argument(..., help="The folder to save the compiled pipeline in"),
+    precision: PrecisionOption = typer.Option("int8", help="What the encoder computes in"),
+    calibration: Path | None = typer.Option(
+        None, help="A .spacy file: the notes that int8 needs, and documents to fit the maps on"
+    ),
+    force: bool = FORCE,
+) -> None:
+    """Run the encoder of a pipeline on OpenVINO.
+
+    The result predicts two to three times as fast, loads without torch and transformers, and cannot
+    be trained. int8 and bf16 fit the calibration maps anew if the documents of --calibration are
+    held out: neither network nor calibrator had them (the dev part).
+    """
+    from spacy_btl.compiled.compile import compile_pipeline
+
+    refuse_to_replace(output, force=force)
+    made = compile_pipeline(
+        model, output, precision=cast("Precision", precision.value), calibration=calibration
+    )
+    compared = f"{made.n_docs} notes" if calibration is not None else "a few sentences"
+    msg.info(f"{made.before / 1e6:,.1f} MB before, {made.after / 1e6:,.1f} MB in {made.precision}")
+    msg.info(f"Mean cosine to the vectors of float32, on {compared}: {made.cosine:.5f}")
+    if made.identical is not None:
+        msg.info(f"Entities that both pipelines find there: {made.identical:.2%}")
+    msg.info(made.maps[0].upper() + made.maps[1:])
+    msg.good(f"Saved to {output}")
