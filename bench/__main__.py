@@ -16,7 +16,7 @@ import typer
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("spacy", "thinc", "spacy-transformers", "transformers", "torch", "numpy")
-OTHERS = ("scikit-learn", "edsnlp", "faiss-cpu", "hnswlib", "usearch")
+OTHERS = ("scikit-learn", "openvino", "nncf", "edsnlp", "faiss-cpu", "hnswlib", "usearch")
 
 
 def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command

@@ -31,7 +31,7 @@ def load_over_imports(setup: Setup) -> Ratio:
     """`spacy.load` in a process, and a process that imports the libraries and ends."""
     gpu = f"\nspacy.require_gpu({setup.gpu_id})" if setup.gpu_id >= 0 else ""
     load = f"{IMPORTS}{gpu}\nspacy.load({str(setup.model_path)!r})"
-    cases = {"load": _process(load), "imports": _process(IMPORTS), "parts": _process(PARTS)}
+    cases = {"load": process(load), "imports": process(IMPORTS), "parts": process(PARTS)}
     taken = in_turn(cases, setup.repeats)
     sides = {"spacy.load": "load", IMPORTS: "imports", "the same and spacy-transformers": "parts"}
     return Ratio(
@@ -41,7 +41,8 @@ def load_over_imports(setup: Setup) -> Ratio:
     )
 
 
-def _process(code: str) -> Case:
+def process(code: str) -> Case:
+    """Run code in a fresh process."""
     return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -107,14 +107,11 @@ def figures(seconds: Sequence[float], words: int | None = None) -> dict[str, flo
 def row(name: str, ratio: Ratio) -> dict[str, Any]:
     """A ratio as the result file has it."""
     values = list(ratio.values)
-    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values
-    value, low, high = statistics.median(values), quartiles[0], quartiles[-1]
+    value = statistics.median(values)
     limit = LIMITS[name]
     return {
         "name": name,
-        "value": _rounded(value),
-        "low": _rounded(low),
-        "high": _rounded(high),
+        **quartiles(values),
         "sign": limit and limit[0],
         "limit": limit and limit[1],
         "met": limit and (value <= limit[1] if limit[0] == "<=" else value >= limit[1]),
@@ -123,6 +120,13 @@ def row(name: str, ratio: Ratio) -> dict[str, Any]:
         "about": ratio.about,
         "sides": {side: dict(numbers) for side, numbers in ratio.sides.items()},
     }
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """The median of ratios as `value`, and their quartiles as `low` and `high`."""
+    ends = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values
+    found = {"value": statistics.median(values), "low": ends[0], "high": ends[-1]}
+    return {name: _rounded(value) for name, value in found.items()}
 
 
 def _rounded(value: float) -> float:

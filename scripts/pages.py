@@ -1,4 +1,4 @@
-"""Write docs/scale.md, docs/performance.md and docs/project.md: part of `make results`."""
+"""Write docs/scale.md, performance.md, compile.md and project.md: part of `make results`."""
 
 import shutil
 import tempfile
@@ -44,6 +44,11 @@ def performance() -> str:
     return template("performance", number=number, side=side, limit=limit).render(results=results)
 
 
+def compile_page() -> str:
+    """The page of `btl compile`, with what bench/compiled.py measured."""
+    return template("compile").render(results=srsly.read_json(MEASURED / "compiled.json"))
+
+
 def limit(row: dict[str, Any]) -> str:
     """What a ratio is to keep to."""
     if row["limit"] is None:
@@ -77,7 +82,12 @@ def project() -> str:
         return output.read_text("utf-8").replace(f"]({PROJECT})", f"](../{PROJECT})")
 
 
-PAGES = {"scale": scale, "performance": performance, "project": project}
+PAGES = {
+    "scale": scale,
+    "performance": performance,
+    "compile": compile_page,
+    "project": project,
+}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class PrecisionOption(StrEnum):
     """What --precision takes."""
 
     int8 = "int8"
+    int8_weights = "int8-weights"
     bf16 = "bf16"
     fp32 = "fp32"
 
@@ -26,7 +27,7 @@ class PrecisionOption(StrEnum):
 def compile_cli(
     model: str = typer.Argument(..., help="A trained pipeline: a package name or a folder"),
     output: Path = typer.Argument(..., help="The folder to save the compiled pipeline in"),
-    precision: PrecisionOption = typer.Option("int8", help="What the encoder computes in"),
+    precision: PrecisionOption = typer.Option("int8-weights", help="What the encoder computes in"),
     calibration: Path | None = typer.Option(
         None, help="A .spacy file: the notes that int8 needs, and documents to fit the maps on"
     ),
@@ -34,9 +35,9 @@ def compile_cli(
 ) -> None:
     """Run the encoder of a pipeline on OpenVINO.
 
-    The result predicts two to three times as fast, loads without torch and transformers, and cannot
-    be trained. int8 and bf16 fit the calibration maps anew if the documents of --calibration are
-    held out: neither network nor calibrator had them (the dev part).
+    The result predicts faster, loads without torch and transformers, and cannot be trained. The
+    calibration maps are fitted anew if documents of --calibration are held out: neither network nor
+    calibrator had them (the dev part).
     """
     from spacy_btl.compiled.compile import compile_pipeline
 

@@ -15,8 +15,15 @@ from spacy.training import Corpus
 from spacy_transformers.layers.transformer_model import TransformerModel
 
 from spacy_btl.compiled.encoder import shim_of
-from spacy_btl.compiled.engine import PRECISIONS, Inputs, Precision, load_library, make_inputs
-from spacy_btl.compiled.export import export, quantize, to_network
+from spacy_btl.compiled.engine import (
+    PRECISIONS,
+    REQUIREMENT,
+    Inputs,
+    Precision,
+    load_library,
+    make_inputs,
+)
+from spacy_btl.compiled.export import export, quantize, round_weights, to_network
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, PipelineError, counted
 from spacy_btl.models.encoder import windowed_tok2vec
@@ -43,7 +50,12 @@ COMPARED = 100
 # Held-out documents that maps are fitted to, at least: those of float32 have more behind them.
 ENOUGH_HELD_OUT = 20
 # The least mean cosine to the float32 vectors. A wrong export has far less.
-COSINES: dict[Precision, float] = {"fp32": 0.99999, "bf16": 0.999, "int8": 0.97}
+COSINES: dict[Precision, float] = {
+    "fp32": 0.99999,
+    "bf16": 0.999,
+    "int8-weights": 0.999,
+    "int8": 0.97,
+}
 # What is compared without a corpus.
 TEXTS = (
     "The patient was admitted with fever and cough.",
@@ -75,7 +87,11 @@ class Compiled:
 
 
 def compile_pipeline(
-    model: str, output: Path, *, precision: Precision = "int8", calibration: Path | None = None
+    model: str,
+    output: Path,
+    *,
+    precision: Precision = "int8-weights",
+    calibration: Path | None = None,
 ) -> Compiled:
     """Save a pipeline whose encoder runs on OpenVINO, and which needs neither torch nor
     transformers. It predicts, and cannot be trained.
@@ -83,7 +99,7 @@ def compile_pipeline(
     model (str): A package name or a folder: a `transformer` whose model is
         `spacy_btl.WindowedTransformer.v1`, and a `btl_ner` that listens to it.
     output (Path): The folder to save to; it must be new, empty, or an earlier pipeline.
-    precision (str): "fp32", "bf16" or "int8".
+    precision (str): "fp32", "bf16", "int8-weights" (arithmetic in bfloat16) or "int8".
     calibration (Optional[Path]): A `.spacy` file: for int8, the ranges of values are those of its
         notes. The calibration maps are fitted anew to those documents that neither the network nor
         the calibrator had.
@@ -100,11 +116,11 @@ def compile_pipeline(
     if precision == "int8" and calibration is None:
         raise PipelineError(
             "int8 needs notes to learn the ranges of values from: give --calibration the .spacy "
-            "file of some, as of the dev part. bf16 and fp32 need none."
+            "file of some, as of the dev part. Other precisions need none."
         )
     refuse_foreign_folder(output)
     load_library("openvino", "compile")
-    if precision == "int8":
+    if precision.startswith("int8"):
         load_library("nncf", "compile")
     nlp, trained = load_pipeline(model), load_pipeline(model)
     place = _find(nlp, model)
@@ -121,7 +137,11 @@ def compile_pipeline(
         )
     maps = _fit_maps(nlp, precision, calibration, corpus)
     identical = _identical(trained, nlp, docs)
-    nlp.meta.update(compiled={"precision": precision, "encoder": place.described}, performance={})
+    nlp.meta.update(
+        compiled={"precision": precision, "encoder": place.described},
+        performance={},
+        requirements=[*nlp.meta.get("requirements", []), REQUIREMENT],
+    )
     forget_paths(nlp)
     save_whole(nlp, output)
     before = _size(trained.path) if trained.path is not None else 0
@@ -205,6 +225,8 @@ def _replace_encoder(
     model = export(network, windows.window, with_types=tokenizer.with_types)
     if precision == "int8":
         model = quantize(model, _sample(docs, windows, tokenizer))
+    elif precision == "int8-weights":
+        model = round_weights(to_network(model, "bf16", width))
     shim_of(compiled).hold(to_network(model, precision, width), tokenizer)
 
 

@@ -15,13 +15,20 @@ from numpy.typing import NDArray
 
 from spacy_btl.errors import PipelineError
 
-Precision = Literal["int8", "bf16", "fp32"]
+Precision = Literal["int8", "int8-weights", "bf16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-# What the engine computes in between the integer operations of an int8 network is in bfloat16 too.
-ARITHMETIC: Mapping[Precision, str] = {"int8": "bf16", "bf16": "bf16", "fp32": "f32"}
+# What the engine computes in, save the products of an int8 network.
+ARITHMETIC: Mapping[Precision, str] = {
+    "int8": "bf16",
+    "int8-weights": "bf16",
+    "bf16": "bf16",
+    "fp32": "f32",
+}
 # Wordpieces, int64 [W, L]; their mask, float32; token types, int64, if the encoder reads them.
 Inputs = Mapping[str, NDArray[Any]]
 TELEMETRY = "openvino_telemetry"
+# What the wheel of a compiled pipeline asks for, as the extra `runtime` does.
+REQUIREMENT = "openvino>=2026.4"
 
 
 def load_library(name: str, extra: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """`btl compile`: what it writes, says and refuses."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def test_bfloat16_is_small_and_close(fitted_path, tmp_path):
     assert narrow < 0.6 * wide
 
 
+def test_weights_in_int8_need_no_notes(fitted_path, tmp_path):
+    made = compile_pipeline(str(fitted_path), tmp_path / "out")
+    assert made.precision == "int8-weights"
+    assert 0.999 < made.cosine < 1
+    graph = shim_of(spacy.load(tmp_path / "out").get_pipe("transformer").model).network.graph
+    constants = re.findall(rb'element_type="(\w+)" shape="([0-9, ]*)"', graph)
+    # The layers that narrow vectors are not rounded; those that widen them, and positions, are.
+    assert constants.count((b"f16", b"32, 64")) == 2
+    assert constants.count((b"u8", b"64, 32")) == 3
+    assert (b"f16", b"64, 32") not in constants
+    assert (b"f32", b"32, 64") not in constants
+
+
 def compiled_copy(fitted_path: Path, tmp_path: Path) -> Path:
     compile_pipeline(str(fitted_path), tmp_path / "fp32", precision="fp32")
     return tmp_path / "fp32"
@@ -60,10 +74,14 @@ def test_int8_fits_the_maps_to_enough_held_out_documents(
     fitted_path, held_out_path, tmp_path, monkeypatch
 ):
     with pytest.warns(BtlWarning, match=r"4 annotated documents .* 20 are needed"):
-        made = compile_pipeline(str(fitted_path), tmp_path / "few", calibration=held_out_path)
-    assert "as they were" in made.maps
+        few = compile_pipeline(
+            str(fitted_path), tmp_path / "few", precision="bf16", calibration=held_out_path
+        )
+    assert "as they were" in few.maps
     monkeypatch.setattr(module, "ENOUGH_HELD_OUT", 4)
-    made = compile_pipeline(str(fitted_path), tmp_path / "out", calibration=held_out_path)
+    made = compile_pipeline(
+        str(fitted_path), tmp_path / "out", precision="int8", calibration=held_out_path
+    )
     assert made.cosine > 0.97
     saved = spacy.load(tmp_path / "out").get_pipe("transformer").model
     assert b'element_type="i8"' in shim_of(saved).network.graph
@@ -108,7 +126,7 @@ def test_the_command_says_what_came_of_it(fitted_path, tmp_path):
     ("arguments", "said"),
     [
         (["no_such_pipeline", "out", "--precision", "fp32"], "no package and no pipeline folder"),
-        (["MODEL", "out"], "int8 needs notes"),
+        (["MODEL", "out", "--precision", "int8"], "int8 needs notes"),
         (["MODEL", "out", "--calibration", "missing.spacy"], "missing.spacy: no such file"),
         (["MODEL", "out", "--calibration", "empty.spacy"], "empty.spacy: contains no document"),
         (["COMPILED", "out", "--precision", "fp32"], "compiled already"),
@@ -186,10 +204,10 @@ def test_a_poor_precision_is_refused(fitted_path, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_engine_is_asked_for_first(fitted_path, held_out_path, tmp_path, monkeypatch):
+def test_the_engine_is_asked_for_first(fitted_path, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(PipelineError, match=r"nncf is not installed.*spacy-btl\[compile\]"):
-        compile_pipeline(str(fitted_path), tmp_path / "out", calibration=held_out_path)
+        compile_pipeline(str(fitted_path), tmp_path / "out")
 
 
 def test_the_saved_config_has_the_settings_and_no_path(compiled_path):

@@ -7,18 +7,20 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
 import srsly
 import torch
+from spacy.cli.package import package
 from spacy.lang.en import English
 from spacy.language import Language
 
 from spacy_btl import annotate_file, average, calibrate, ensemble, evaluate, export_hf
 from spacy_btl.compiled.encoder import shim_of
-from spacy_btl.compiled.engine import TELEMETRY, load_library, threads
+from spacy_btl.compiled.engine import REQUIREMENT, TELEMETRY, load_library, threads
 from spacy_btl.errors import PipelineError
 from spacy_btl.pipelines import is_compiled
 from tests.conftest import SENTENCES, make_examples
@@ -178,6 +180,16 @@ def test_it_runs_without_torch_and_sends_nothing(compiled_path, nlp, tmp_path):
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(json.loads(done.stdout), expected.sum(axis=1), atol=1e-3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_of_it_asks_for_the_engine(compiled_path, tmp_path):
+    package(compiled_path, tmp_path, create_sdist=False, silent=True)
+    (meta,) = tmp_path.glob("*/meta.json")
+    requirements = json.loads(meta.read_text())["requirements"]
+    extra = Path("setup.cfg").read_text().partition("runtime =\n")[2]
+    assert REQUIREMENT in requirements
+    assert REQUIREMENT in extra.partition("\ncompile")[0]
+    assert any(requirement.startswith("spacy-btl") for requirement in requirements)
 
 
 def test_the_engine_uses_the_threads_that_it_is_told(monkeypatch):
