@@ -78,7 +78,7 @@ def _rows(
     pipelines = {name: spacy.load(path) for name, path in paths.items()}
     texts = [doc.text for doc in read_docs(test, spacy.blank("en").vocab)]
     clauses = work / "clauses.json"
-    clauses.write_text(json.dumps([text[:400] for text in texts]), encoding="utf-8")
+    clauses.write_text(json.dumps([text[:80] for text in texts]), encoding="utf-8")
     cases = {name: partial(run, nlp, texts[:n_notes]) for name, nlp in pipelines.items()}
     taken = in_turn(cases, repeats)
     loads = {

@@ -2,15 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import typer
 from wasabi import msg
 
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
-
-if TYPE_CHECKING:
-    from spacy_btl.compiled.engine import Precision
 
 
 class PrecisionOption(StrEnum):
@@ -42,9 +38,7 @@ def compile_cli(
     from spacy_btl.compiled.compile import compile_pipeline
 
     refuse_to_replace(output, force=force)
-    made = compile_pipeline(
-        model, output, precision=cast("Precision", precision.value), calibration=calibration
-    )
+    made = compile_pipeline(model, output, precision=precision.value, calibration=calibration)
     compared = f"{made.n_docs} notes" if calibration is not None else "a few sentences"
     msg.info(f"{made.before / 1e6:,.1f} MB before, {made.after / 1e6:,.1f} MB in {made.precision}")
     msg.info(f"Mean cosine to the vectors of float32, on {compared}: {made.cosine:.5f}")

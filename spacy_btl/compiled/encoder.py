@@ -8,7 +8,7 @@ import numpy as np
 from spacy import registry
 from spacy.tokens import Doc
 from thinc.api import Model
-from thinc.types import Floats2d, Ragged
+from thinc.types import Floats2d, Ints1d, Ragged
 
 from spacy_btl.compiled.engine import make_inputs
 from spacy_btl.compiled.shim import CANNOT_TRAIN, CompiledShim
@@ -87,7 +87,8 @@ def _forward(
         part = (rows, slice(sizes[rows[0]]))  # as wide as the longest
         types = None if batch.types is None else batch.types[part]
         hidden[part] = shim.network.run(make_inputs(batch.ids[part], batch.mask[part], types))
-    wordpieces = hidden.reshape(-1, shim.network.width)[batch.places]
-    pooled = model.layers[0].predict(Ragged(model.ops.asarray2f(wordpieces), batch.lengths))
+    found = cast(Floats2d, hidden.reshape(-1, shim.network.width)[batch.places])
+    lengths = cast(Ints1d, batch.lengths)
+    pooled = model.layers[0].predict(Ragged(model.ops.asarray2f(found), lengths))
     borders = np.cumsum([len(doc) for doc in docs])[:-1].tolist()
     return model.ops.xp.split(pooled, borders), lambda d_vectors: docs

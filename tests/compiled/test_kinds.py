@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # a network of each kind
 
 NOTES = ["fever and cough", "the patient had  severe\nfever , crp was 84 mg / l " * 9, "pain", ""]
 # They train, and are refused here.
-NOT_COMPILED: dict[str, str] = {}
+NOT_COMPILED = {"Longformer": "OpenVINO computes other vectors than torch"}  # it pads by itself
 
 
 @pytest.mark.parametrize("kind", [*WORKING, *ONE_SIDED])
