@@ -31,8 +31,7 @@ demo: .venv/installed
 
 clean-install: demo .venv/compile
 	rm -rf training/demo-compiled/packages && mkdir -p training/demo-compiled/packages
-	$(BIN)/python -m spacy btl compile en_btl_clinical training/demo-compiled/pipeline --precision int8 \
-		--calibration $(DEMO)/.fit/corpus/dev.spacy --force
+	$(BIN)/python -m spacy btl compile en_btl_clinical training/demo-compiled/pipeline --force
 	$(BIN)/python -m spacy package training/demo-compiled/pipeline training/demo-compiled/packages --build wheel
 	$(BIN)/python scripts/clean_install.py $(DEMO_WHEEL) \
 		training/demo-compiled/packages/en_btl_clinical-*/dist/*.whl assets/samples/wrist.txt \
