@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -16,8 +17,11 @@ import spacy
 from spacy.language import Language
 
 import spacy_btl
+from spacy_btl.compiled.compile import compile_pipeline
+from spacy_btl.compiled.engine import load_library
+from spacy_btl.errors import PipelineError
 from spacy_btl.pipeline.annotations import confidence
-from tests.conftest import SENTENCES, make_examples, train
+from tests.conftest import SENTENCES, bert_pipeline, make_examples, make_tiny_bert, train
 
 pytestmark = pytest.mark.slow  # each test starts a process
 
@@ -81,13 +85,30 @@ print(json.dumps([len(found) for found in notes]))
 
 
 def hash_embeddings() -> Language:
-    """`tok2vec` of spaCy's own, `ner`, `knn_calibrator` with maps, `doc_cleaner`."""
+    """`tok2vec` of spaCy's own, and what `calibrated` adds."""
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec")
     listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96}
     model = {"@architectures": "spacy_btl.TokenLogits.v1", "tok2vec": listener}
     nlp.add_pipe("btl_ner", name="ner", config={"model": model})
-    train(nlp)
+    return calibrated(train(nlp))
+
+
+def compiled() -> Language:
+    """A BERT on OpenVINO, with the same behind it."""
+    try:
+        load_library("nncf", "compile")
+    except PipelineError as error:
+        pytest.skip(str(error))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calibrated(train(bert_pipeline(make_tiny_bert(folder / "bert")))).to_disk(folder / "model")
+        compile_pipeline(str(folder / "model"), folder / "compiled")
+        return spacy.load(folder / "compiled")
+
+
+def calibrated(nlp: Language) -> Language:
+    """A trained pipeline with a `knn_calibrator` with maps, and a `doc_cleaner`."""
     calibrator = nlp.add_pipe("knn_calibrator", config={"n_neighbors": 3})
     calibrator.fit(make_examples(nlp))
     calibrator.fit_maps(make_examples(nlp))
@@ -95,7 +116,10 @@ def hash_embeddings() -> Language:
     return nlp
 
 
-PIPELINES: dict[str, Callable[[], Language]] = {"hash embeddings": hash_embeddings}
+PIPELINES: dict[str, Callable[[], Language]] = {
+    "hash embeddings": hash_embeddings,
+    "compiled": compiled,
+}
 
 
 @pytest.fixture(scope="module", params=PIPELINES)
