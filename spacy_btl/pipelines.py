@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # Descriptions of a pipeline; spaCy's packages copy the last three.
 DESCRIPTIONS = ("meta.json", "README.md", "LICENSE", "LICENSES_SOURCES")
-# The architecture of a compiled encoder.
-COMPILED = "spacy_btl.CompiledTransformer.v1"
 # What a pipeline's folder holds beside the folders of its pipes.
 OWN_FILES = ("config.cfg", "tokenizer", "vocab", *DESCRIPTIONS)
 
@@ -71,12 +69,6 @@ def encoders(nlp: Language) -> Iterator["TransformerModel"]:
         for layer in model.walk() if isinstance(model, Model) else ():
             if "set_transformer" in layer.attrs:  # its class is not there without torch
                 yield cast("TransformerModel", layer)
-
-
-def is_compiled(nlp: Language) -> bool:
-    """Whether the encoder of a pipeline is a compiled one, which only predicts."""
-    configs = map(nlp.get_pipe_config, nlp.component_names)
-    return any(config.get("model", {}).get("@architectures") == COMPILED for config in configs)
 
 
 def _forget_in(block: dict[Any, Any] | list[Any]) -> None:

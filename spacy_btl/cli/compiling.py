@@ -39,10 +39,6 @@ def compile_cli(
 
     refuse_to_replace(output, force=force)
     made = compile_pipeline(model, output, precision=precision.value, calibration=calibration)
-    compared = f"{made.n_docs} notes" if calibration is not None else "a few sentences"
-    msg.info(f"{made.before / 1e6:,.1f} MB before, {made.after / 1e6:,.1f} MB in {made.precision}")
-    msg.info(f"Mean cosine to the vectors of float32, on {compared}: {made.cosine:.5f}")
-    if made.identical is not None:
-        msg.info(f"Entities that both pipelines find there: {made.identical:.2%}")
-    msg.info(made.maps[0].upper() + made.maps[1:])
+    for remark in made.remarks():
+        msg.info(remark)
     msg.good(f"Saved to {output}")

@@ -1,7 +1,7 @@
 """`btl compile`: a trained pipeline with its encoder on an inference engine."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -26,15 +26,14 @@ from spacy_btl.compiled.engine import (
 from spacy_btl.compiled.export import export, quantize, round_weights, to_network
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, PipelineError, counted
+from spacy_btl.models.compiled import COMPILED, is_compiled
 from spacy_btl.models.encoder import windowed_tok2vec
 from spacy_btl.models.shim import shim_of as trained_shim_of
 from spacy_btl.models.windows import WordpieceWindows
 from spacy_btl.models.wordpieces import WordpieceTokenizer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipelines import (
-    COMPILED,
     forget_paths,
-    is_compiled,
     load_pipeline,
     refuse_foreign_folder,
     save_whole,
@@ -70,8 +69,7 @@ class Compiled:
 
     before, after (int): Bytes of its files.
     cosine (float): The mean over words of the cosine between their vectors and those of float32.
-    n_docs (int): How many documents were compared: of the calibration corpus, or of a few
-        sentences without one.
+    compared (str): What they were compared on: notes of the calibration corpus, or a few sentences.
     identical (float | None): Of the entities that either pipeline finds, the share that both do;
         None if there is none.
     maps (str): What became of the calibration maps.
@@ -81,9 +79,18 @@ class Compiled:
     before: int
     after: int
     cosine: float
-    n_docs: int
+    compared: str
     identical: float | None
     maps: str
+
+    def remarks(self) -> Iterator[str]:
+        """The same in sentences."""
+        before, after = (f"{size / 1e6:,.1f} MB" for size in (self.before, self.after))
+        yield f"{before} before, {after} in {self.precision}"
+        yield f"Mean cosine to the vectors of float32, on {self.compared}: {self.cosine:.5f}"
+        if self.identical is not None:
+            yield f"Entities that both pipelines find there: {self.identical:.2%}"
+        yield self.maps[0].upper() + self.maps[1:]
 
 
 def compile_pipeline(
@@ -145,7 +152,8 @@ def compile_pipeline(
     forget_paths(nlp)
     save_whole(nlp, output)
     before = _size(trained.path) if trained.path is not None else 0
-    return Compiled(precision, before, _size(output), cosine, len(docs), identical, maps)
+    compared = counted(len(docs), "note") if calibration is not None else "a few sentences"
+    return Compiled(precision, before, _size(output), cosine, compared, identical, maps)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from spacy.language import Language
 from thinc.api import Model, PyTorchShim, torch2xp
 
 from spacy_btl.errors import PipelineError
-from spacy_btl.pipelines import is_compiled, load_pipeline, refuse_foreign_folder, save_whole
+from spacy_btl.models.compiled import is_compiled
+from spacy_btl.pipelines import load_pipeline, refuse_foreign_folder, save_whole
 from spacy_btl.training.calibrate import CALIBRATOR
 
 # A distance as `_distance` has it. MiniLM fine-tuned twice is at 0.002; networks from two encoders

@@ -22,7 +22,7 @@ from spacy_btl import annotate_file, average, calibrate, ensemble, evaluate, exp
 from spacy_btl.compiled.encoder import shim_of
 from spacy_btl.compiled.engine import REQUIREMENT, TELEMETRY, load_library, threads
 from spacy_btl.errors import PipelineError
-from spacy_btl.pipelines import is_compiled
+from spacy_btl.models.compiled import is_compiled
 from tests.conftest import SENTENCES, make_examples
 
 NOTES = [
