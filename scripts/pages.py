@@ -41,7 +41,8 @@ def performance() -> str:
     """The page of what `make bench` measured, on each device that it was run on."""
     paths = {device: MEASURED / f"{device}.json" for device in DEVICES}
     results = {device: srsly.read_json(path) for device, path in paths.items() if path.exists()}
-    return template("performance", number=number, side=side, limit=limit).render(results=results)
+    page = template("performance", number=number, side=side, limit=limit)
+    return page.render(results=results, overlapping=srsly.read_json(MEASURED / "overlapping.json"))
 
 
 def compile_page() -> str:
