@@ -154,11 +154,17 @@ class Transitions:
     def _reach(self) -> Probabilities:
         """How much less than to another tag the transitions around a token can give to each tag, at
         most: float64 [C]."""
-        leaving = np.repeat(self.unseen[:, None], len(self.unseen), axis=1)
-        leaving[self.tags, self.following] = self.seen
-        into = leaving + self.entering
-        lost_before = (into.max(axis=1, keepdims=True) - into).max(axis=0)
-        return lost_before + (leaving.max(axis=0) - leaving).max(axis=1)
+        tags, following, seen, unseen = self.tags, self.following, self.seen, self.unseen
+        # Of each tag, the best way out of it and the best way into it.
+        out = unseen + _highest_of_others(self.entering, tags, following)
+        np.maximum.at(out, tags, seen + self.entering[following])
+        into = _highest_of_others(unseen, following, tags)
+        np.maximum.at(into, following, seen)
+        before = _highest_of_others(out - unseen, following, tags)
+        np.maximum.at(before, following, out[tags] - seen)
+        after = _highest_of_others(into, tags, following) - unseen
+        np.maximum.at(after, tags, into[following] - seen)
+        return before - self.entering + after
 
     def _open_paths(
         self, scores: Probabilities, weight: float, documents: NDArray[np.integer]
@@ -238,6 +244,27 @@ class TypeTransitions:
             leading = here[: len(after)]
             path[leading] = (best[leading] + ratios[types, :, path[after]]).argmax(axis=-1)
         return path
+
+
+def _highest_of_others(
+    values: Probabilities, tags: NDArray[np.integer], partners: NDArray[np.integer]
+) -> Probabilities:
+    """For each tag the highest of the values of the tags that it has no pair with, float64 [C];
+    -inf if it has one with all.
+
+    values (float64 [C]): Of the partners.
+    tags, partners (int [P]): The pairs.
+    """
+    order = np.argsort(-values, kind="stable")
+    ranks = np.empty(len(values), dtype="int64")
+    ranks[order] = np.arange(len(values))
+    by_rank = np.lexsort((ranks[partners], tags))
+    owners, found = tags[by_rank], ranks[partners][by_rank]
+    counts = np.bincount(tags, minlength=len(values))
+    places = np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]
+    first = counts.copy()  # the first rank that is missing among a tag's partners
+    np.minimum.at(first, owners[found != places], places[found != places])
+    return np.append(values[order], -np.inf)[first]
 
 
 def _open_chains(

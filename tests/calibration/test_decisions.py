@@ -170,3 +170,16 @@ def test_tau_of_one_tag_favours_that_tag_alone():
 def test_certainty_outweighs_any_tau():
     p = np.array([[1.0, 0.0]])  # a token that the encoder never saw
     assert decide(p, np.array([0.999, 0.001]), np.full(2, 50.0)) == [0]
+
+
+@pytest.mark.parametrize("n_tokens", [0, 3, 40, 4000])
+def test_how_far_transitions_reach_is_that_of_a_dense_matrix(n_tokens):
+    """With few pairs seen, and with all of them."""
+    rng = np.random.default_rng(n_tokens)
+    transitions = Transitions.from_pairs(in_one(rng.integers(0, N_TAGS, n_tokens)), N_TAGS)
+    leaving = np.repeat(transitions.unseen[:, None], N_TAGS, axis=1)
+    leaving[transitions.tags, transitions.following] = transitions.seen
+    into = leaving + transitions.entering
+    before = (into.max(axis=1, keepdims=True) - into).max(axis=0)
+    after = (leaving.max(axis=0) - leaving).max(axis=1)
+    np.testing.assert_allclose(transitions._reach, before + after)
