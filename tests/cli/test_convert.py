@@ -58,8 +58,7 @@ def test_prints_a_report(src: Path, tmp_path: Path) -> None:
         "type read kept spans_key dropped overlap skipped",
         "Sign 2 1 1 0 0 1",
         "[Age] 1 1 1 0 0 0",
-        "more than 20% of their mentions, with one label per token, as overlapping or invalid: "
-        "Sign 50% of 2.",
+        "of their mentions, with one label per token, as overlapping or invalid: Sign 50% of 2.",
     ):
         assert line in output
     assert SECRET not in output
