@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import runpy
+import os
 import shlex
 import shutil
 import subprocess
@@ -134,8 +135,9 @@ def test_make_demo_fits_the_demo_notes_and_installs_their_wheel(
 ):
     """The commands of the Makefile, with a tiny encoder and a part of the notes."""
     printed = subprocess.run(
-        ["make", "--dry-run", "--old-file", ".venv/installed", "demo"],
+        ["make", "--dry-run", "--no-print-directory", "--old-file", ".venv/installed", "demo"],
         cwd=ROOT,
+        env={name: text for name, text in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
         check=True,
