@@ -3,8 +3,8 @@
 import http.client
 import io
 import json
-import runpy
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
