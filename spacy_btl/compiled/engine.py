@@ -13,6 +13,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
+from spacy_btl.about import how_to_install
 from spacy_btl.errors import PipelineError
 
 Precision = Literal["int8", "int8-weights", "bf16", "fp32"]
@@ -46,7 +47,7 @@ def load_library(name: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise PipelineError(
             f"The package {name} is not installed, or cannot be loaded here "
-            f"({type(error).__name__}): pip install 'spacy-btl[{extra}]'."
+            f"({type(error).__name__}): install it {how_to_install(extra)}."
         ) from error
 
 

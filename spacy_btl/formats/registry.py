@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from spacy_btl.about import how_to_install
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.corpora.source import Source, sources_of
@@ -127,5 +128,5 @@ def _require_library(src: Path, format_: Format) -> None:
     if format_.library and find_spec(format_.library) is None:
         raise CorpusError(
             f"{src}: looks like {format_.name}, which needs a library that is not installed: "
-            f"pip install 'spacy-btl[{format_.extra}]'."
+            f"install it {how_to_install(format_.extra)}."
         )

@@ -101,7 +101,7 @@ def test_the_extra_of_a_missing_library_is_named(
 ) -> None:
     (tmp_path / name).write_text(FILES[name][0])
     monkeypatch.setattr(registry, "find_spec", lambda library: None)
-    with pytest.raises(CorpusError, match=rf"pip install 'spacy-btl\[{extra}\]'"):
+    with pytest.raises(CorpusError, match=rf"pip install '\.\[{extra}\]' in the clone"):
         read(tmp_path / name)
 
 
