@@ -147,9 +147,15 @@ class Calibrator:
 
         logits (float32 [N, C]): Raw logits. A row of zeros is a token that the encoder did not see:
             it is certainly `O`.
-        RAISES: CalibratorError, while unfitted.
+        RAISES: CalibratorError, while unfitted, or for logits of other columns: those of the
+            datastore have no borders where types decide for themselves.
         """
         scheme = self.fitted_datastore().tag_scheme
+        if logits.shape[1] != scheme.n_columns:
+            raise CalibratorError(
+                f"The logits have {logits.shape[1]} columns, and the calibrator reads "
+                f"{scheme.n_columns}: give it those that its btl_ner leaves on docs."
+            )
         weight, p_knn = self.settings.knn_weight, None
         if weight:
             p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])

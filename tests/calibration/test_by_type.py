@@ -89,6 +89,12 @@ def test_the_probabilities_of_borders_are_those_of_their_logits_against_outside(
             np.testing.assert_allclose(p[:, k, border - 2], expected, rtol=1e-6)
 
 
+def test_logits_without_borders_are_refused(both):
+    together, _ = both
+    with pytest.raises(CalibratorError, match="columns, and the calibrator reads"):
+        together.predict_proba(together.datastore.logits)
+
+
 def test_the_shares_of_neighbours_are_counted_type_by_type(both):
     datastore = both[0].datastore
     rows = np.random.default_rng(2).integers(0, N_ROWS, (2000, 5))  # more than a chunk
