@@ -124,10 +124,12 @@ def measured(key: Key) -> dict[str, Any]:
 
 
 def figure(key: Key, name: str) -> str:
-    """A figure in percent, with a star where it differs from standard fine-tuning."""
+    """A figure in percent, with a star where it differs from standard fine-tuning, if that is the
+    baseline of its experiment."""
     result = measured(key)
-    tested = result.get("versus_baseline", {}).get(name)
-    star = "*" if tested and tested["p_holm"] < 0.05 and key.experiment != "overlap" else ""
+    against = read_results(RESULTS / key.experiment)["baseline"][0]
+    tested = result.get("versus_baseline", {}).get(name) if against == STANDARD.arm else None
+    star = "*" if tested and tested["p_holm"] < 0.05 else ""
     return f"{100 * result['scores'][name]['value']:.1f}{star}"
 
 
