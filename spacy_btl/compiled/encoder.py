@@ -81,14 +81,19 @@ def _forward(
     if not len(batch.places):
         unseen = [model.ops.alloc2f(len(doc), shim.network.width) for doc in docs]
         return unseen, lambda d_vectors: docs
-    hidden = np.zeros((*batch.ids.shape, shim.network.width), dtype="float32")
+    # Of the passes only the vectors of wordpieces of tokens are kept.
+    window, column = np.divmod(batch.places, batch.ids.shape[1])
+    found = np.zeros((len(batch.places), shim.network.width), dtype="float32")
     sizes = batch.mask.sum(axis=1).astype(int).tolist()
     for rows in passes_of_like_length(sizes, max_wordpieces, PASS):
         part = (rows, slice(sizes[rows[0]]))  # as wide as the longest
         types = None if batch.types is None else batch.types[part]
-        hidden[part] = shim.network.run(make_inputs(batch.ids[part], batch.mask[part], types))
-    found = cast(Floats2d, hidden.reshape(-1, shim.network.width)[batch.places])
+        hidden = shim.network.run(make_inputs(batch.ids[part], batch.mask[part], types))
+        in_pass = np.full(len(batch.ids), -1)
+        in_pass[rows] = np.arange(len(rows))
+        read = np.flatnonzero(in_pass[window] >= 0)
+        found[read] = hidden[in_pass[window[read]], column[read]]
     lengths = cast(Ints1d, batch.lengths)
-    pooled = model.layers[0].predict(Ragged(model.ops.asarray2f(found), lengths))
+    pooled = model.layers[0].predict(Ragged(model.ops.asarray2f(cast(Floats2d, found)), lengths))
     borders = np.cumsum([len(doc) for doc in docs])[:-1].tolist()
     return model.ops.xp.split(pooled, borders), lambda d_vectors: docs

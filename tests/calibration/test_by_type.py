@@ -59,7 +59,7 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
     together, alone = both
     scheme = together.datastore.tag_scheme
     rng = np.random.default_rng(1)
-    logits = rng.normal(0, 2, (N_TOKENS, scheme.n_columns)).astype("float32")
+    logits = rng.normal(0, 1, (N_TOKENS, scheme.n_columns)).astype("float32")
     logits[3] = 0
     _, rows = together.search.query(logits[:, : len(scheme)], 7)
     for one in alone:  # the neighbours are those by all logits
@@ -98,7 +98,7 @@ def test_logits_without_borders_are_refused(both):
 def test_the_shares_of_neighbours_are_counted_type_by_type(both):
     datastore = both[0].datastore
     rows = np.random.default_rng(2).integers(0, N_ROWS, (2000, 5))  # more than a chunk
-    shares = datastore.type_shares(rows)
+    shares = datastore.tag_shares(rows)
     for i, k, tag in np.random.default_rng(3).integers(0, [2000, 3, shares.shape[2]], (200, 3)):
         counted = sum(int(datastore.tags[row, k] == tag) for row in rows[i])
         assert shares[i, k, tag] == pytest.approx(counted / 5)
