@@ -13,8 +13,10 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from spacy.tokens import Doc
 
 from bench.material import Setup
 from bench.ratios import Ratio, UnavailableError
@@ -31,8 +33,7 @@ def growth(setup: Setup) -> Ratio:
         raise UnavailableError("the peak of a process's memory: it is read from /proc, on Linux")
     model, clauses = setup.work / "tiny-model", setup.work / "clauses.json"
     setup.calibrated(setup.tiny, fitted_to=FITTED, rows=0).to_disk(model)
-    texts = [part for doc in setup.docs for part in re.split(r"[.,;:]\s", doc.text)]
-    clauses.write_text(json.dumps(texts), encoding="utf-8")
+    clauses.write_text(json.dumps(clauses_of(setup.docs)), encoding="utf-8")
 
     def peak(count: int, **variables: str) -> float:
         command = [
@@ -60,6 +61,11 @@ def growth(setup: Setup) -> Ratio:
         "prepared for 16 shapes (unbounded: for 1,024)",
         {side: {key: round(value, 1) for key, value in row.items()} for side, row in sides.items()},
     )
+
+
+def clauses_of(docs: Sequence[Doc]) -> list[str]:
+    """The clauses of notes."""
+    return [part for doc in docs for part in re.split(r"[.,;:]\s", doc.text)]
 
 
 def notes(clauses: list[str], count: int) -> Iterator[str]:

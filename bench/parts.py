@@ -25,6 +25,8 @@ ENCODER = "transformer: forward passes"
 AROUND = "transformer: windows, wordpieces, alignment"
 # The Python of an environment that has an earlier build, to compare with.
 BEFORE = "BENCH_BEFORE"
+# The same pipeline in a form that it reads, where it does not read that of today.
+BEFORE_MODEL = "BENCH_BEFORE_MODEL"
 PROCESSES = 5  # of each of the two builds
 
 
@@ -89,16 +91,15 @@ def around_encoder(setup: Setup) -> Ratio:
     setup = with_repeats(setup, PROCESSES)
     notes = setup.work / "around.json"
     notes.write_text(json.dumps(setup.texts), encoding="utf-8")
-    threads = os.environ["OMP_NUM_THREADS"]
-    script = Path(__file__).with_name("spent.py").resolve()
 
-    def seconds(python: str) -> float:
-        command = [python, str(script), str(setup.model_path.resolve()), str(notes), threads]
-        away = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=setup.work, env=away)
-        return float(done.stdout)
+    def seconds(python: str, model: Path) -> float:
+        return spent(Path(python), model, notes)["around"]
 
-    pairs = [(seconds(os.environ[BEFORE]), seconds(sys.executable)) for _ in range(setup.repeats)]
+    before_model = Path(os.environ.get(BEFORE_MODEL, setup.model_path))
+    pairs = [
+        (seconds(os.environ[BEFORE], before_model), seconds(sys.executable, setup.model_path))
+        for _ in range(setup.repeats)
+    ]
     before, now = zip(*pairs, strict=True)
     words = words_of(setup.texts)
     nlp = setup.trained()
@@ -111,6 +112,17 @@ def around_encoder(setup: Setup) -> Ratio:
         f"{read_by(nlp, setup.texts)}, {store_of(nlp)}; {', '.join(per_1000)}",
         {"before": figures(before, words), "now": figures(now, words)},
     )
+
+
+def spent(python: Path, model: Path, notes: Path, times: int = 2) -> dict[str, float]:
+    """What a fresh process of a Python takes to read notes: see bench/spent.py."""
+    script = Path(__file__).with_name("spent.py").resolve()
+    command = [str(python), str(script), str(model.resolve()), str(notes), str(times)]
+    away = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, cwd=notes.parent, env=away, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def knn_share(setup: Setup, nlp: Language) -> Ratio:

@@ -41,9 +41,9 @@ def load_over_imports(setup: Setup) -> Ratio:
     )
 
 
-def process(code: str) -> Case:
-    """Run code in a fresh process."""
-    return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+def process(code: str, python: Path = Path(sys.executable)) -> Case:
+    """Run code in a fresh process of a Python."""
+    return lambda: subprocess.run([str(python), "-c", code], check=True)
 
 
 def two_processes(setup: Setup) -> Ratio:

@@ -1,8 +1,11 @@
-"""A process that prints the seconds of `nlp.pipe` over notes, without the passes of the encoder.
+"""A process that reads notes, and prints what that took.
 
-    python bench/spent.py MODEL NOTES.json THREADS
+    python bench/spent.py MODEL NOTES.json [TIMES]
 
-It imports nothing of this project by name, so that the Python of another build can run it.
+It prints, as JSON, the seconds of `nlp.pipe` when the notes are read for the last of TIMES (2);
+the same without the passes of the encoder, where that is a torch module; and the peak of the
+memory of the process in MiB. It imports nothing of this project by name, so that the Python of
+another build can run it. As many threads are used as OMP_NUM_THREADS says.
 """
 
 import json
@@ -10,26 +13,31 @@ import sys
 import time
 from pathlib import Path
 
+STATUS = Path("/proc/self/status")
 
-def main(model: str, notes: str, threads: str) -> None:
-    """Read the notes twice, and print what the second time took."""
+
+def main(model: str, notes: str, times: str = "2") -> None:
+    """Read the notes some times, and print what the last time took."""
     import spacy
-    import torch
 
-    torch.set_num_threads(int(threads))
     nlp = spacy.load(model)
     texts = json.loads(Path(notes).read_text(encoding="utf-8"))
     passes: list[float] = []
-    encoder = nlp.get_pipe("transformer").model.transformer
-    encoder.register_forward_pre_hook(lambda *_: passes.append(-time.perf_counter()))
-    encoder.register_forward_hook(lambda *_: passes.append(time.perf_counter()))
-    for _ in range(2):
+    encoder = getattr(nlp.get_pipe("transformer").model, "transformer", None)
+    if encoder is not None:
+        encoder.register_forward_pre_hook(lambda *_: passes.append(-time.perf_counter()))
+        encoder.register_forward_hook(lambda *_: passes.append(time.perf_counter()))
+    for _ in range(int(times)):
         passes.clear()
         begin = time.perf_counter()
         for _ in nlp.pipe(texts):
             pass
-        spent = time.perf_counter() - begin - sum(passes)
-    print(spent)  # noqa: T201
+        seconds = time.perf_counter() - begin
+    found = {"seconds": seconds, "around": seconds - sum(passes)}
+    if STATUS.exists():
+        lines = STATUS.read_text(encoding="ascii").splitlines()
+        found["peak_mib"] = next(int(line.split()[1]) for line in lines if "VmHWM" in line) / 1024
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":
