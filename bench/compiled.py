@@ -24,6 +24,7 @@ from typing import Any
 import spacy
 import torch
 import typer
+from spacy.language import Language
 from spacy.training import Corpus
 
 from bench.__main__ import machine, physical_cores, versions
@@ -34,6 +35,7 @@ from bench.parts import spent
 from bench.pipelines import run, window_of, words_of
 from bench.processes import process
 from bench.ratios import figures, in_turn, pairwise, quartiles
+from bench.rounding import PARTS, round_part
 from spacy_btl.compiled.compile import compile_pipeline
 from spacy_btl.compiled.engine import PRECISIONS, Precision
 from spacy_btl.corpora.docbin import read_docs
@@ -46,9 +48,11 @@ BEFORE, TRAINED = "before", "trained"
 FIGURES = ("ents_f", "tag_uar", "ents_ece")
 SHORT_NOTES = 10_000
 LOADS = 5
+READINGS = 5  # by a process
 BASE: tuple[Precision, ...] = ("int8", "int8-weights", "bf16")
 LOAD = "import spacy\nspacy.load({!r})"
 
+Entities = set[tuple[int, ...]]
 Rows = dict[str, dict[str, Any]]
 
 
@@ -96,6 +100,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         if before[0] is not None:
             pythons = {BEFORE: before, **pythons}
         measure("quality", lambda: _quality(paths, test))
+        measure("rounding", lambda: _rounding(paths, test))
         measure("sizes", lambda: {name: _sizes(path, work) for name, path in paths.items()})
         measure("speed", lambda: _speed(pythons, setup))
         measure("peers", lambda: _peers(setup, paths["int8"]))
@@ -117,21 +122,37 @@ def _compile(model: Path, calibration: Path, work: Path) -> dict[str, Path]:
 
 def _quality(paths: Mapping[str, Path], test: Path) -> Rows:
     """How good each pipeline is, and how much of the first's entities it finds."""
-    expected: set[tuple[int, ...]] = set()
+    expected: Entities = set()
     rows = {}
     for name, path in paths.items():
-        nlp = spacy.load(path)
-        examples = Corpus(test).make_examples(nlp, read_docs(test, nlp.vocab))
-        predictions = predict(nlp, examples)
-        values = scores(total(patient_counts(predictions)))
-        entities = {tuple(entity) for entity in predictions.predicted_ents.tolist()}
+        entities, values = _read(spacy.load(path), test)
         expected = expected or entities
-        rows[name] = {
-            **{figure: round(float(values[figure]), 4) for figure in FIGURES},
-            "entities": len(entities),
-            "identical": round(len(entities & expected) / len(expected), 4),
-        }
+        rows[name] = {**values, "entities": len(entities), "identical": _share(entities, expected)}
     return rows
+
+
+def _rounding(paths: Mapping[str, Path], test: Path) -> dict[str, float]:
+    """The share of entities that stay where a part of the weights is rounded to int8."""
+    expected, _ = _read(spacy.load(paths["fp32"]), test)
+    found = {}
+    for part in PARTS:
+        nlp = spacy.load(paths["fp32"])
+        round_part(nlp, "transformer", part)
+        found[part] = _share(_read(nlp, test)[0], expected)
+    return found
+
+
+def _read(nlp: Language, test: Path) -> tuple[Entities, dict[str, float]]:
+    """What a pipeline finds, and how good it is."""
+    examples = Corpus(test).make_examples(nlp, read_docs(test, nlp.vocab))
+    predictions = predict(nlp, examples)
+    values = scores(total(patient_counts(predictions)))
+    found = {tuple(entity) for entity in predictions.predicted_ents.tolist()}
+    return found, {figure: round(float(values[figure]), 4) for figure in FIGURES}
+
+
+def _share(entities: Entities, expected: Entities) -> float:
+    return round(len(entities & expected) / len(expected), 4)
 
 
 def _second(model: Path, test: Path, calibration: Path, work: Path) -> Rows:
@@ -160,7 +181,7 @@ def _speed(pythons: Mapping[str, tuple[Path, Path]], setup: Setup) -> Rows:
     taken: dict[str, list[float]] = {name: [] for name in pythons}
     for _ in range(setup.repeats):
         for name, (python, path) in pythons.items():
-            taken[name].append(spent(python, path, texts)["seconds"])
+            taken[name].append(spent(python, path, texts, times=READINGS)["seconds"])
     words = words_of(setup.texts)
     return {
         name: {

@@ -30,7 +30,7 @@ PARTS = f"{IMPORTS}, spacy_transformers\nfrom transformers import AutoTokenizer,
 def load_over_imports(setup: Setup) -> Ratio:
     """`spacy.load` in a process, and a process that imports the libraries and ends."""
     gpu = f"\nspacy.require_gpu({setup.gpu_id})" if setup.gpu_id >= 0 else ""
-    load = f"{IMPORTS}{gpu}\nspacy.load({str(setup.model_path)!r})"
+    load = f"{IMPORTS}{gpu}\nspacy.load({str(setup.model_path.resolve())!r})"
     cases = {"load": process(load), "imports": process(IMPORTS), "parts": process(PARTS)}
     taken = in_turn(cases, setup.repeats)
     sides = {"spacy.load": "load", IMPORTS: "imports", "the same and spacy-transformers": "parts"}
@@ -42,8 +42,8 @@ def load_over_imports(setup: Setup) -> Ratio:
 
 
 def process(code: str, python: Path = Path(sys.executable)) -> Case:
-    """Run code in a fresh process of a Python."""
-    return lambda: subprocess.run([str(python), "-c", code], check=True)
+    """Run code in a fresh process of a Python, which imports what it has, and nothing from here."""
+    return lambda: subprocess.run([str(python), "-P", "-c", code], check=True)
 
 
 def two_processes(setup: Setup) -> Ratio:

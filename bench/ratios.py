@@ -44,7 +44,7 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "knn_share_base": ("<=", 0.05),
     "memory_growth": ("<=", 1.05),
     "load_over_imports": ("<=", 1.3),
-    "long_note": ("<=", 1.2),
+    "long_note": ("<=", 1.1),
 }
 
 

@@ -1,8 +1,9 @@
 """What a second Spark worker brings: the same notes by one executor and by two, of a core each.
 
-    python -m bench.spark_scaling en_btl_clinical assets/demo
+    python -m bench.spark_scaling assets/demo en_btl_clinical COMPILED
 
-Both are measured in turn in one session, after a run that loads the pipeline on both. A word is a
+Each pipeline has a session of its own. Both sides are measured in turn, after a run that loads the
+pipeline on both. A word is a
 token that is not white space.
 """
 
@@ -49,18 +50,35 @@ def peak_memory(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def main(
-    model: str,
-    notes: Path,
+    notes: Path = typer.Argument(..., help="Notes to annotate"),
+    trained: str = typer.Argument(..., help="A pipeline"),
+    compiled: str = typer.Argument(..., help="The same, compiled"),
     repeat: int = typer.Option(2, help="How often each note is taken"),
     rounds: int = typer.Option(5, help="How often each side is measured"),
     output: Path = typer.Option(Path("bench/results/spark_scaling.json")),
 ) -> None:
     """Measure both and write words per second and their ratio."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = SparkSession.builder.master("local-cluster[2,1,2048]").getOrCreate()
     texts = [note.text for note in read_notes(notes) if note.text] * repeat
     nlp = spacy.blank("en")
     words = sum(not token.is_space for text in texts for token in nlp(text))
+    pipelines = {"trained": trained, "compiled": compiled}
+    measured = {name: _measure(model, texts, words, rounds) for name, model in pipelines.items()}
+    machine = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "spacy": spacy.__version__,
+        "pyspark": pyspark.__version__,
+    }
+    content = {"machine": machine, "words": words, "notes": len(texts), **measured}
+    write_file(output, (json.dumps(content, indent=2) + "\n").encode())
+    typer.echo(json.dumps(measured, indent=2))
+
+
+def _measure(model: str, texts: list[str], words: int, rounds: int) -> dict[str, dict[str, float]]:
+    """One pipeline: median, minimum and maximum of each figure."""
+    spark = SparkSession.builder.master("local-cluster[2,1,2048]").getOrCreate()
     rows = spark.createDataFrame(list(enumerate(texts)), "id int, text string").cache()
     # One partition is one task: it has one executor.
     sides = {1: rows.coalesce(1).cache(), 2: rows.repartition(WORKERS[-1] * TASKS).cache()}
@@ -72,29 +90,17 @@ def main(
             taken[workers].append(seconds(side, model))
     peaks = [row["peak"] for row in sides[2].mapInArrow(peak_memory, "peak double").collect()]
     spark.stop()
-    ratios = [one / two for one, two in zip(taken[1], taken[2], strict=True)]
-    results: list[dict[str, Any]] = [_row("spark_two_over_one", ratios)]
-    for workers, values in taken.items():
-        speeds = [words / value for value in values]
-        results.append(_row(f"words_per_second_{workers}", speeds))
-    results.append(_row("worker_memory_mb", peaks))
-    machine = {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "spacy": spacy.__version__,
-        "pyspark": pyspark.__version__,
+    speeds = {
+        f"words_per_second_{workers}": _row([words / value for value in values])
+        for workers, values in taken.items()
     }
-    content = {"machine": machine, "words": words, "notes": len(texts), "results": results}
-    write_file(output, (json.dumps(content, indent=2) + "\n").encode())
-    for row in results:
-        typer.echo(f"{row['name']}: {row['value']} ({row['low']} to {row['high']})")
+    ratios = [one / two for one, two in zip(taken[1], taken[2], strict=True)]
+    return {"two_over_one": _row(ratios), **speeds, "worker_memory_mb": _row(peaks)}
 
 
-def _row(name: str, values: list[float]) -> dict[str, Any]:
-    figures = (statistics.median(values), min(values), max(values))
-    value, low, high = (round(figure, 2) for figure in figures)
-    return {"name": name, "value": value, "low": low, "high": high}
+def _row(values: list[float]) -> dict[str, float]:
+    figures = {"value": statistics.median(values), "low": min(values), "high": max(values)}
+    return {name: round(figure, 2) for name, figure in figures.items()}
 
 
 if __name__ == "__main__":

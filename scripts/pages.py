@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MEASURED = ROOT / "bench" / "results"
 DEVICES = ("cpu", "cuda")
+MEASURED_APART = ("overlapping", "compiled")
 PROJECT = "project.yml"
 
 
@@ -30,11 +31,7 @@ def template(name: str, **filters: Any) -> jinja2.Template:
 
 def scale() -> str:
     """The page of what bench/spark_scaling.py measured."""
-    measured = srsly.read_json(MEASURED / "spark_scaling.json")
-    rows: dict[str, Any] = {row["name"]: row for row in measured["results"]}
-    return template("scale").render(
-        find=rows.__getitem__, machine=measured["machine"], words=measured["words"]
-    )
+    return template("scale").render(measured=srsly.read_json(MEASURED / "spark_scaling.json"))
 
 
 def performance() -> str:
@@ -42,7 +39,8 @@ def performance() -> str:
     paths = {device: MEASURED / f"{device}.json" for device in DEVICES}
     results = {device: srsly.read_json(path) for device, path in paths.items() if path.exists()}
     page = template("performance", number=number, side=side, limit=limit)
-    return page.render(results=results, overlapping=srsly.read_json(MEASURED / "overlapping.json"))
+    measured = {name: srsly.read_json(MEASURED / f"{name}.json") for name in MEASURED_APART}
+    return page.render(results=results, **measured)
 
 
 def compile_page() -> str:
