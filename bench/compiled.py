@@ -37,6 +37,7 @@ from bench.processes import process
 from bench.ratios import figures, in_turn, pairwise, quartiles
 from bench.rounding import PARTS, round_part
 from spacy_btl.compiled.compile import compile_pipeline
+from spacy_btl.compiled.encoder import shim_of
 from spacy_btl.compiled.engine import PRECISIONS, Precision
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.evaluation.predictions import predict
@@ -47,6 +48,7 @@ from spacy_btl.metrics.scores import scores
 BEFORE, TRAINED = "before", "trained"
 FIGURES = ("ents_f", "tag_uar", "ents_ece")
 SHORT_NOTES = 10_000
+ENGINE = " on the engine"
 LOADS = 5
 READINGS = 5  # by a process
 BASE: tuple[Precision, ...] = ("int8", "int8-weights", "bf16")
@@ -197,19 +199,21 @@ def _speed(pythons: Mapping[str, tuple[Path, Path]], setup: Setup) -> Rows:
 
 
 def _peers(setup: Setup, compiled: Path) -> Rows:
-    """Words per second of the compiled pipeline over those of peers with the same weights."""
+    """Words per second of the pipeline in int8 over those of peers with the same weights, as they
+    are and with the same encoder in int8 in them."""
     nlp, model = setup.trained(), str(setup.model_path)
     window = window_of(nlp)
     overlap = nlp.config["components"]["transformer"]["model"].get("overlap") or window // 8
-    checkpoint, sizes = setup.work / "checkpoint", {"window": window, "overlap": overlap}
     ours = spacy.load(compiled)
-    cases = {
-        "int8": partial(run, ours, setup.texts),
-        "Hugging Face": huggingface_case(
-            setup, model, checkpoint, torch.float32, batch_size=nlp.batch_size, **sizes
-        ),
-        "EDS-NLP": edsnlp_case(setup, model, checkpoint, torch.float32, **sizes),
-    }
+    common = (setup, model, setup.work / "checkpoint", torch.float32)
+    sizes = {"window": window, "overlap": overlap}
+    cases = {"int8": partial(run, ours, setup.texts)}
+    networks = {"": None, ENGINE: shim_of(ours.get_pipe("transformer").model).network}
+    for suffix, network in networks.items():
+        cases[f"Hugging Face{suffix}"] = huggingface_case(
+            *common, **sizes, batch_size=nlp.batch_size, network=network
+        )
+        cases[f"EDS-NLP{suffix}"] = edsnlp_case(*common, **sizes, network=network)
     taken = in_turn(cases, setup.repeats)
     words = words_of(setup.texts)
     return {

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from spacy.language import Language
 from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from bench.material import Setup
 from bench.plain_torch import autocast
 from bench.ratios import Case, UnavailableError
+from spacy_btl.compiled.engine import Network, make_inputs
 from spacy_btl.exchange.huggingface import export_hf
 from spacy_btl.mentions import MENTIONS, read_mentions
 
@@ -37,8 +39,12 @@ def huggingface_case(
     window: int,
     overlap: int,
     batch_size: int,
+    network: Network | None = None,
 ) -> Case:
-    """`pipeline("token-classification")` of transformers."""
+    """`pipeline("token-classification")` of transformers.
+
+    network (Optional[Network]): Its encoder on the engine, in place of torch.
+    """
     from transformers import AutoTokenizer, pipeline
 
     checkpoint = _checkpoint(model, folder)
@@ -52,6 +58,8 @@ def huggingface_case(
         aggregation_strategy="simple",
         device=device,
     )
+    if network is not None:
+        _use_engine(tagger.model.base_model, network)
 
     def case() -> None:
         with autocast(precision, device):
@@ -96,8 +104,13 @@ def edsnlp_case(
     *,
     window: int,
     overlap: int,
+    network: Network | None = None,
 ) -> Case:
-    """`eds.transformer` and `eds.ner_crf`. RAISES: UnavailableError, without EDS-NLP."""
+    """`eds.transformer` and `eds.ner_crf`.
+
+    network (Optional[Network]): Its encoder on the engine, in place of torch.
+    RAISES: UnavailableError, without EDS-NLP.
+    """
     try:
         import edsnlp
         import edsnlp.pipes as eds
@@ -119,6 +132,8 @@ def edsnlp_case(
     ner.update_labels(labels)
     _set_head(ner.linear, classifier, labels)
     nlp.train(False)
+    if network is not None:
+        _use_engine(transformer.transformer.base_model, network)
     device = _device(setup)
     nlp.to(device)
     dtype = False if precision == torch.float32 else precision
@@ -130,6 +145,23 @@ def edsnlp_case(
         deque(stream, maxlen=0)
 
     return case
+
+
+def _use_engine(encoder: PreTrainedModel, network: Network) -> None:
+    """Let an encoder of transformers compute its vectors by a compiled one of the same weights."""
+
+    def forward(
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        **_: object,
+    ) -> BaseModelOutput:
+        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        mask = attention_mask.numpy().astype("float32")
+        hidden = network.run(make_inputs(input_ids.numpy(), mask, types.numpy()))
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(hidden.copy()))
+
+    encoder.forward = forward
 
 
 def _set_head(linear: torch.nn.Linear, classifier: PreTrainedModel, labels: list[str]) -> None:

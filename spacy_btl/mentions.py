@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 from spacy.attrs import ENT_IOB
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from spacy_btl.arrays import OPS
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import white_space
 from spacy_btl.tags import (
@@ -97,7 +97,7 @@ class OverlappingScheme(TagScheme):
         logits (float32 [N, C]): Raw logits.
         """
         margins = logits[:, self.borders] - logits[:, O_TAG, None, None]
-        of_borders = expit(margins.astype("float64"))
+        of_borders = OPS.sigmoid(margins.astype("float64"))
         of_borders[~np.any(logits, axis=1)] = 0
         return np.concatenate([p, of_borders], axis=-1)
 

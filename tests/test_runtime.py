@@ -164,7 +164,7 @@ def test_loading_imports_no_library_of_fitting_or_of_commands(path):
     tops = {name.partition(".")[0] for name in json.loads(run(LOADED, path))}
     assert not tops & {*REFUSED, "pandas", "pyarrow", "starlette", "streamlit", "matplotlib"}
     loaded = json.loads(run(LOADED, path))
-    assert not [name for name in loaded if name.startswith(("scipy.optimize", "scipy.stats"))]
+    assert not [name for name in loaded if name.partition(".")[0] == "scipy"]  # takes long to load
 
 
 def test_the_commands_of_production_need_no_library_of_training(path, corpus_path, tmp_path):

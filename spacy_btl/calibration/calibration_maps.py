@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
-from spacy_btl.arrays import Arrays, Probabilities, load_arrays, save_arrays
+from spacy_btl.arrays import OPS, Arrays, Probabilities, load_arrays, save_arrays
 from spacy_btl.calibration.mention_map import N_TERMS, MentionMap
 from spacy_btl.calibration.settings import Settings
 from spacy_btl.errors import CalibratorError
@@ -59,7 +58,7 @@ class TokenMap:
         knn_weight (float): Their share, from 0 to 1.
         """
         seen = logits.any(axis=tuple(range(1, logits.ndim)))
-        p_seen = softmax(logits[seen].astype("float64") / self.temperature, axis=-1)
+        p_seen = OPS.softmax(logits[seen].astype("float64") / self.temperature)
         if p_knn is not None:
             p_seen = knn_weight * self.neighbors(p_knn) + (1 - knn_weight) * p_seen
         p = np.zeros(logits.shape)
@@ -72,7 +71,7 @@ class TokenMap:
         if (self.sharpness, self.certainty) == (1.0, 0.0):
             return p
         log_p, log_odds = curves(p)
-        return softmax(self.sharpness * log_p + self.certainty * log_odds, axis=-1)
+        return OPS.softmax(self.sharpness * log_p + self.certainty * log_odds)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class ConfidenceMap:
         log_p, log_odds = curves(np.asarray(p, dtype="float64"))
         score = self.sharpness * log_p + self.certainty * log_odds + self.bias
         margin = 1 / (self.n_entities + 2)
-        return np.clip(expit(score), margin, 1 - margin)
+        return np.clip(OPS.sigmoid(score), margin, 1 - margin)
 
 
 @dataclass(frozen=True)

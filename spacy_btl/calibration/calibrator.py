@@ -10,9 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
-from spacy_btl.arrays import Probabilities
+from spacy_btl.arrays import OPS, Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.candidates import (
     Words,
@@ -29,15 +28,16 @@ from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.search import ivf
 from spacy_btl.search.search import DividingSearch, Search, sklearn_search
 from spacy_btl.tags import O_TAG, Runs
 
 # What is saved without a datastore, or without maps. An empty file is a damaged one.
 UNFITTED = b"not fitted"
 PARTS = ("datastore", "maps")
-# A tag of so much probability by the softmax is taken for that of all neighbours, which are not
-# searched then: 99.6% of the probabilities stay within 0.01 (docs/performance.md).
-SETTLED = 0.998
+# A token that is outside by so much probability of the softmax is not searched where the search is
+# approximate: 99.7% of the probabilities stay within 0.01 (docs/performance.md).
+SURE = 0.998
 
 
 class Calibrator:
@@ -127,8 +127,8 @@ class Calibrator:
         """The share of each tag among a token's neighbours and one more, float64 [N, C].
 
         The one more is spread like the training frequencies: no tag then has probability zero, and
-        tags without a neighbour rank by their frequency. Of a token of which the softmax is sure
-        (`SETTLED`), all neighbours are taken to have its tag.
+        tags without a neighbour rank by their frequency. Where the search is approximate, a token
+        that the softmax is sure is outside (`SURE`) is taken to have such neighbours only.
 
         logits (float32 [N, C]): Raw logits; no row is all zero.
         RAISES: CalibratorError, while it has no rows to search.
@@ -138,14 +138,23 @@ class Calibrator:
             raise CalibratorError("The calibrator has no neighbours: call its fit() first.")
         self._check_size(datastore)
         of_tags = logits[:, : datastore.logits.shape[1]]
-        p = softmax(of_tags[:, datastore.tag_scheme.columns], axis=-1)
-        shares = (p == p.max(axis=-1, keepdims=True)).astype("float64")
-        sure = p.max(axis=-1) >= SETTLED  # of one decision, or of those of all types
-        asked = np.flatnonzero(~sure.all(axis=tuple(range(1, sure.ndim))))
+        shares = np.zeros((len(logits), *datastore.prior.shape))
+        shares[..., O_TAG] = 1
+        asked = np.flatnonzero(~self._surely_outside(of_tags, datastore))
         if len(asked):
             _, rows = self.search.query(of_tags[asked], k)
             shares[asked] = datastore.tag_shares(rows)
         return (k * shares + datastore.prior) / (k + 1)
+
+    def _surely_outside(
+        self, logits: NDArray[np.float32], datastore: Datastore
+    ) -> NDArray[np.bool_]:
+        """Which tokens are not searched, bool [N]."""
+        is_exact = not isinstance(self.search, DividingSearch)
+        if is_exact or len(datastore.tags) < ivf.EXACT_BELOW:
+            return np.zeros(len(logits), dtype=bool)
+        p = OPS.softmax(logits[:, datastore.tag_scheme.columns])[..., O_TAG]
+        return (p >= SURE).all(axis=tuple(range(1, p.ndim)))  # of all types, where these decide
 
     def predict_proba(self, logits: NDArray[np.float32]) -> Probabilities:
         """Probabilities of tags, float64 [N, C]: those of a decision sum to 1.

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.lines import PARAGRAPH
@@ -69,7 +68,7 @@ def border_log_odds(p: Probabilities) -> NDArray[np.float64]:
 
 def _log_odds(p: Probabilities) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        return np.clip(logit(p), LOWEST, HIGHEST)
+        return np.clip(np.log(p) - np.log1p(-p), LOWEST, HIGHEST)
 
 
 def find_candidates(

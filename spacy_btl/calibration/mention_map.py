@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
+from spacy_btl.arrays import OPS
 from spacy_btl.calibration.candidates import FEATURES
 
 Floats = NDArray[np.floating]
@@ -54,7 +54,7 @@ class MentionMap:
     def probabilities(self, log_odds: Floats) -> Floats:
         """Those of log odds, within the bounds of what so few mentions can tell, float64 [P]."""
         margin = 1 / (self.n_entities + 2)
-        return np.clip(expit(log_odds), margin, 1 - margin)
+        return np.clip(OPS.sigmoid(log_odds), margin, 1 - margin)
 
 
 def linear_log_odds(features: Floats, weights: Floats, bias: float) -> Floats:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
@@ -16,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
+from spacy_btl.arrays import OPS
 from spacy_btl.errors import BtlWarning, PipelineError
 from spacy_btl.lines import read_lines
 from spacy_btl.losses.base import TokenLoss
@@ -324,7 +324,7 @@ class BtlNer(TrainablePipe):
             confidences = None
             if self.spans_key is not None:
                 writer["spans_key"] = self.spans_key
-                p = softmax(decisions, axis=-1)
+                p = OPS.softmax(decisions)
                 confidences = scheme.run_probabilities(runs, p).tolist()
             doc.user_data[WRITER] = writer
             spans = scheme.spans(doc, runs, lines)

@@ -59,7 +59,7 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
     together, alone = both
     scheme = together.datastore.tag_scheme
     rng = np.random.default_rng(1)
-    logits = rng.normal(0, 1, (N_TOKENS, scheme.n_columns)).astype("float32")
+    logits = rng.normal(0, 2, (N_TOKENS, scheme.n_columns)).astype("float32")
     logits[3] = 0
     _, rows = together.search.query(logits[:, : len(scheme)], 7)
     for one in alone:  # the neighbours are those by all logits

@@ -99,20 +99,28 @@ def test_one_neighbour_in_eighteen_is_spread_like_the_prior():
     np.testing.assert_allclose(p, [[0.05, 0.05 / 18, 17.03 / 18, 0.02 / 18]], rtol=1e-12)
 
 
-def test_a_token_of_which_the_softmax_is_sure_is_not_searched(monkeypatch):
-    calibrator, logits = fitted(n_neighbors=3), QUERIES[:4].copy()
-    logits[1:3] = [[0, 9, 0, 0], [0, 0, 0, 9]]  # the last tag has no row
+def test_a_token_surely_outside_is_not_searched_where_the_search_is_approximate(
+    monkeypatch,
+):
+    logits = QUERIES[:4].copy()
+    logits[1:3] = [[9, 0, 0, 0], [0, 9, 0, 0]]
+    calibrator = Calibrator(cluster_search(), n_neighbors=3).fit(DATASTORE)
     asked, query = [], calibrator.search.query
     monkeypatch.setattr(
         calibrator.search, "query", lambda rows, k: asked.append(rows) or query(rows, k)
     )
-    p = calibrator.neighbor_probabilities(logits)
-    np.testing.assert_array_equal(np.concatenate(asked), logits[[0, 3]])
     shares = neighbor_shares(logits, 3)
-    shares[1:3] = [[0, 1, 0, 0], [0, 0, 0, 1]]
-    np.testing.assert_allclose(p, (3 * shares + DATASTORE.prior) / 4, rtol=1e-12)
-    asked.clear()
-    calibrator.predict_proba(logits[1:3])
+    expected = (3 * shares + DATASTORE.prior) / 4
+    p = calibrator.neighbor_probabilities(logits)
+    np.testing.assert_allclose(p, expected, rtol=1e-12)  # so few rows are searched exactly
+    np.testing.assert_array_equal(asked.pop(), logits)
+    monkeypatch.setattr(ivf, "EXACT_BELOW", 100)
+    monkeypatch.setattr(ivf, "REACH", 100)
+    p = calibrator.neighbor_probabilities(logits)
+    np.testing.assert_array_equal(asked.pop(), logits[[0, 2, 3]])
+    expected[1] = (np.array([3, 0, 0, 0]) + DATASTORE.prior) / 4
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+    calibrator.predict_proba(logits[1:2])
     assert not asked
 
 
