@@ -105,8 +105,11 @@ def fingerprint(folder: Path) -> str:
 def refuse_foreign_folder(output: Path) -> None:
     """Check that saving a pipeline to a folder overwrites nothing but a pipeline.
 
-    RAISES: PipelineError, if it would.
+    RAISES: PipelineError, if it would, or if there can be no such folder.
     """
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise PipelineError(f"{output} cannot be written: {above} is not a folder.")
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not ((output / "meta.json").is_file() and (output / "config.cfg").is_file()):

@@ -70,11 +70,13 @@ class Format(NamedTuple):
 def format_of(output: Path) -> Format:
     """Return the format that an output's suffix asks for.
 
-    RAISES: AnnotateError, for an unknown suffix.
+    RAISES: AnnotateError, for an unknown suffix, or for Parquet without pyarrow.
     """
     name = output.name.lower()
     for ending, kind in FORMATS.items():
         if name.endswith(ending):
+            if ending.endswith(".parquet"):
+                import_pyarrow()
             return kind
     if not output.suffix:
         return BRAT

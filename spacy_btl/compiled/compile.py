@@ -31,6 +31,7 @@ from spacy_btl.models.encoder import windowed_tok2vec
 from spacy_btl.models.shim import shim_of as trained_shim_of
 from spacy_btl.models.windows import WordpieceWindows
 from spacy_btl.models.wordpieces import WordpieceTokenizer
+from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipelines import (
     forget_paths,
@@ -129,9 +130,10 @@ def compile_pipeline(
     load_library("openvino", "compile")
     if precision.startswith("int8"):
         load_library("nncf", "compile")
-    nlp, trained = load_pipeline(model), load_pipeline(model)
+    nlp = load_pipeline(model)
     place = _find(nlp, model)
     corpus = read_docs(calibration, nlp.vocab) if calibration is not None else []
+    trained = load_pipeline(model)
     docs = [nlp.make_doc(doc.text) for doc in corpus] or list(map(nlp.make_doc, TEXTS))
     _replace_encoder(nlp, place, precision, docs)
     docs = docs[:: -(-len(docs) // COMPARED)]
@@ -149,6 +151,8 @@ def compile_pipeline(
         performance={},
         requirements=[*nlp.meta.get("requirements", []), REQUIREMENT],
     )
+    # `nlp.update` resolves this block as it stands, and then meets the refusal of the encoder.
+    nlp.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
     forget_paths(nlp)
     save_whole(nlp, output)
     before = _size(trained.path) if trained.path is not None else 0
@@ -179,6 +183,8 @@ def _find(nlp: Language, model: str) -> _Place:
     refused = f"'{model}' cannot be compiled: "
     if is_compiled(nlp):
         raise PipelineError(f"{refused}it is compiled already. Give the pipeline it was made of.")
+    if not any(isinstance(pipe, BtlNer) for _, pipe in nlp.components):
+        raise PipelineError(f"{refused}it has no btl_ner.")
     configs = {name: nlp.get_pipe_config(name).get("model", {}) for name in nlp.component_names}
     upstream = [name for name, model in configs.items() if model.get("@architectures") == ENCODER]
     if len(upstream) != 1:

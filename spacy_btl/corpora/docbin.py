@@ -28,7 +28,8 @@ def read_docs(path: Path, vocab: Vocab) -> list[Doc]:
     RAISES: CorpusError, for a file that is missing, truncated, corrupt or without docs.
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: no such file. Give a .spacy file.")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise CorpusError(f"{path}: {what}. Give a .spacy file.")
     try:
         docs = list(DocBin().from_disk(path).get_docs(vocab))
         for doc in docs:

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def render(output, part=PART, stamp=STAMP):
         ("brat", "brat"),
     ],
 )
+def test_parquet_without_its_library_is_refused_when_the_format_is_chosen(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    for name in ("entities.parquet", "note_nlp.parquet"):
+        with pytest.raises(AnnotateError, match=r"Parquet needs pyarrow.*'\.\[annotate\]'"):
+            format_of(Path(name))
+
+
 def test_the_ending_tells_the_format(output, name):
     assert format_of(Path(output)).name == name
 

@@ -19,7 +19,7 @@ from spacy_btl.compiled import compile as module
 from spacy_btl.compiled.encoder import shim_of
 from spacy_btl.compiled.engine import Network
 from spacy_btl.errors import BtlWarning, PipelineError
-from tests.conftest import bert_pipeline, train
+from tests.conftest import bert_pipeline, make_examples, train
 
 
 def run(*arguments: object):
@@ -169,7 +169,7 @@ def own_encoder(tiny_bert, path):
     nlp.to_disk(path)
 
 
-def no_encoder(tiny_bert, path):
+def blank(tiny_bert, path):
     spacy.blank("en").to_disk(path)
 
 
@@ -177,9 +177,9 @@ def no_encoder(tiny_bert, path):
     ("make", "said"),
     [
         (two_listeners, "one pipe has to listen to 'transformer', and 2 do"),
-        (no_listener, "and 0 do"),
+        (no_listener, "it has no btl_ner"),
         (own_encoder, "needs one pipe with an encoder"),
-        (no_encoder, "needs one pipe with an encoder"),
+        (blank, "it has no btl_ner"),
     ],
 )
 def test_pipelines_of_another_form_are_refused(make, said, tiny_bert, tmp_path):
@@ -187,6 +187,27 @@ def test_pipelines_of_another_form_are_refused(make, said, tiny_bert, tmp_path):
     with pytest.raises(PipelineError, match=said):
         compile_pipeline(str(tmp_path / "model"), tmp_path / "out", precision="fp32")
     assert not (tmp_path / "out").exists()
+
+
+def test_training_is_refused_where_the_optimizer_refers_to_other_settings(fitted_path, tmp_path):
+    nlp = spacy.load(fitted_path)
+    nlp.config["training"]["optimizer"]["learn_rate"] = {
+        "@schedules": "warmup_linear.v1",
+        "warmup_steps": 1,
+        "total_steps": "${training.max_steps}",
+        "initial_rate": 0.001,
+    }
+    nlp.to_disk(tmp_path / "model")
+    compile_pipeline(str(tmp_path / "model"), tmp_path / "compiled", precision="fp32")
+    compiled = spacy.load(tmp_path / "compiled")
+    with pytest.raises(PipelineError, match="compiled pipeline cannot be trained"):
+        compiled.update(make_examples(compiled))
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_work(tmp_path):
+    (tmp_path / "note.txt").write_text("Fever.")
+    with pytest.raises(PipelineError, match=r"x cannot be written: .*note.txt is not a folder"):
+        compile_pipeline(str(tmp_path / "gone"), tmp_path / "note.txt" / "y" / "x")
 
 
 def test_a_wrong_export_is_never_written(fitted_path, tmp_path, monkeypatch):

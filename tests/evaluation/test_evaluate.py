@@ -261,6 +261,7 @@ def test_what_cannot_be_scored_is_a_clear_error(ruled, corpus_path, tmp_path):
     for name, path, kind, message in (
         ("en_gone", corpus_path, PipelineError, "no package and no pipeline folder"),
         (model, tmp_path / "gone.spacy", CorpusError, "gone.spacy: no such file"),
+        (model, tmp_path, CorpusError, "is a folder"),
         (model, tmp_path / "broken.spacy", CorpusError, "broken.spacy: not a .spacy file"),
         (model, corpus(tmp_path / "n.spacy"), CorpusError, "n.spacy: contains no document"),
         (model, corpus(tmp_path / "o.spacy", ("no", [])), CorpusError, "o.spacy: has no entity"),
