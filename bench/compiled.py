@@ -13,8 +13,10 @@ are not measured again: remove the result file to start over.
 import json
 import os
 import random
+import statistics
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,7 +33,7 @@ from bench.__main__ import machine, physical_cores, versions
 from bench.material import Setup
 from bench.memory import clauses_of, notes
 from bench.others import edsnlp_case, huggingface_case
-from bench.parts import spent
+from bench.parts import spent, timed
 from bench.pipelines import run, window_of, words_of
 from bench.processes import process
 from bench.ratios import figures, in_turn, pairwise, quartiles
@@ -106,6 +108,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         measure("sizes", lambda: {name: _sizes(path, work) for name, path in paths.items()})
         measure("speed", lambda: _speed(pythons, setup))
         measure("peers", lambda: _peers(setup, paths["int8"]))
+        measure("engine", lambda: _engine(paths, setup))
         measure("load", lambda: _load(pythons))
         measure("memory", lambda: _memory(pythons, setup))
         if second[0] is not None:
@@ -220,6 +223,23 @@ def _peers(setup: Setup, compiled: Path) -> Rows:
         name: {**figures(seconds, words), "int8_over": quartiles(pairwise(seconds, taken["int8"]))}
         for name, seconds in taken.items()
     }
+
+
+def _engine(paths: Mapping[str, Path], setup: Setup) -> dict[str, float]:
+    """The share of the time of `nlp.pipe` that the engine takes: the rest can be saved at most."""
+    shares = {}
+    for name in PRECISIONS:
+        nlp = spacy.load(paths[name])
+        network = shim_of(nlp.get_pipe("transformer").model).network
+        run(nlp, setup.texts)
+        measured = []
+        for _ in range(setup.repeats):
+            with timed(network, "run") as passes:
+                begin = time.perf_counter()
+                run(nlp, setup.texts)
+                measured.append(sum(passes) / (time.perf_counter() - begin))
+        shares[str(name)] = round(statistics.median(measured), 3)
+    return shares
 
 
 def _load(pythons: Mapping[str, tuple[Path, Path]]) -> Rows:

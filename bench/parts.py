@@ -130,7 +130,7 @@ def knn_share(setup: Setup, nlp: Language) -> Ratio:
     run(nlp, setup.texts)
     shares, whole, parts = [], [], []
     for _ in range(setup.repeats):
-        with _timed(nlp.get_pipe("knn_calibrator").calibrator, "neighbor_probabilities") as spent:
+        with timed(nlp.get_pipe("knn_calibrator").calibrator, "neighbor_probabilities") as spent:
             begin = time.perf_counter()
             run(nlp, setup.texts)
             whole.append(time.perf_counter() - begin)
@@ -150,19 +150,19 @@ def knn_share(setup: Setup, nlp: Language) -> Ratio:
 
 
 @contextmanager
-def _timed(holder: object, name: str) -> Iterator[list[float]]:
+def timed(holder: object, name: str) -> Iterator[list[float]]:
     """The seconds of each call of a method, meanwhile."""
     spent: list[float] = []
     method = getattr(holder, name)
 
-    def timed(*args: object, **kwargs: object) -> object:
+    def call(*args: object, **kwargs: object) -> object:
         begin = time.perf_counter()
         try:
             return method(*args, **kwargs)
         finally:
             spent.append(time.perf_counter() - begin)
 
-    setattr(holder, name, timed)
+    setattr(holder, name, call)
     try:
         yield spent
     finally:
