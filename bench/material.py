@@ -214,10 +214,10 @@ def draw_rows(rows: LabelledRows, n_rows: int, seed: int = 0) -> LabelledRows:
 def _fill_store(nlp: Language, n_rows: int) -> None:
     """See to it that about so many rows are searched."""
     pipe = nlp.get_pipe(CALIBRATOR)
-    maps, rows = pipe.calibrator.calibrator.maps, pipe.calibrator.datastore
+    maps, rows = pipe.calibrator.maps, pipe.calibrator.datastore
     if len(rows.tags) < n_rows / 2:
         pipe.fit_rows(draw_rows(rows, n_rows))
-        pipe.calibrator.calibrator.maps = maps
+        pipe.calibrator.maps = maps
 
 
 def _find(given: Path | None, usual: Sequence[str], what: str) -> Path:
