@@ -53,7 +53,7 @@ SHORT_NOTES = 2_000
 ENGINE = " on the engine"
 LOADS = 5
 READINGS = 5  # by a process
-BASE: tuple[Precision, ...] = ("int8", "int8-weights", "bf16")
+BASE: tuple[Precision, ...] = ("int8", "fp32")
 LOAD = "import spacy\nspacy.load({!r})"
 
 Entities = set[tuple[int, ...]]
