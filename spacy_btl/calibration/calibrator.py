@@ -143,7 +143,11 @@ class Calibrator:
         asked = np.flatnonzero(~self._surely_outside(of_tags, datastore))
         if len(asked):
             _, rows = self.search.query(of_tags[asked], k)
-            shares[asked] = datastore.tag_shares(rows)
+            if datastore.tag_scheme.overlapping:
+                shares[asked] = datastore.type_shares(rows)
+            else:
+                shares[asked] = 0
+                np.add.at(shares, (asked[:, None], datastore.tags[rows]), 1 / k)
         return (k * shares + datastore.prior) / (k + 1)
 
     def _surely_outside(

@@ -75,16 +75,12 @@ class Datastore(LabelledRows):
             return TypeTransitions.from_tags(self.tags, self.documents, self.prior.shape[1])
         return Transitions.from_pairs(count_pairs(self.tags, self.documents), len(self.prior))
 
-    def tag_shares(self, rows: NDArray[np.integer]) -> Probabilities:
-        """The share of each tag among rows, float64 [N, C], or [N, K, S] where types decide.
+    def type_shares(self, rows: NDArray[np.integer]) -> Probabilities:
+        """The share of each tag of each type among rows, float64 [N, K, S].
 
         rows (int [N, k]): k row numbers for each of N tokens.
         """
         shares = np.zeros((len(rows), *self.prior.shape))
-        if not self.tag_scheme.overlapping:
-            places = np.arange(len(rows))[:, None], self.tags[rows]
-            np.add.at(shares, places, 1 / rows.shape[1])
-            return shares
         for start in range(0, len(rows), CHUNK):
             tags = self.tags[rows[start : start + CHUNK]]
             for tag in range(self.prior.shape[1]):

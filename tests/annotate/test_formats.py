@@ -42,13 +42,6 @@ def render(output, part=PART, stamp=STAMP):
         ("brat", "brat"),
     ],
 )
-def test_parquet_without_its_library_is_refused_when_the_format_is_chosen(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    for name in ("entities.parquet", "note_nlp.parquet"):
-        with pytest.raises(AnnotateError, match=r"Parquet needs pyarrow.*'\.\[annotate\]'"):
-            format_of(Path(name))
-
-
 def test_the_ending_tells_the_format(output, name):
     assert format_of(Path(output)).name == name
 
@@ -161,3 +154,10 @@ def test_an_id_that_is_no_file_name_is_refused(name):
     part = Annotated([Note(name, "x", "line 4")], [], [])
     with pytest.raises(AnnotateError, match="line 4: the id of this note cannot be a file name"):
         render("brat", part)
+
+
+def test_parquet_without_its_library_is_refused_when_the_format_is_chosen(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    for name in ("entities.parquet", "note_nlp.parquet"):
+        with pytest.raises(AnnotateError, match=r"Parquet needs pyarrow.*'\.\[annotate\]'"):
+            format_of(Path(name))

@@ -98,7 +98,7 @@ def test_logits_without_borders_are_refused(both):
 def test_the_shares_of_neighbours_are_counted_type_by_type(both):
     datastore = both[0].datastore
     rows = np.random.default_rng(2).integers(0, N_ROWS, (2000, 5))  # more than a chunk
-    shares = datastore.tag_shares(rows)
+    shares = datastore.type_shares(rows)
     for i, k, tag in np.random.default_rng(3).integers(0, [2000, 3, shares.shape[2]], (200, 3)):
         counted = sum(int(datastore.tags[row, k] == tag) for row in rows[i])
         assert shares[i, k, tag] == pytest.approx(counted / 5)
