@@ -4,10 +4,10 @@ r"""What compiling gains and costs, in each precision, beside the pipeline that 
         corpus/maccrobat/dev.spacy bench/results/compiled.json
 
 The test documents are read by all pipelines. Speed, memory and the time to load are those of fresh
-processes, in turn. `--before` and `--runtime` are the Pythons of two other environments: one with
-an earlier build, and one in which only what prediction needs is installed. `--second` measures
-quality alone, with the pipeline and the documents of another fold. Parts that have been measured
-are not measured again: remove the result file to start over.
+processes; speed and loading in turn. `--before` and `--runtime` are the Pythons of two other
+environments: one with an earlier build, and one in which only what prediction needs is installed.
+`--second` measures quality alone, with the pipeline and the documents of another fold. Parts that
+have been measured are not measured again: remove the result file to start over.
 """
 
 import json
@@ -81,7 +81,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the engine, and of processes
     torch.set_num_threads(threads)
     found: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
-    found |= {
+    setting = {
         "machine": machine(-1),
         "versions": versions(),
         "threads": threads,
@@ -89,6 +89,12 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         "notes": n_notes,
         "short_notes": SHORT_NOTES,
     }
+    other = [key for key, value in setting.items() if found.get(key, value) != value]
+    if other:
+        raise typer.BadParameter(
+            f"{output} was measured with another {', '.join(other)}: remove it."
+        )
+    found |= setting
 
     def measure(part: str, function: Callable[[], Any]) -> None:
         if part not in found:
@@ -166,7 +172,7 @@ def _second(model: Path, test: Path, calibration: Path, work: Path) -> Rows:
 
 
 def _sizes(path: Path, work: Path) -> dict[str, float]:
-    """Bytes of a folder, and as a zip archive, as a wheel is one."""
+    """Megabytes of a folder, and as a zip archive, as a wheel is one."""
     archive = work / "zip"
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
