@@ -7,7 +7,8 @@ The test documents are read by all pipelines. Speed, memory and the time to load
 processes; speed and loading in turn. `--before` and `--runtime` are the Pythons of two other
 environments: one with an earlier build, and one in which only what prediction needs is installed.
 `--second` measures quality alone, with the pipeline and the documents of another fold. Parts that
-have been measured are not measured again: remove the result file to start over.
+have been measured are not measured again: remove the result file to start over. The page needs all
+of these options.
 """
 
 import json
@@ -36,7 +37,7 @@ from bench.others import edsnlp_case, huggingface_case
 from bench.parts import spent, timed
 from bench.pipelines import run, window_of, words_of
 from bench.processes import process
-from bench.ratios import figures, in_turn, pairwise, quartiles
+from bench.ratios import differs, figures, in_turn, pairwise, quartiles
 from bench.rounding import PARTS, round_part
 from spacy_btl.compiled.compile import compile_pipeline
 from spacy_btl.compiled.encoder import shim_of
@@ -66,11 +67,11 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
     calibration: Path = typer.Argument(..., help="The .spacy file that int8 is given"),
     output: Path = typer.Argument(..., help="The result file"),
     before: tuple[Path, Path] = typer.Option(
-        (None, None), help="The Python of an earlier build, and the pipeline in its form"
+        None, help="The Python of an earlier build, and the pipeline in its form"
     ),
     runtime: Path = typer.Option(None, help="The Python of an environment for prediction alone"),
     second: tuple[Path, Path, Path] = typer.Option(
-        (None, None, None), help="Pipeline, test and calibration of another fold"
+        None, help="Pipeline, test and calibration of another fold"
     ),
     base: Path = typer.Option(None, help="The folder of an encoder of BERT's full size"),
     n_notes: int = typer.Option(30, min=1, help="Notes that speed is measured on"),
@@ -89,7 +90,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         "notes": n_notes,
         "short_notes": SHORT_NOTES,
     }
-    other = [key for key, value in setting.items() if found.get(key, value) != value]
+    other = [key for key, value in setting.items() if differs(found.get(key, value), value)]
     if other:
         raise typer.BadParameter(
             f"{output} was measured with another {', '.join(other)}: remove it."
@@ -107,7 +108,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         paths = {TRAINED: model, **_compile(model, calibration, work)}
         pythons = {name: (runtime or Path(sys.executable), path) for name, path in paths.items()}
         pythons[TRAINED] = (Path(sys.executable), model)
-        if before[0] is not None:
+        if before is not None:
             pythons = {BEFORE: before, **pythons}
         measure("quality", lambda: _quality(paths, test))
         measure("rounding", lambda: _rounding(paths, test))
@@ -117,7 +118,7 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         measure("engine", lambda: _engine(paths, setup))
         measure("load", lambda: _load(pythons))
         measure("memory", lambda: _memory(pythons, setup))
-        if second[0] is not None:
+        if second is not None:
             measure("second", lambda: _second(*second, work / "second"))
         if base is not None:
             measure("base", lambda: _base(setup, base, calibration))

@@ -156,7 +156,7 @@ def save_table(
 def read_rows(path: Path, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a file, none if there is no file. RAISES: As `save_row`."""
     content = _content(path)
-    other = [key for key in setting if _differs(content.get(key, setting[key]), setting[key])]
+    other = [key for key in setting if differs(content.get(key, setting[key]), setting[key])]
     if other:
         raise ValueError(
             f"{path} was measured with another {' and another '.join(other)}. "
@@ -169,7 +169,7 @@ def _content(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _differs(old: Any, new: Any) -> bool:
+def differs(old: Any, new: Any) -> bool:
     """Whether two settings cannot stand in one table; what only one of them has does no harm."""
     if isinstance(old, dict):
         return any(old[key] != new[key] for key in old.keys() & new.keys())
