@@ -13,7 +13,7 @@ from spacy_btl.mentions import MENTIONS, merged_mentions
 from spacy_btl.tags import strip_space
 
 # The share of the mentions that `spans_key` must add, to be recommended.
-MIN_GAIN = 0.05
+MIN_GAIN = 0.02
 
 # Why a mention is lost.
 DUPLICATE = "place and type of another"

@@ -280,11 +280,11 @@ def test_both_commands_recommend_the_mode(source: Path, tmp_path: Path):
     assert f"3 mentions that spans_key cannot express either: {OWN_TYPE}" in output
 
 
-def test_the_mode_is_recommended_where_it_adds_a_twentieth():
-    assert Expressible(100, 95, 100).recommends_spans_key
-    assert not Expressible(100, 96, 100).recommends_spans_key
+def test_the_mode_is_recommended_where_it_adds_a_fiftieth():
+    assert Expressible(100, 98, 100).recommends_spans_key
+    assert not Expressible(100, 99, 100).recommends_spans_key
     assert not Expressible(0, 0, 0).recommends_spans_key
-    assert str(Expressible(100, 98, 100)).endswith("it is not needed here")
+    assert str(Expressible(100, 99, 100)).endswith("it is not needed here")
 
 
 def test_a_corpus_without_mentions_of_its_own_is_not_spoken_of(source: Path, tmp_path: Path):
