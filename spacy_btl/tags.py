@@ -67,6 +67,13 @@ class Runs(NamedTuple):
             combined[order] = combine.reduceat(padded, bounds.T.ravel())[::2]
         return combined
 
+    def covered(self, n_words: int, n_types: int) -> NDArray[np.bool_]:
+        """Which words are in a run of which type, bool [n_words, n_types]."""
+        steps = np.zeros((n_words + 1, n_types), dtype="int32")
+        np.add.at(steps, (self.first, self.types), 1)
+        np.add.at(steps, (self.last + 1, self.types), -1)
+        return steps[:-1].cumsum(axis=0) > 0
+
 
 class TagScheme:
     """The tags of a list of entity types, of which each token has one.

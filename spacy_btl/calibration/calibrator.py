@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import OPS, Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
-from spacy_btl.calibration.candidates import (
-    Words,
-    border_log_odds,
-    choose,
-    describe,
-    find_candidates,
-    type_log_odds,
-)
+from spacy_btl.calibration.candidates import Words
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
 from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.calibration.mention_map import MentionMap
+from spacy_btl.calibration.mention_map import MentionMap, choose_mentions
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
@@ -226,7 +219,9 @@ class Calibrator:
         tags = self.decide(p, documents=words.documents, tau=tau)
         curve = None if self.maps is None else self.maps.confidence
         if isinstance(curve, MentionMap) and isinstance(scheme, OverlappingScheme):
-            runs, values = self._choose(p, tags, words, scheme, curve, tau)
+            tau = self.settings.tau if tau is None else tau
+            shifts = type_shifts(tau, scheme, self.fitted_datastore().prior)
+            runs, values = choose_mentions(p, tags, words, scheme, curve, shifts)
         else:
             runs = scheme.runs(tags, words.breaks, words.short)
             values = scheme.run_probabilities(runs, p)
@@ -234,26 +229,6 @@ class Calibrator:
                 values = curve(values)
         kept = values >= self.settings.min_confidence
         return runs.take(kept), values[kept]
-
-    def _choose(
-        self,
-        p: Probabilities,
-        tags: NDArray[np.integer],
-        words: Words,
-        scheme: OverlappingScheme,
-        mention_map: MentionMap,
-        tau: Tau | None,
-    ) -> tuple[Runs, NDArray[np.floating]]:
-        of_types = type_log_odds(p, scheme)
-        candidates = find_candidates(of_types, tags, words, scheme)
-        features = describe(candidates, of_types, border_log_odds(p), words)
-        log_odds = mention_map.log_odds(features)
-        prior = self.fitted_datastore().prior
-        shifts = type_shifts(self.settings.tau if tau is None else tau, scheme, prior)
-        scores = log_odds + shifts[candidates.types] - mention_map.cutoff
-        chosen = np.flatnonzero(choose(candidates, scores))
-        chosen = chosen[scheme.order(candidates.take(chosen))]
-        return candidates.take(chosen), mention_map.probabilities(log_odds[chosen])
 
     def use(self, datastore: Datastore) -> None:
         """Take a datastore as it is: one that was saved, or one without rows."""

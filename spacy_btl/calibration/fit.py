@@ -19,7 +19,7 @@ from spacy_btl.calibration.candidates import (
 )
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
-from spacy_btl.calibration.fit_mentions import fit_mention_map
+from spacy_btl.calibration.fit_mentions import FittedMentions, fit_mentions
 from spacy_btl.calibration.held_out import HeldOut, judge_runs, read_entities
 from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import Settings
@@ -50,28 +50,32 @@ def fit_maps(
     token_map = fit_tokens(held_out, p_knn, datastore)
     scores = held_out.logits[:, datastore.tag_scheme.columns]
     p = token_map(scores, p_knn, settings.knn_weight)
-    tags = decide_held_out(held_out, p, datastore, settings)
     scheme = datastore.tag_scheme
     confidence_map: ConfidenceMap | MentionMap
     if isinstance(scheme, OverlappingScheme):
-        shifts = type_shifts(settings.tau, scheme, datastore.prior)
         p = scheme.add_borders(p, held_out.logits)
-        confidence_map = _fit_mentions(held_out, p, tags, scheme, shifts)
+        fitted = fit_candidates(held_out, p, datastore, settings)
+        confidence_map = fitted.map_for(type_shifts(settings.tau, scheme, datastore.prior))
     else:
+        tags = decide_held_out(held_out, p, datastore, settings)
         entities = read_entities(held_out, tags, p, scheme=scheme)
         _require(len(entities.correct))
         confidence_map = fit_confidence_map(entities.p, entities.correct)
     return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
-def _fit_mentions(
-    held_out: HeldOut,
-    p: Probabilities,
-    tags: NDArray[np.integer],
-    scheme: OverlappingScheme,
-    shifts: NDArray[np.float64],
-) -> MentionMap:
+def fit_candidates(
+    held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
+) -> FittedMentions:
+    """Fit what tells mentions among the candidates.
+
+    p (float64 [N, K, S + 2]): Probabilities of tags and borders.
+    RAISES: CalibratorError, without a candidate that is a gold mention.
+    """
+    scheme = datastore.tag_scheme
+    assert isinstance(scheme, OverlappingScheme)
     log_odds = type_log_odds(p, scheme)
+    tags = decide_held_out(held_out, p, datastore, settings)
     candidates = find_candidates(log_odds, tags, held_out.words, scheme)
     known, correct = judge_runs(held_out, candidates)
     _require(len(correct))
@@ -82,14 +86,8 @@ def _fit_mentions(
         )
     features = describe(candidates, log_odds, border_log_odds(p), held_out.words)[known]
     candidates = candidates.take(known)
-    return fit_mention_map(
-        candidates,
-        features,
-        correct,
-        held_out.documents[candidates.first],
-        shifts[candidates.types],
-        len(held_out.gold_ents),
-    )
+    documents = held_out.documents[candidates.first]
+    return fit_mentions(candidates, features, correct, documents, len(held_out.gold_ents))
 
 
 def _require(n_entities: int) -> None:

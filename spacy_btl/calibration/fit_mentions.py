@@ -1,5 +1,7 @@
 """Fits the map of candidate mentions. It needs scikit-learn, which prediction does without."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -18,23 +20,48 @@ FOLDS = 5  # of documents, to choose the cutoff
 TOLERANCE = 0.01  # the share of the best F1 to give up for the recall of less certain mentions
 
 
-def fit_mention_map(
+@dataclass(frozen=True)
+class FittedMentions:
+    """A regression over P candidates, and what the cutoff for a tau is chosen by.
+
+    weights, bias: Of the `MentionMap`.
+    candidates (Runs): Those that it was fitted to.
+    log_odds (float64 [P]): Theirs, by regressions that were not fitted to their documents.
+    n_gold (int): The number of gold mentions.
+    """
+
+    weights: tuple[float, ...]
+    bias: float
+    candidates: Runs
+    log_odds: Floats
+    n_gold: int
+
+    def map_for(self, shifts: Floats) -> MentionMap:
+        """The map, with the cutoff for what tau adds to the log odds of each type, see `_cutoff`.
+
+        shifts (float64 [K]): See `decisions.type_shifts`.
+        """
+        scores = self.log_odds + shifts[self.candidates.types]
+        chosen = choose(self.candidates, scores - scores.min() + 1)
+        cutoff = _cutoff(scores[chosen], expit(self.log_odds[chosen]), self.n_gold)
+        n_entities = int((scores[chosen] > cutoff).sum())
+        return MentionMap(self.weights, self.bias, cutoff, n_entities)
+
+
+def fit_mentions(
     candidates: Runs,
     features: Floats,
     correct: NDArray[np.bool_],
     documents: NDArray[np.integer],
-    shifts: Floats,
     n_gold: int,
-) -> MentionMap:
-    """Fit the map by penalized maximum likelihood, and choose the cutoff, see `_cutoff`.
+) -> FittedMentions:
+    """Fit the regression by penalized maximum likelihood.
 
-    The cutoff is chosen by the probabilities of documents that the weights were not fitted to: the
-    documents are parted into five.
+    The cutoff will be chosen by the probabilities of documents that the weights were not fitted to:
+    the documents are parted into five.
 
     correct (bool [P]): Which candidates are correct; P > 0.
     documents (int [P]): Their documents.
-    shifts (float64 [P]): What tau adds to their log odds.
-    n_gold (int): The number of gold mentions.
     """
     n_folds = min(FOLDS, len(np.unique(documents)))
     parts = [(slice(None), slice(None))]
@@ -43,12 +70,8 @@ def fit_mention_map(
     log_odds = np.zeros(len(correct))
     for others, part in parts:
         log_odds[part] = linear_log_odds(features[part], *_fit(features[others], correct[others]))
-    scores = log_odds + shifts
-    chosen = choose(candidates, scores - scores.min() + 1)
-    cutoff = _cutoff(scores[chosen], expit(log_odds[chosen]), n_gold)
-    n_entities = int((scores[chosen] > cutoff).sum())
     weights, bias = _fit(features, correct)
-    return MentionMap(tuple(weights.tolist()), bias, cutoff, n_entities)
+    return FittedMentions(tuple(weights.tolist()), bias, candidates, log_odds, n_gold)
 
 
 def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:

@@ -9,8 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_btl.arrays import OPS
-from spacy_btl.calibration.candidates import FEATURES
+from spacy_btl.arrays import OPS, Probabilities
+from spacy_btl.calibration.candidates import (
+    FEATURES,
+    Words,
+    border_log_odds,
+    choose,
+    describe,
+    find_candidates,
+    type_log_odds,
+)
+from spacy_btl.mentions import OverlappingScheme
+from spacy_btl.tags import Runs
 
 Floats = NDArray[np.floating]
 
@@ -55,6 +65,30 @@ class MentionMap:
         """Those of log odds, within the bounds of what so few mentions can tell, float64 [P]."""
         margin = 1 / (self.n_entities + 2)
         return np.clip(OPS.sigmoid(log_odds), margin, 1 - margin)
+
+
+def choose_mentions(
+    p: Probabilities,
+    tags: NDArray[np.integer],
+    words: Words,
+    scheme: OverlappingScheme,
+    mention_map: MentionMap,
+    shifts: Floats,
+) -> tuple[Runs, Floats]:
+    """The mentions among the candidates in their order, and the probability of each, float64 [M].
+
+    p (float64 [N, K, S + 2]): Probabilities of tags and borders.
+    tags (int [N, K]): Decided tags.
+    shifts (float64 [K]): What tau adds to the log odds of each type.
+    """
+    of_types = type_log_odds(p, scheme)
+    candidates = find_candidates(of_types, tags, words, scheme)
+    features = describe(candidates, of_types, border_log_odds(p), words)
+    log_odds = mention_map.log_odds(features)
+    scores = log_odds + shifts[candidates.types] - mention_map.cutoff
+    chosen = np.flatnonzero(choose(candidates, scores))
+    chosen = chosen[scheme.order(candidates.take(chosen))]
+    return candidates.take(chosen), mention_map.probabilities(log_odds[chosen])
 
 
 def linear_log_odds(features: Floats, weights: Floats, bias: float) -> Floats:

@@ -32,9 +32,10 @@ def tune_cli(
     """Choose the settings of a calibrator on held-out documents.
 
     Takes the knn_weight, tau and transition_weight with the greatest UAR among those that keep the
-    token F1 of the network's argmax, and its entity F1 within the tolerance. Then fits the
-    calibration maps. The gain over the present settings is cross-validated over documents: decide
-    by it, and keep the present settings if there is none.
+    token F1 of the network's argmax, and its entity F1 within the tolerance. With spans_key,
+    transition_weight stays, and the mentions without neighbours and tau stand for the argmax. Then
+    fits the calibration maps. The gain over the present settings is cross-validated over documents:
+    decide by it, and keep the present settings if there is none.
     """
     from spacy_btl.training.tune import tune
     from spacy_btl.training.validation import advise
@@ -56,7 +57,8 @@ def _print(tuned: "Tuned") -> None:
     chosen = tuned.settings
     console.print(f"\nknn_weight {chosen.knn_weight:g}")
     console.print(f"transition_weight {chosen.transition_weight:g}\ntau {chosen.tau:g}\n")
-    table = Table("on these documents, which it was chosen on", "argmax", "tuned", box=None)
+    plain = "no kNN, tau 0" if tuned.overlapping else "argmax"
+    table = Table("on these documents, which it was chosen on", plain, "tuned", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     entities = "spans_btl_f" if tuned.overlapping else "ents_f"

@@ -13,6 +13,7 @@ from spacy.training import Example
 
 from spacy_btl.corpora.patients import patient_numbers
 from spacy_btl.errors import PipelineError
+from spacy_btl.evaluation.at_taus import AtTaus
 from spacy_btl.metrics.predictions import Predictions, as_predictions
 from spacy_btl.metrics.rows import Group, read_example
 from spacy_btl.pipeline.annotations import LOGITS, PROBABILITIES
@@ -42,20 +43,26 @@ def predict(
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     rows, references, probabilities = [], [], []
     pipe = find_calibrator(nlp)
-    group = group or find_group(nlp)
+    at_taus = None
+    if group is None and (group := find_group(nlp)) is not None and pipe is not None:
+        at_taus = AtTaus(pipe.calibrator, group)
     ner = _find_ner(nlp, pipe) if group is None else None
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
             row = read_example(trim_gold(Example(doc, reference)), confidence_of, group)
             if ner is not None:
                 probabilities.append(_type_probabilities(doc, ner)[row.scored])
+            if at_taus is not None:
+                at_taus.add(doc, reference)
             rows.append(row)
             references.append(reference)
     if not rows:
         raise PipelineError("The pipeline returned no document: there is nothing to score.")
     patients = patient_numbers(references)
     if ner is None:
-        return as_predictions(rows, patients=patients)
+        predictions = as_predictions(rows, patients=patients)
+        counts = None if at_taus is None else at_taus.counts(predictions.classes)
+        return replace(predictions, at_taus=counts)
     predictions = as_predictions(rows, types=ner.tag_scheme.types, patients=patients)
     places = {label: i for i, label in enumerate(predictions.classes)}
     columns = [places[label] for label in (OUTSIDE, *ner.tag_scheme.types)]

@@ -19,7 +19,13 @@ from spacy_btl.metrics.counts import (
     weighted,
 )
 from spacy_btl.metrics.predictions import Predictions
-from spacy_btl.metrics.scores import is_chance, scores, tag_scores, type_scores
+from spacy_btl.metrics.scores import (
+    is_chance,
+    precision_recall_f,
+    scores,
+    tag_scores,
+    type_scores,
+)
 
 UNTRAINED = (
     ": has the network learned anything? `spacy train` keeps as model-best the network of step 0 "
@@ -40,8 +46,8 @@ def summarize(predictions: Predictions, *, seed: int) -> dict[str, Any]:
         if too little was counted); `types`, the rarest first; `curve` over tau; `calibration`, the
         bins of tokens, of entities and of all mentions where some overlap; `confusion` of tokens;
         `cautions`, warnings about the scores. What the pipeline states no probabilities or
-        confidence for is absent from `scores`, and None elsewhere; so are the curve and the
-        confusions of predicted mentions that can overlap.
+        confidence for is absent from `scores`, and None elsewhere; so are the confusions of
+        predicted mentions that can overlap.
     """
     counts = patient_counts(predictions)
     n_patients = len(counts["documents"])
@@ -163,12 +169,18 @@ def _confusion(predictions: Predictions) -> dict[str, Any] | None:
 def tau_curve(
     predictions: Predictions, taus: Sequence[float] = TAUS
 ) -> list[dict[str, float]] | None:
-    """Compute token scores where a token's class is argmax(log p - tau * log prior).
+    """Compute token scores where a token's class is argmax(log p - tau * log prior). Where a
+    calibrator decides mentions that overlap, the scores of what it finds with each of `TAUS`.
 
     taus (Sequence[float]): Above 0 favours the rare types, below 0 the common ones.
-    RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `tag_uar`, `tag_macro_f`,
-        `tag_accuracy`. None without probabilities or a prior.
+    RETURNS (Optional[List[Dict[str, float]]]): Per tau: `tau`, `tag_uar`, `tag_macro_f`, and
+        `tag_accuracy`, or `spans_btl_f` of mentions. None without probabilities or a prior.
     """
+    if predictions.at_taus is not None:
+        return [
+            {"tau": tau, **_overlapping_point(counts)}
+            for tau, counts in zip(TAUS, predictions.at_taus, strict=True)
+        ]
     p, prior = predictions.probabilities, predictions.prior
     if p is None or prior is None:
         return None
@@ -178,6 +190,12 @@ def tau_curve(
         values = tag_scores(token_counts(predictions.gold, predicted, len(prior)))
         rows.append({"tau": tau, **{name: float(values[name]) for name in CURVES}})
     return rows
+
+
+def _overlapping_point(counts: Counts) -> dict[str, float]:
+    values = tag_scores(counts["decisions"])
+    _, _, f = precision_recall_f(counts["mentions"].sum(axis=1, keepdims=True))
+    return {name: float(values[name]) for name in CURVES[:2]} | {"spans_btl_f": float(f[0])}
 
 
 def decided(p: NDArray[np.float32], prior: NDArray[np.float64], tau: float) -> NDArray[np.integer]:

@@ -3,7 +3,7 @@
 Every score is computed from `Predictions`, so two pipelines can be compared document by document.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -63,6 +63,9 @@ class Predictions:
     lost (ENTITY [L]): The annotated mentions that are no entities, because they overlap others.
     decisions (Optional[Mentions]): Where predicted mentions overlap: the types of each scored
         token, or `O`, one row for each; None elsewhere.
+    at_taus (Optional[Tuple[Dict[str, float64 [3, ...]], ...]]): Where a calibrator decides mentions
+        that overlap: what it would find with each of `settings.TAUS`, as counts of `decisions` and
+        `mentions` over all documents (`counts.document_counts`).
     """
 
     classes: tuple[str, ...]
@@ -79,6 +82,7 @@ class Predictions:
     mentions: Mentions | None = None
     lost: NDArray[Any] = field(default_factory=lambda: np.zeros(0, ENTITY))
     decisions: Mentions | None = None
+    at_taus: tuple[Mapping[str, NDArray[np.float64]], ...] | None = None
 
     @cached_property
     def entities(self) -> Mentions:

@@ -98,11 +98,19 @@ def read_example(
             mentions = _mentions(example, gold, found, MENTIONS)
         scored, classes, predicted = _classes(example)
         return Row(scored, classes, predicted, entities, mentions, _lost(gold, reference))
-    key = group.key_of_gold(reference)
     found = _predicted(doc, group.spans_key, confidence)
-    mentions = _mentions(example, read_mentions(reference, key), found, key)
-    scored, decisions = _decisions(example, [span for span, _ in found], key)
+    scored, mentions, decisions = read_mentions_and_decisions(example, found, group)
     return Row(scored, [], [], entities, mentions, _lost(mentions.gold, reference), decisions)
+
+
+def read_mentions_and_decisions(
+    example: Example, found: Found, group: Group
+) -> tuple[NDArray[np.bool_], Pairs, Pairs]:
+    """The `scored`, `mentions` and `decisions` of a row, for mentions that a pipe finds."""
+    key = group.key_of_gold(example.reference)
+    mentions = _mentions(example, read_mentions(example.reference, key), found, key)
+    scored, decisions = _decisions(example, [span for span, _ in found], key)
+    return scored, mentions, decisions
 
 
 def _all_mentions(reference: Doc, ents: list[Place]) -> list[Place]:

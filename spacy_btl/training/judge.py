@@ -4,13 +4,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import TokenMap
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.fit import decide_held_out
-from spacy_btl.calibration.held_out import HeldOut, read_entities
+from spacy_btl.calibration.decisions import type_shifts
+from spacy_btl.calibration.fit import decide_held_out, fit_candidates
+from spacy_btl.calibration.fit_mentions import FittedMentions
+from spacy_btl.calibration.held_out import HeldOut, judge_runs
+from spacy_btl.calibration.mention_map import MentionMap, choose_mentions
 from spacy_btl.calibration.settings import Settings
+from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.metrics.counts import Counts
 from spacy_btl.metrics.scores import scores
 
@@ -44,33 +49,57 @@ class Judge:
     def probabilities(
         self, token_map: TokenMap, p_knn: Probabilities, knn_weight: float
     ) -> Probabilities:
-        """Those of the tags of all tokens, from those by the neighbours of the tokens that the
-        encoder saw."""
-        scores = self.held_out.logits[:, self.datastore.tag_scheme.columns]
-        return token_map(scores, p_knn if knn_weight else None, knn_weight)
+        """Those of all tokens, as `Calibrator.predict_proba` returns them, from those by the
+        neighbours of the tokens that the encoder saw."""
+        logits, scheme = self.held_out.logits, self.datastore.tag_scheme
+        p = token_map(logits[:, scheme.columns], p_knn if knn_weight else None, knn_weight)
+        return scheme.add_borders(p, logits) if isinstance(scheme, OverlappingScheme) else p
 
-    def score(self, p: Probabilities, settings: Settings) -> Scores:
-        """Score the decisions by probabilities [N, C]."""
-        return Scores.of(self.counts(p, settings))
+    def fit_mentions(self, p: Probabilities, settings: Settings) -> FittedMentions | None:
+        """What tells mentions among candidates; None without `spans_key`, where tags do."""
+        if not self.datastore.tag_scheme.overlapping:
+            return None
+        return fit_candidates(self.held_out, p, self.datastore, settings)
 
-    def counts(self, p: Probabilities, settings: Settings) -> Counts:
+    def mention_map(self, fitted: FittedMentions | None, settings: Settings) -> MentionMap | None:
+        """The map for settings, from what `fit_mentions` returned."""
+        return None if fitted is None else fitted.map_for(self._shifts(settings))
+
+    def score(
+        self, p: Probabilities, settings: Settings, mention_map: MentionMap | None = None
+    ) -> Scores:
+        """Score the decisions by probabilities [N, C]; as for `counts`."""
+        return Scores.of(self.counts(p, settings, mention_map))
+
+    def counts(
+        self, p: Probabilities, settings: Settings, mention_map: MentionMap | None = None
+    ) -> Counts:
         """Count correct, gold and predicted items, over all documents.
 
+        mention_map (Optional[MentionMap]): Chooses mentions; without it those of the tags are all.
         RETURNS (Dict[str, float64 [3, K + 1]]): `tokens` of `O` and of each type; `entities` of the
             types that the pipe lacks and of each type: with `spans_key`, all mentions.
         """
-        tags = decide_held_out(self.held_out, p, self.datastore, settings)
-        scheme = self.datastore.tag_scheme
-        known = self.held_out.known
-        gold, predicted = (scheme.classes(each[known]) for each in (self.held_out.tags, tags))
+        held_out, scheme = self.held_out, self.datastore.tag_scheme
+        tags = decide_held_out(held_out, p, self.datastore, settings)
+        if mention_map is not None and isinstance(scheme, OverlappingScheme):
+            shifts = self._shifts(settings)
+            runs, _ = choose_mentions(p, tags, held_out.words, scheme, mention_map, shifts)
+            tags = runs.covered(*tags.shape).astype(scheme.tag_dtype)
+        else:
+            runs = scheme.runs(tags, held_out.breaks, held_out.short)
+        gold, predicted = (scheme.classes(each[held_out.known]) for each in (held_out.tags, tags))
         n = len(scheme.types) + 1
-        entities = read_entities(self.held_out, tags, p, scheme=scheme)
-        gold_types = self.held_out.gold_ents[:, 2]
-        types = (entities.types[entities.correct], gold_types, entities.types)
+        known, correct = judge_runs(held_out, runs)
+        found = runs.types[known] + 1
+        types = (found[correct], held_out.gold_ents[:, 2], found)
         return {
             "tokens": np.stack([each.sum(axis=0) for each in (gold & predicted, gold, predicted)]),
             "entities": np.stack([np.bincount(each, minlength=n) for each in types]).astype(float),
         }
+
+    def _shifts(self, settings: Settings) -> NDArray[np.float64]:
+        return type_shifts(settings.tau, self.datastore.tag_scheme, self.datastore.prior)
 
     def allows(self, scores: Scores, plain: Scores) -> bool:
         """Whether scores keep what the network's argmax has."""

@@ -12,6 +12,7 @@ from spacy.training import Corpus, Example
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.fit import fit_tokens
+from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import TAUS, Settings
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.patients import patient_numbers
@@ -32,7 +33,8 @@ class Tuned:
     """The chosen settings and their scores on the held-out documents.
 
     settings (Settings): The choice.
-    plain (Scores): Of the network's argmax.
+    plain (Scores): Of the network's argmax; with `spans_key`, of the mentions without neighbours
+        and tau.
     chosen (Scores): Of the chosen settings.
     validation (Optional[Validation]): The gain on documents that the settings were not chosen on;
         None where that was not asked for, or with a single patient.
@@ -51,7 +53,8 @@ def tune(model: str, corpus: Path, output: Path, *, tolerance: float = 0.01) -> 
     """Choose `knn_weight`, `tau` and `transition_weight` on held-out documents, and fit the maps.
 
     The settings have the greatest UAR of those that keep the token macro F1 of the network's
-    argmax, and its strict entity micro F1 but for the tolerance. What such a choice is worth
+    argmax, and its strict entity micro F1 but for the tolerance. With `spans_key` it is compared
+    with the mentions without neighbours and tau in place of the argmax. What such a choice is worth
     beside the pipeline's present settings is cross-validated over documents, or patients.
 
     model (str): A calibrated pipeline: a package name or a folder.
@@ -110,9 +113,11 @@ def tune_calibrator(
             choose=lambda part, p_part: choose(part, p_part, present).settings,
         )
         tuned = replace(tuned, validation=found)
-    tuned = replace(tuned, overlapping=judge.datastore.tag_scheme.overlapping)
-    calibrator.settings = tuned.settings
-    calibrator.fit_maps(held_out, p_knn if tuned.settings.knn_weight else None)
+    calibrator.settings = settings = tuned.settings
+    maps = calibrator.fit_maps(held_out, p_knn if settings.knn_weight else None).maps
+    if maps is not None and isinstance(maps.confidence, MentionMap):  # the candidates of its tau
+        p = judge.probabilities(maps.tokens, p_knn, settings.knn_weight)
+        tuned = replace(tuned, chosen=judge.score(p, settings, maps.confidence))
     return tuned
 
 
@@ -127,22 +132,33 @@ def _calibrator(nlp: Language, model: str) -> KnnCalibrator:
 
 
 def choose(judge: Judge, p_knn: Probabilities, present: Settings) -> Tuned:
-    """Choose settings; `n_neighbors` stays.
+    """Choose settings; `n_neighbors` stays, and so does `transition_weight` with `spans_key`, where
+    mentions are chosen among candidates.
 
     p_knn (float64 [S, C]): Probabilities by the neighbours of the tokens that the encoder saw.
     """
+    overlapping = judge.datastore.tag_scheme.overlapping
     token_map = fit_tokens(judge.held_out, p_knn, judge.datastore)
-    by_weight = {weight: judge.probabilities(token_map, p_knn, weight) for weight in KNN_WEIGHTS}
-    argmax = replace(present, knn_weight=0.0, tau=0.0, transition_weight=0.0)
-    plain = judge.score(by_weight[0.0], argmax)
-    best = Tuned(argmax, plain, plain)
-    for (knn_weight, p), transition_weight, tau in product(
-        by_weight.items(), TRANSITION_WEIGHTS, TAUS
-    ):
+    by_weight = {}
+    for weight in KNN_WEIGHTS:
+        p = judge.probabilities(token_map, p_knn, weight)
+        by_weight[weight] = p, judge.fit_mentions(p, replace(present, knn_weight=weight))
+
+    def score(settings: Settings) -> Scores:
+        p, fitted = by_weight[settings.knn_weight]
+        return judge.score(p, settings, judge.mention_map(fitted, settings))
+
+    weights = (present.transition_weight,) if overlapping else TRANSITION_WEIGHTS
+    plain = replace(present, knn_weight=0.0, tau=0.0)
+    if not overlapping:
+        plain = replace(plain, transition_weight=0.0)
+    of_plain = score(plain)
+    best = Tuned(plain, of_plain, of_plain, overlapping=overlapping)
+    for knn_weight, transition_weight, tau in product(KNN_WEIGHTS, weights, TAUS):
         settings = replace(
             present, knn_weight=knn_weight, tau=tau, transition_weight=transition_weight
         )
-        scores = judge.score(p, settings)
-        if scores.tag_uar > best.chosen.tag_uar and judge.allows(scores, plain):
+        scores = score(settings)
+        if scores.tag_uar > best.chosen.tag_uar and judge.allows(scores, of_plain):
             best = replace(best, settings=settings, chosen=scores)
     return best

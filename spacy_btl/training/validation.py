@@ -120,16 +120,22 @@ def _compare(
 ) -> Iterator[tuple[Counts, Counts]]:
     """The counts of each patient of a fold by the present settings and by chosen ones.
 
-    The map of tokens is fitted to the other documents, on which the settings are chosen.
+    The maps are fitted to the other documents, on which the settings are chosen.
     """
     others, others_knn = _part(judge, p_knn, ~inside)
     chosen = choose(others, others_knn)
     token_map = fit_tokens(others.held_out, others_knn, judge.datastore)
+    sides = []
+    for settings in (present, chosen):
+        p = others.probabilities(token_map, others_knn, settings.knn_weight)
+        sides.append((settings, others.mention_map(others.fit_mentions(p, settings), settings)))
     for patient in np.unique(patients[inside]):
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]
-            here.counts(here.probabilities(token_map, here_knn, settings.knn_weight), settings)
-            for settings in (present, chosen)
+            here.counts(
+                here.probabilities(token_map, here_knn, settings.knn_weight), settings, mention_map
+            )
+            for settings, mention_map in sides
         )
 
 

@@ -320,8 +320,22 @@ def test_all_mentions_are_measured_where_they_can_overlap(overlapping, overlappi
     n = sum(row["n"] for row in overlapping_metrics["calibration"]["mentions"])
     assert n == sum(len(nlp(one.reference.text).spans["btl"]) for one in examples)
     assert overlapping_metrics["calibration"]["tokens"] is None
-    assert overlapping_metrics["curve"] is overlapping_metrics["confusion"] is None
+    assert overlapping_metrics["confusion"] is None
     assert json.loads(json.dumps(overlapping_metrics, allow_nan=False)) == overlapping_metrics
+
+
+@pytest.mark.filterwarnings("ignore:'knn_calibrator' has other settings")
+def test_the_curve_over_tau_is_what_the_pipeline_finds_with_each(overlapping, overlapping_metrics):
+    nlp = spacy.load(overlapping[0])
+    calibrator = nlp.get_pipe("knn_calibrator").calibrator
+    found = set()
+    for point in overlapping_metrics["curve"][::5]:
+        calibrator.set_params(tau=point["tau"])
+        expected = nlp.evaluate(list(Corpus(overlapping[1])(nlp)))
+        for name in ("tag_uar", "tag_macro_f", "spans_btl_f"):
+            assert point[name] == pytest.approx(expected[name])
+        found.add(point["tag_uar"])
+    assert len(found) > 1
 
 
 def test_errors_among_overlapping_mentions_are_shown_without_overlaps(overlapping_metrics):
@@ -345,7 +359,8 @@ def test_a_report_and_the_command_show_overlapping_mentions(overlapping, tmp_pat
     f = f"{metrics['scores']['spans_btl_f']['value']:.1%}"
     assert f"Their F1 is <strong>{f}</strong>" in page
     assert "reliability-mentions" in page
-    assert page.count("Not shown:") == 2  # the curve and the confusions
+    assert page.count("Not shown:") == 1  # the confusions
+    assert "<th scope=\"col\">Mention F1</th>" in page
     assert f" {metrics['annotated']} mentions in {metrics['documents']} documents" in result.output
     rows = [line.split() for line in result.output.splitlines()]
     for label, row in metrics["types"].items():

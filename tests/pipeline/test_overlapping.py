@@ -13,11 +13,12 @@ import srsly
 import torch
 from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin, Span
-from spacy.training import Example
+from spacy.training import Corpus, Example
 from torch.nn.functional import cross_entropy
 
 from spacy_btl.annotate.annotate import annotate_file
 from spacy_btl.calibration.candidates import Words, border_log_odds, describe, type_log_odds
+from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError, PipelineError
 from spacy_btl.evaluation.evaluate import evaluate
@@ -676,6 +677,21 @@ def test_what_tune_counts_is_what_the_scorer_counts(calibrated, nlp):
     assert found.ents_f == pytest.approx(scores["spans_btl_f"]) != 1.0
     assert found.tag_uar == pytest.approx(scores["tag_uar"])
     assert found.tag_macro_f == pytest.approx(scores["tag_macro_f"])
+
+
+def test_what_tune_saves_has_the_figures_that_are_told(path, nlp, tmp_path):
+    """Mentions are then chosen among candidates."""
+    tuned = tune(str(path / "calibrated"), path / "dev.spacy", tmp_path / "tuned")
+    saved = spacy.load(tmp_path / "tuned")
+    scores = saved.evaluate(Corpus(path / "dev.spacy")(saved))
+    assert tuned.chosen.ents_f == pytest.approx(scores["spans_btl_f"])
+    assert tuned.chosen.tag_uar == pytest.approx(scores["tag_uar"])
+    assert tuned.chosen.tag_macro_f == pytest.approx(scores["tag_macro_f"])
+    pipe = saved.get_pipe("knn_calibrator")
+    assert isinstance(pipe.calibrator.maps.confidence, MentionMap)
+    assert pipe.calibrator.settings == tuned.settings
+    before = spacy.load(path / "calibrated").get_pipe("knn_calibrator").calibrator.settings
+    assert tuned.settings.transition_weight == before.transition_weight
 
 
 def test_a_calibrator_without_its_ner_scores_the_docs_that_it_gets(calibrated, nlp):
