@@ -50,7 +50,7 @@ from spacy_btl.metrics.scores import scores
 
 BEFORE, TRAINED = "before", "trained"
 FIGURES = ("ents_f", "tag_uar", "ents_ece")
-SHORT_NOTES = 2_000
+SHORT_NOTES = 10_000
 ENGINE = " on the engine"
 LOADS = 5
 READINGS = 5  # by a process

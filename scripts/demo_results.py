@@ -1,7 +1,7 @@
 r"""Record what the README and the tutorials say of the demo's pipeline.
 
 python scripts/demo_results.py training/demo/pipeline training/demo/.fit/corpus/dev.spacy \
-    training/demo/.fit/metrics.json
+    training/demo/.fit/metrics.json docs/results/demo.json
 """
 
 from pathlib import Path
@@ -11,13 +11,12 @@ import srsly
 import typer
 from spacy.tokens import Doc, DocBin
 
-OUTPUT = Path(__file__).parent.parent / "docs" / "results" / "demo.json"
 TEXT = "No fever. CRP 84 mg/L, given aspirin 300 mg orally."
 MINIMA = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-def main(model: str, dev: Path, metrics: Path) -> None:
-    """Write docs/results/demo.json: the METRICS of `evaluate`, and what MODEL says of an example
+def main(model: str, dev: Path, metrics: Path, output: Path) -> None:
+    """Write OUTPUT: the METRICS of `evaluate`, and what MODEL says of an example
     and of DEV."""
     nlp = spacy.load(model)
     gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
@@ -33,7 +32,7 @@ def main(model: str, dev: Path, metrics: Path) -> None:
     found = srsly.read_json(metrics)
     for entry, key in (("pipeline", "folder"), ("corpus", "file")):
         found[entry][key] = Path(found[entry][key]).resolve().relative_to(Path.cwd()).as_posix()
-    srsly.write_json(OUTPUT, {"examples": examples, "metrics": found})
+    srsly.write_json(output, {"examples": examples, "metrics": found})
 
 
 def mentions(docs: list[Doc], minimum: float = 0.0) -> set[tuple[int, int, int, str]]:

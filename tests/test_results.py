@@ -61,16 +61,27 @@ def test_the_report_of_a_conversion_is_that_of_the_demo_notes(tmp_path):
         assert line.strip() == "..." or " ".join(line.split()) in shown, line
 
 
+IN_BOTH_WAYS = {
+    "F1 of all mentions": "spans_btl_f",
+    "the same, mean of the types": "spans_btl_macro_f",
+    "recall of the mentions that one label per token has no room for": "spans_btl_r_lost",
+    "F1 of `doc.ents`": "ents_f",
+}
+DEMO, DEMO_FLAT = (
+    srsly.read_json(DOCS / "results" / name) for name in ("demo.json", "demo_flat.json")
+)
+
+
 @pytest.fixture(scope="module")
 def demo() -> dict:
-    """What `evaluate` says about the demo's pipeline."""
-    return srsly.read_json(DOCS / "results" / "demo.json")["metrics"]
+    """What `evaluate` says about the demo notes with one label per token."""
+    return DEMO_FLAT["metrics"]
 
 
 @pytest.fixture(scope="module")
 def examples() -> dict:
-    """What the demo's pipeline says about the documents of the tutorials."""
-    return srsly.read_json(DOCS / "results" / "demo.json")["examples"]
+    """What that pipeline says about the documents of the tutorials."""
+    return DEMO_FLAT["examples"]
 
 
 def test_the_report_page_has_the_figures_of_the_demo(demo):
@@ -113,6 +124,21 @@ def test_the_operating_point_page_has_the_figures_of_the_demo(demo, examples):
     assert "```text\n" + "\n".join(lines) + "\n```\n" in page
 
 
+def test_the_page_of_overlapping_mentions_compares_the_demo_in_both_ways():
+    page = (DOCS / "overlapping.md").read_text("utf-8")
+    both = [DEMO_FLAT["metrics"]["scores"], DEMO["metrics"]["scores"]]
+    assert DEMO["metrics"]["corpus"] == DEMO_FLAT["metrics"]["corpus"] | {
+        "file": DEMO["metrics"]["corpus"]["file"]
+    }
+    for title, name in IN_BOTH_WAYS.items():
+        cells = " | ".join(
+            f"{100 * one[name]['value']:.1f} ({100 * one[name]['low']:.1f} to "
+            f"{100 * one[name]['high']:.1f})"
+            for one in both
+        )
+        assert f"| {title} | {cells} |" in page, title
+
+
 # The README's table and claim are what the result files say, and it is short.
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -135,7 +161,8 @@ def test_the_readme_has_the_figures_of_the_page_of_results():
         assert set(scores) <= set(re.findall(r"\d+\.\d", on_page))
 
 
-def test_the_readme_has_the_output_of_the_demo_pipeline(examples):
+def test_the_readme_has_the_output_of_the_demo_pipeline():
+    examples = DEMO["examples"]
     assert f'nlp("{examples["text"]}")' in README
     lines = [
         f"{text:10} {label:22} {confidence:.2f}" for text, label, confidence in examples["entities"]
