@@ -66,6 +66,7 @@ IN_BOTH_WAYS = {
     "the same, mean of the types": "spans_btl_macro_f",
     "recall of the mentions that one label per token has no room for": "spans_btl_r_lost",
     "F1 of `doc.ents`": "ents_f",
+    "ECE of the confidence of mentions": "spans_btl_ece",
 }
 DEMO, DEMO_FLAT = (
     srsly.read_json(DOCS / "results" / name) for name in ("demo.json", "demo_flat.json")
