@@ -74,6 +74,9 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         None, help="Pipeline, test and calibration of another fold"
     ),
     base: Path = typer.Option(None, help="The folder of an encoder of BERT's full size"),
+    demo: tuple[Path, Path] = typer.Option(
+        None, help="The demo's pipeline and its dev documents, for the size of its wheel"
+    ),
     n_notes: int = typer.Option(30, min=1, help="Notes that speed is measured on"),
     repeats: int = typer.Option(5, min=2, help="Measurements of each pipeline, in turn"),
 ) -> None:
@@ -120,6 +123,8 @@ def main(  # noqa: PLR0913, PLR0917 - an argument is an option of the command
         measure("memory", lambda: _memory(pythons, setup))
         if second is not None:
             measure("second", lambda: _second(*second, work / "second"))
+        if demo is not None:
+            measure("demo", lambda: _demo(*demo, work))
         if base is not None:
             measure("base", lambda: _base(setup, base, calibration))
 
@@ -184,6 +189,13 @@ def _sizes(path: Path, work: Path) -> dict[str, float]:
         "folder_mb": round(size / 1e6, 1),
         "zip_mb": round(archive.stat().st_size / 1e6, 1),
     }
+
+
+def _demo(model: Path, calibration: Path, work: Path) -> dict[str, float]:
+    """The size of the demo's pipeline in int8."""
+    path = work / "demo"
+    compile_pipeline(str(model), path, precision="int8", calibration=calibration)
+    return _sizes(path, work)
 
 
 def _speed(pythons: Mapping[str, tuple[Path, Path]], setup: Setup) -> Rows:
