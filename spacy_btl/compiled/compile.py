@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from spacy import registry
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -44,6 +46,7 @@ from spacy_btl.training.trained_on import in_datastore, same_text, training_docs
 ENCODER = "spacy_btl.WindowedTransformer.v1"
 HEAD = "spacy_btl.TokenLogits.v1"
 LISTENER = "spacy-transformers.TransformerListener.v1"
+TRAINED_BY = "spacy-transformers"
 # Windows by which int8 learns the ranges of values, and documents that are compared.
 CALIBRATION_WINDOWS = 64
 COMPARED = 100
@@ -149,7 +152,7 @@ def compile_pipeline(
     nlp.meta.update(
         compiled={"precision": precision, "encoder": place.described},
         performance={},
-        requirements=[*nlp.meta.get("requirements", []), REQUIREMENT],
+        requirements=[*_kept(nlp.meta.get("requirements", [])), REQUIREMENT],
     )
     # `nlp.update` resolves this block as it stands, and then meets the refusal of the encoder.
     nlp.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
@@ -158,6 +161,12 @@ def compile_pipeline(
     before = _size(trained.path) if trained.path is not None else 0
     compared = counted(len(docs), "note") if calibration is not None else "a few sentences"
     return Compiled(precision, before, _size(output), cosine, compared, identical, maps)
+
+
+def _kept(requirements: Sequence[str]) -> list[str]:
+    """What the compiled pipeline requires of that which `spacy package` found for the trained one:
+    all but its encoder's library."""
+    return [one for one in requirements if canonicalize_name(Requirement(one).name) != TRAINED_BY]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,15 @@ from spacy.cli.package import package
 from spacy.lang.en import English
 from spacy.language import Language
 
-from spacy_btl import annotate_file, average, calibrate, ensemble, evaluate, export_hf
+from spacy_btl import (
+    annotate_file,
+    average,
+    calibrate,
+    compile_pipeline,
+    ensemble,
+    evaluate,
+    export_hf,
+)
 from spacy_btl.compiled.encoder import shim_of
 from spacy_btl.compiled.engine import REQUIREMENT, TELEMETRY, load_library, threads
 from spacy_btl.errors import PipelineError
@@ -188,6 +197,21 @@ def test_a_package_of_it_asks_for_the_engine(compiled_path, tmp_path):
     extra = Path("setup.cfg").read_text().partition("runtime =\n")[2]
     assert REQUIREMENT in requirements
     assert REQUIREMENT in extra.partition("\ncompile")[0]
+    assert any(requirement.startswith("spacy-btl") for requirement in requirements)
+
+
+def test_a_packaged_pipeline_that_is_compiled_asks_for_no_library_of_training(
+    fitted_path, tmp_path
+):
+    """`spacy package` writes into `meta.json` what it requires."""
+    package(fitted_path, tmp_path, create_sdist=False, silent=True)
+    (meta,) = tmp_path.glob("*/meta.json")
+    assert "spacy-transformers" in meta.read_text()
+    model = Path(shutil.copytree(fitted_path, tmp_path / "installed"))
+    shutil.copy(meta, model)  # an installed package is loaded with its own
+    compile_pipeline(str(model), tmp_path / "compiled", precision="fp32")
+    requirements = srsly.read_json(tmp_path / "compiled" / "meta.json")["requirements"]
+    assert "spacy-transformers" not in str(requirements)
     assert any(requirement.startswith("spacy-btl") for requirement in requirements)
 
 

@@ -360,7 +360,7 @@ def test_a_report_and_the_command_show_overlapping_mentions(overlapping, tmp_pat
     assert f"Their F1 is <strong>{f}</strong>" in page
     assert "reliability-mentions" in page
     assert page.count("Not shown:") == 1  # the confusions
-    assert "<th scope=\"col\">Mention F1</th>" in page
+    assert '<th scope="col">Mention F1</th>' in page
     assert f" {metrics['annotated']} mentions in {metrics['documents']} documents" in result.output
     rows = [line.split() for line in result.output.splitlines()]
     for label, row in metrics["types"].items():
