@@ -15,9 +15,8 @@ from spacy_btl.metrics.rows import Found, Group, Pairs, read_mentions_and_decisi
 from spacy_btl.pipeline.annotations import PROBABILITIES
 from spacy_btl.pipeline.decoding import decode
 
-Tally = Counter[
-    tuple[int, str]
-]  # by whether it is correct (0), gold (1) or predicted (2), and type
+# By whether mentions, or types of tokens, are correct (0), gold (1) or predicted (2), and type.
+Tally = Counter[tuple[int, str]]
 
 
 class AtTaus:

@@ -127,7 +127,7 @@ def _predictions(nlp: Language, model: str, corpus: Path) -> tuple[Predictions, 
     if not types:
         raise CorpusError(f"{corpus}: has no entity, so there is nothing to score.")
     warn_of_trained_on(nlp, docs, corpus)
-    predictions = predict(nlp, Corpus(corpus).make_examples(nlp, docs))
+    predictions = predict(nlp, Corpus(corpus).make_examples(nlp, docs), taus=True)
     if group is None and not len(predictions.predicted_ents) and not _finds_entities(nlp):
         raise PipelineError(f"No pipe of '{model}' finds entities: {nlp.pipe_names}.")
     _warn_of_unknown(types, nlp, model)

@@ -28,7 +28,7 @@ BATCH_SIZE = 32
 
 
 def predict(
-    nlp: Language, examples: Iterable[Example], *, group: Group | None = None
+    nlp: Language, examples: Iterable[Example], *, group: Group | None = None, taus: bool = False
 ) -> Predictions:
     """Run a pipeline over copies of the predicted docs of examples and read its predictions.
 
@@ -38,14 +38,15 @@ def predict(
 
     group (Optional[Group]): The groups of mentions that may overlap. The default is what
         `find_group` finds.
+    taus (bool): Whether a calibrator that decides them also says what it would find with each of
+        `settings.TAUS`, which takes as long as decoding so many times.
     RAISES: PipelineError, if no document is left.
     """
     pairs = ((example.predicted.copy(), example.reference) for example in examples)
     rows, references, probabilities = [], [], []
     pipe = find_calibrator(nlp)
-    at_taus = None
-    if group is None and (group := find_group(nlp)) is not None and pipe is not None:
-        at_taus = AtTaus(pipe.calibrator, group)
+    group = group or find_group(nlp)
+    at_taus = _at_taus(nlp, pipe, group) if taus else None
     ner = _find_ner(nlp, pipe) if group is None else None
     with nlp.select_pipes(disable=hiding_pipes(nlp)):
         for doc, reference in nlp.pipe(pairs, as_tuples=True, batch_size=BATCH_SIZE):
@@ -97,6 +98,15 @@ def _find_ner(nlp: Language, pipe: KnnCalibrator | None) -> BtlNer | None:
     if pipe is not None:
         return find_ner(nlp, pipe.ner, reader=pipe.name)
     return next((pipe for _, pipe in reversed(nlp.pipeline) if isinstance(pipe, BtlNer)), None)
+
+
+def _at_taus(nlp: Language, pipe: KnnCalibrator | None, group: Group | None) -> AtTaus | None:
+    """What counts the mentions of a group with other values of tau; None unless the calibrator
+    decides them."""
+    if pipe is None or group is None:
+        return None
+    decides = find_ner(nlp, pipe.ner, reader=pipe.name).spans_key == group.spans_key
+    return AtTaus(pipe.calibrator, group) if decides else None
 
 
 def _prior(ner: BtlNer, pipe: KnnCalibrator | None) -> NDArray[np.float64] | None:
