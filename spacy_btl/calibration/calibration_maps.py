@@ -5,7 +5,7 @@ tags of K decisions per token. All maps are log-linear models with few parameter
 convex problem with one optimum.
 """
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,12 @@ class Maps:
     tokens: TokenMap
     confidence: ConfidenceMap | MentionMap
     settings: Settings
+
+    def hold_for(self, settings: Settings) -> bool:
+        """Whether confidence is calibrated with settings. A `MentionMap` does not depend on tau."""
+        if isinstance(self.confidence, MentionMap):
+            settings = replace(settings, tau=self.settings.tau)
+        return settings == self.settings
 
     def to_bytes(self) -> bytes:
         """The maps as the bytes of a safetensors file."""

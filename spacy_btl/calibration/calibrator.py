@@ -216,13 +216,14 @@ class Calibrator:
         RAISES: As `decide`.
         """
         scheme = self.fitted_datastore().tag_scheme
-        tags = self.decide(p, documents=words.documents, tau=tau)
         curve = None if self.maps is None else self.maps.confidence
         if isinstance(curve, MentionMap) and isinstance(scheme, OverlappingScheme):
             tau = self.settings.tau if tau is None else tau
             shifts = type_shifts(tau, scheme, self.fitted_datastore().prior)
+            tags = self.decide(p, documents=words.documents, tau=0.0)
             runs, values = choose_mentions(p, tags, words, scheme, curve, shifts)
         else:
+            tags = self.decide(p, documents=words.documents, tau=tau)
             runs = scheme.runs(tags, words.breaks, words.short)
             values = scheme.run_probabilities(runs, p)
             if isinstance(curve, ConfidenceMap):

@@ -18,8 +18,8 @@ from spacy_btl.calibration.candidates import (
     type_log_odds,
 )
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.decisions import decide, tau_per_tag, type_shifts
-from spacy_btl.calibration.fit_mentions import FittedMentions, fit_mentions
+from spacy_btl.calibration.decisions import decide, tau_per_tag
+from spacy_btl.calibration.fit_mentions import fit_mention_map
 from spacy_btl.calibration.held_out import HeldOut, judge_runs, read_entities
 from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import Settings
@@ -54,8 +54,7 @@ def fit_maps(
     confidence_map: ConfidenceMap | MentionMap
     if isinstance(scheme, OverlappingScheme):
         p = scheme.add_borders(p, held_out.logits)
-        fitted = fit_candidates(held_out, p, datastore, settings)
-        confidence_map = fitted.map_for(type_shifts(settings.tau, scheme, datastore.prior))
+        confidence_map = fit_mentions(held_out, p, datastore, settings)
     else:
         tags = decide_held_out(held_out, p, datastore, settings)
         entities = read_entities(held_out, tags, p, scheme=scheme)
@@ -64,10 +63,10 @@ def fit_maps(
     return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
-def fit_candidates(
+def fit_mentions(
     held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
-) -> FittedMentions:
-    """Fit what tells mentions among the candidates.
+) -> MentionMap:
+    """Fit what tells mentions among the candidates. It does not depend on tau.
 
     p (float64 [N, K, S + 2]): Probabilities of tags and borders.
     RAISES: CalibratorError, without a candidate that is a gold mention.
@@ -75,7 +74,7 @@ def fit_candidates(
     scheme = datastore.tag_scheme
     assert isinstance(scheme, OverlappingScheme)
     log_odds = type_log_odds(p, scheme)
-    tags = decide_held_out(held_out, p, datastore, settings)
+    tags = decide_held_out(held_out, p, datastore, replace(settings, tau=0.0))
     candidates = find_candidates(log_odds, tags, held_out.words, scheme)
     known, correct = judge_runs(held_out, candidates)
     _require(len(correct))
@@ -87,7 +86,7 @@ def fit_candidates(
     features = describe(candidates, log_odds, border_log_odds(p), held_out.words)[known]
     candidates = candidates.take(known)
     documents = held_out.documents[candidates.first]
-    return fit_mentions(candidates, features, correct, documents, len(held_out.gold_ents))
+    return fit_mention_map(candidates, features, correct, documents, len(held_out.gold_ents))
 
 
 def _require(n_entities: int) -> None:

@@ -1,7 +1,5 @@
 """Fits the map of candidate mentions. It needs scikit-learn, which prediction does without."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -20,48 +18,21 @@ FOLDS = 5  # of documents, to choose the cutoff
 TOLERANCE = 0.01  # the share of the best F1 to give up for the recall of less certain mentions
 
 
-@dataclass(frozen=True)
-class FittedMentions:
-    """A regression over P candidates, and what the cutoff for a tau is chosen by.
-
-    weights, bias: Of the `MentionMap`.
-    candidates (Runs): Those that it was fitted to.
-    log_odds (float64 [P]): Theirs, by regressions that were not fitted to their documents.
-    n_gold (int): The number of gold mentions.
-    """
-
-    weights: tuple[float, ...]
-    bias: float
-    candidates: Runs
-    log_odds: Floats
-    n_gold: int
-
-    def map_for(self, shifts: Floats) -> MentionMap:
-        """The map, with the cutoff for what tau adds to the log odds of each type, see `_cutoff`.
-
-        shifts (float64 [K]): See `decisions.type_shifts`.
-        """
-        scores = self.log_odds + shifts[self.candidates.types]
-        chosen = choose(self.candidates, scores - scores.min() + 1)
-        cutoff = _cutoff(scores[chosen], expit(self.log_odds[chosen]), self.n_gold)
-        n_entities = int((scores[chosen] > cutoff).sum())
-        return MentionMap(self.weights, self.bias, cutoff, n_entities)
-
-
-def fit_mentions(
+def fit_mention_map(
     candidates: Runs,
     features: Floats,
     correct: NDArray[np.bool_],
     documents: NDArray[np.integer],
     n_gold: int,
-) -> FittedMentions:
-    """Fit the regression by penalized maximum likelihood.
+) -> MentionMap:
+    """Fit the map by penalized maximum likelihood, and choose the cutoff, see `_cutoff`.
 
-    The cutoff will be chosen by the probabilities of documents that the weights were not fitted to:
-    the documents are parted into five.
+    The cutoff is chosen by the probabilities of documents that the weights were not fitted to: the
+    documents are parted into five.
 
     correct (bool [P]): Which candidates are correct; P > 0.
     documents (int [P]): Their documents.
+    n_gold (int): The number of gold mentions.
     """
     n_folds = min(FOLDS, len(np.unique(documents)))
     parts = [(slice(None), slice(None))]
@@ -70,8 +41,10 @@ def fit_mentions(
     log_odds = np.zeros(len(correct))
     for others, part in parts:
         log_odds[part] = linear_log_odds(features[part], *_fit(features[others], correct[others]))
+    chosen = log_odds[choose(candidates, log_odds - log_odds.min() + 1)]
+    cutoff = _cutoff(chosen, n_gold)
     weights, bias = _fit(features, correct)
-    return FittedMentions(tuple(weights.tolist()), bias, candidates, log_odds, n_gold)
+    return MentionMap(tuple(weights.tolist()), bias, cutoff, int((chosen > cutoff).sum()))
 
 
 def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:
@@ -85,19 +58,18 @@ def _fit(features: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, float]:
     return weights, float(model.intercept_[0] - weights @ scaler.mean_)
 
 
-def _cutoff(scores: Floats, p: Floats, n_gold: int) -> float:
+def _cutoff(log_odds: Floats, n_gold: int) -> float:
     """The lowest cutoff that gives up no more than the share `TOLERANCE` of the best F1 to be
     expected.
 
     Expectations are steadier than counts of the few mentions around a cutoff.
 
-    scores (float64 [P]): Of mentions that do not overlap another of their type.
-    p (float64 [P]): The probability that each is correct.
+    log_odds (float64 [P]): That each is correct, of mentions that do not overlap another of their
+        type.
     """
-    order = np.argsort(-scores, kind="stable")
-    above = scores[order]
+    above = np.sort(log_odds)[::-1]
     below = np.append(above[1:], above[-1] - 1)
-    f1 = 2 * np.cumsum(p[order]) / (np.arange(1, len(order) + 1) + n_gold)
-    f1[above == below] = -1  # scores that are the same are on one side
+    f1 = 2 * np.cumsum(expit(above)) / (np.arange(1, len(above) + 1) + n_gold)
+    f1[above == below] = -1  # those that are the same are on one side
     place = np.flatnonzero(f1 >= (1 - TOLERANCE) * f1.max())[-1]
     return float((above[place] + below[place]) / 2)

@@ -8,6 +8,7 @@ are the docs.
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -285,7 +286,7 @@ class KnnCalibrator(Pipe):
         if not is_ready or datastore is None:
             self._warn_once(UNFITTED_WARNING)
             return [None] * len(docs)
-        if calibrator.maps is not None and calibrator.maps.settings != calibrator.settings:
+        if calibrator.maps is not None and not calibrator.maps.hold_for(calibrator.settings):
             self._warn_once(STALE_WARNING)
         if not docs:
             return []
@@ -311,8 +312,10 @@ class KnnCalibrator(Pipe):
         maps, datastore = self.calibrator.maps, self.calibrator.datastore
         if datastore is None or not known:
             return
-        if tau is not None and maps is not None and maps.settings.tau != tau:
-            self._warn_once(STALE_WARNING)
+        if maps is not None and tau is not None:
+            settings = replace(self.calibrator.settings, tau=tau)
+            if not maps.hold_for(settings):
+                self._warn_once(STALE_WARNING)
         known_docs, p_known = zip(*known, strict=True)
         decoded = decode(known_docs, p_known, self.calibrator, tau=tau)
         for (doc, p), mentions in zip(known, decoded, strict=True):

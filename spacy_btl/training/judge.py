@@ -1,17 +1,15 @@
 """Score decisions on held-out documents without spaCy's spans, since hundreds are tried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import TokenMap
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import type_shifts
-from spacy_btl.calibration.fit import decide_held_out, fit_candidates
-from spacy_btl.calibration.fit_mentions import FittedMentions
+from spacy_btl.calibration.fit import decide_held_out, fit_mentions
 from spacy_btl.calibration.held_out import HeldOut, judge_runs
 from spacy_btl.calibration.mention_map import MentionMap, choose_mentions
 from spacy_btl.calibration.settings import Settings
@@ -55,15 +53,11 @@ class Judge:
         p = token_map(logits[:, scheme.columns], p_knn if knn_weight else None, knn_weight)
         return scheme.add_borders(p, logits) if isinstance(scheme, OverlappingScheme) else p
 
-    def fit_mentions(self, p: Probabilities, settings: Settings) -> FittedMentions | None:
+    def fit_mentions(self, p: Probabilities, settings: Settings) -> MentionMap | None:
         """What tells mentions among candidates; None without `spans_key`, where tags do."""
         if not self.datastore.tag_scheme.overlapping:
             return None
-        return fit_candidates(self.held_out, p, self.datastore, settings)
-
-    def mention_map(self, fitted: FittedMentions | None, settings: Settings) -> MentionMap | None:
-        """The map for settings, from what `fit_mentions` returned."""
-        return None if fitted is None else fitted.map_for(self._shifts(settings))
+        return fit_mentions(self.held_out, p, self.datastore, settings)
 
     def score(
         self, p: Probabilities, settings: Settings, mention_map: MentionMap | None = None
@@ -81,12 +75,13 @@ class Judge:
             types that the pipe lacks and of each type: with `spans_key`, all mentions.
         """
         held_out, scheme = self.held_out, self.datastore.tag_scheme
-        tags = decide_held_out(held_out, p, self.datastore, settings)
         if mention_map is not None and isinstance(scheme, OverlappingScheme):
-            shifts = self._shifts(settings)
+            shifts = type_shifts(settings.tau, scheme, self.datastore.prior)
+            tags = decide_held_out(held_out, p, self.datastore, replace(settings, tau=0.0))
             runs, _ = choose_mentions(p, tags, held_out.words, scheme, mention_map, shifts)
             tags = runs.covered(*tags.shape).astype(scheme.tag_dtype)
         else:
+            tags = decide_held_out(held_out, p, self.datastore, settings)
             runs = scheme.runs(tags, held_out.breaks, held_out.short)
         gold, predicted = (scheme.classes(each[held_out.known]) for each in (held_out.tags, tags))
         n = len(scheme.types) + 1
@@ -97,9 +92,6 @@ class Judge:
             "tokens": np.stack([each.sum(axis=0) for each in (gold & predicted, gold, predicted)]),
             "entities": np.stack([np.bincount(each, minlength=n) for each in types]).astype(float),
         }
-
-    def _shifts(self, settings: Settings) -> NDArray[np.float64]:
-        return type_shifts(settings.tau, self.datastore.tag_scheme, self.datastore.prior)
 
     def allows(self, scores: Scores, plain: Scores) -> bool:
         """Whether scores keep what the network's argmax has."""

@@ -12,7 +12,6 @@ from spacy.training import Corpus, Example
 
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.fit import fit_tokens
-from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.calibration.settings import TAUS, Settings
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.patients import patient_numbers
@@ -113,11 +112,8 @@ def tune_calibrator(
             choose=lambda part, p_part: choose(part, p_part, present).settings,
         )
         tuned = replace(tuned, validation=found)
-    calibrator.settings = settings = tuned.settings
-    maps = calibrator.fit_maps(held_out, p_knn if settings.knn_weight else None).maps
-    if maps is not None and isinstance(maps.confidence, MentionMap):  # the candidates of its tau
-        p = judge.probabilities(maps.tokens, p_knn, settings.knn_weight)
-        tuned = replace(tuned, chosen=judge.score(p, settings, maps.confidence))
+    calibrator.settings = tuned.settings
+    calibrator.fit_maps(held_out, p_knn if tuned.settings.knn_weight else None)
     return tuned
 
 
@@ -145,8 +141,8 @@ def choose(judge: Judge, p_knn: Probabilities, present: Settings) -> Tuned:
         by_weight[weight] = p, judge.fit_mentions(p, replace(present, knn_weight=weight))
 
     def score(settings: Settings) -> Scores:
-        p, fitted = by_weight[settings.knn_weight]
-        return judge.score(p, settings, judge.mention_map(fitted, settings))
+        p, mention_map = by_weight[settings.knn_weight]
+        return judge.score(p, settings, mention_map)
 
     weights = (present.transition_weight,) if overlapping else TRANSITION_WEIGHTS
     plain = replace(present, knn_weight=0.0, tau=0.0)

@@ -128,7 +128,7 @@ def _compare(
     sides = []
     for settings in (present, chosen):
         p = others.probabilities(token_map, others_knn, settings.knn_weight)
-        sides.append((settings, others.mention_map(others.fit_mentions(p, settings), settings)))
+        sides.append((settings, others.fit_mentions(p, settings)))
     for patient in np.unique(patients[inside]):
         here, here_knn = _part(judge, p_knn, patients == patient)
         yield tuple(  # type: ignore[misc]

@@ -149,6 +149,6 @@ def caveat(calibrator: Calibrator, tau: Tau) -> str:
             "Confidence was fitted for other settings of the calibrator and is a rough guide. Fit "
             "it again with `python -m spacy btl calibrate --held-out`."
         )
-    if tau != fitted.tau:
+    if not calibrator.maps.hold_for(replace(calibrator.settings, tau=tau)):
         return f"Confidence was fitted for tau = {fitted.tau} and is a rough guide at others."
     return ""

@@ -23,7 +23,7 @@ from spacy_btl.calibration.candidates import (
     type_log_odds,
 )
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.fit_mentions import TOLERANCE, fit_mentions
+from spacy_btl.calibration.fit_mentions import TOLERANCE, fit_mention_map
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.mention_map import MentionMap
 from spacy_btl.errors import CalibratorError
@@ -34,7 +34,6 @@ from tests.calibration.made_up import made_up_datastore
 
 TYPES = ("Scope", "Sign", "Test")
 LENGTHS = [1, 30, 25, 2]
-NO_SHIFT = np.zeros(len(TYPES))
 
 
 def made_up(name: str = "IO", seed: int = 0, types: tuple[str, ...] = TYPES):
@@ -166,7 +165,7 @@ def reference_model():
 
 def test_the_map_is_a_logistic_regression_over_products_of_features():
     candidates, features, correct, documents = made_up_candidates()
-    fitted = fit_mentions(candidates, features, correct, documents, 250).map_for(NO_SHIFT)
+    fitted = fit_mention_map(candidates, features, correct, documents, 250)
     expected = reference_model().fit(features, correct).predict_proba(features)[:, 1]
     margin = 1 / (fitted.n_entities + 2)
     np.testing.assert_allclose(fitted(features), expected.clip(margin, 1 - margin), atol=2e-4)
@@ -174,13 +173,12 @@ def test_the_map_is_a_logistic_regression_over_products_of_features():
 
 def test_the_cutoff_is_the_lowest_of_those_that_cost_little_expected_f1():
     candidates, features, correct, documents = made_up_candidates()
-    shifts = np.array([0.0, 0.5, 1.0])
-    fitted = fit_mentions(candidates, features, correct, documents, 250).map_for(shifts)
+    fitted = fit_mention_map(candidates, features, correct, documents, 250)
     p = np.zeros(400)
     for train, test in GroupKFold(5).split(features, groups=documents):
         model = reference_model().fit(features[train], correct[train])
         p[test] = model.predict_proba(features[test])[:, 1]
-    scores = logit(p) + shifts[candidates.types]
+    scores = logit(p)
     f1 = [2 * p[scores >= s].sum() / ((scores >= s).sum() + 250) for s in scores]
     lowest = min(
         s for s, value in zip(scores, f1, strict=True) if value >= (1 - TOLERANCE) * max(f1)
@@ -194,14 +192,14 @@ def test_the_cutoff_is_the_lowest_of_those_that_cost_little_expected_f1():
 def test_candidates_of_one_class_give_its_share(all_are):
     candidates, features, correct, documents = made_up_candidates(20)
     correct[:] = all_are
-    fitted = fit_mentions(candidates, features, correct, documents, 10).map_for(NO_SHIFT)
+    fitted = fit_mention_map(candidates, features, correct, documents, 10)
     assert fitted.n_entities == 20
     assert fitted(features) == pytest.approx((20 * all_are + 1) / 22)
 
 
 def test_one_document_is_enough():
     candidates, features, correct, documents = made_up_candidates()
-    fitted = fit_mentions(candidates, features, correct, 0 * documents, 250).map_for(NO_SHIFT)
+    fitted = fit_mention_map(candidates, features, correct, 0 * documents, 250)
     agreeing = (fitted(features) > 0.5) == correct
     assert agreeing.mean() > 0.8
 

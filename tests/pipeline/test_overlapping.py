@@ -609,7 +609,26 @@ def test_the_probabilities_are_those_of_neighbours_and_network(calibrated, path)
     assert store.prior[:, 1] == pytest.approx(counts / (ner.cfg["n_tokens"] + 2))
 
 
-@pytest.mark.filterwarnings("ignore:'knn_calibrator' has other settings")
+@pytest.mark.filterwarnings("error::spacy_btl.errors.BtlWarning")
+def test_another_tau_finds_other_mentions_with_the_same_confidence(calibrated):
+    """The maps do not depend on it, so nothing warns."""
+    text = "history of severe fever, no cough"
+    found = []
+    for tau in (-20.0, 0.15, 20.0):
+        doc = next(calibrated.pipe([text], component_cfg={"knn_calibrator": {"tau": tau}}))
+        found.append({(s.start, s.end, s.label_): s._.confidence for s in doc.spans["btl"]})
+    never, usual, often = found
+    assert not never
+    assert usual.keys() < often.keys()
+    assert {place: often[place] for place in usual} == pytest.approx(usual)
+    calibrator = calibrated.get_pipe("knn_calibrator").calibrator
+    calibrator.set_params(tau=20.0)
+    assert len(calibrated(text).spans["btl"]) == len(often)
+    calibrator.set_params(transition_weight=0.9)
+    with pytest.raises(BtlWarning, match="has other settings"):
+        calibrated(text)
+
+
 def test_tau_of_a_type_leaves_the_others(calibrated):
     text = "no fever or cough"
     found = {}
