@@ -338,7 +338,7 @@ def test_the_curve_over_tau_is_what_the_pipeline_finds_with_each(overlapping, mo
         expected = nlp.evaluate(list(Corpus(overlapping[1])(nlp)))
         for name in ("tag_uar", "tag_macro_f", "spans_btl_f"):
             assert point[name] == pytest.approx(expected[name])
-    assert len({point["tag_uar"] for point in curve}) == 3
+    assert len({point["tag_uar"] for point in curve}) > 1
 
 
 def test_errors_among_overlapping_mentions_are_shown_without_overlaps(overlapping_metrics):
