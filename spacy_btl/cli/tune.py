@@ -56,7 +56,9 @@ def _print(tuned: "Tuned") -> None:
     console = Console(markup=False, highlight=False)
     chosen = tuned.settings
     console.print(f"\nknn_weight {chosen.knn_weight:g}")
-    console.print(f"transition_weight {chosen.transition_weight:g}\ntau {chosen.tau:g}\n")
+    if not tuned.overlapping:
+        console.print(f"transition_weight {chosen.transition_weight:g}")
+    console.print(f"tau {chosen.tau:g}\n")
     plain = "no kNN, tau 0" if tuned.overlapping else "argmax"
     table = Table("on these documents, which it was chosen on", plain, "tuned", box=None)
     for column in table.columns[1:]:

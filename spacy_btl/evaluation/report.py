@@ -68,7 +68,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
         version=__version__,
         scores=_grouped(metrics["scores"]),
         versus=_compared(metrics["versus"]),
-        notable=_notable(metrics["curve"] or []),
+        notable=_notable(metrics),
         confusions=_confusions(**metrics["confusion"]) if metrics["confusion"] else [],
         plots=_plots(metrics),
         max_classes=MAX_CLASSES,
@@ -112,15 +112,22 @@ def _compared(versus: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _notable(points: Sequence[Point]) -> list[Point]:
-    """The most telling points of the curve, each with a note."""
+def _notable(metrics: Mapping[str, Any]) -> list[Point]:
+    """The most telling points of the curve, each with a note. A pipeline whose mentions can overlap
+    is one of them."""
+    points: Sequence[Point] = metrics["curve"] or []
     if not points:
         return []
-    return [
+    notable: list[Point] = [
         {**min(points, key=lambda point: abs(point["tau"])), "note": "no shift"},
-        {**max(points, key=lambda point: point["tag_macro_f"]), "note": "highest F1"},
+        {**max(points, key=lambda point: point["tag_macro_f"]), "note": "highest token F1"},
         {**max(points, key=lambda point: point["tag_uar"]), "note": "highest UAR"},
     ]
+    tau = metrics["pipeline"]["settings"]["tau"] if metrics["overlapping"] else {}
+    if not isinstance(tau, dict):  # one for all types
+        scores = {name: metrics["scores"][name]["value"] for name in points[0] if name != "tau"}
+        notable.append({"tau": tau, **scores, "note": "this pipeline"})
+    return notable
 
 
 def _confusions(classes: Sequence[str], cells: Sequence[Sequence[int]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.fit import fit_tokens
 from spacy_btl.calibration.held_out import part
 from spacy_btl.calibration.settings import Settings
+from spacy_btl.errors import counted
 from spacy_btl.metrics.bootstrap import bootstrap
 from spacy_btl.metrics.counts import Counts, Weights, total, weighted
 from spacy_btl.metrics.scores import scores
@@ -95,7 +96,8 @@ def advise(validation: Validation | None, model: str) -> Iterator[str]:
     """
     if validation is None or validation.documents < ENOUGH:
         n = 1 if validation is None else validation.documents
-        yield f"Settings that are chosen on {n:,} documents hold badly for others: give {ENOUGH}."
+        chosen_on = counted(n, "document")
+        yield f"Settings that are chosen on {chosen_on} hold badly for others: give {ENOUGH}."
     if validation is None or not validation.is_clear:
         yield (
             f"No clear gain: keep the present settings of {model}, unless you have other grounds. "

@@ -364,6 +364,7 @@ def test_a_report_and_the_command_show_overlapping_mentions(overlapping, tmp_pat
     assert "reliability-mentions" in page
     assert page.count("Not shown:") == 1  # the confusions
     assert '<th scope="col">Mention F1</th>' in page
+    assert '0.15 <span class="muted">this pipeline</span>' in page
     assert f" {metrics['annotated']} mentions in {metrics['documents']} documents" in result.output
     rows = [line.split() for line in result.output.splitlines()]
     for label, row in metrics["types"].items():
