@@ -67,7 +67,7 @@ precision, as a mean over the folds. Rows 1 and 3 are means of two seeds, their 
 \\* p < 0.05 against standard fine-tuning. † Its counts were not kept: its tests cannot be computed
 again, and its ECE pools the folds. ‡ Not tested here; on that fold
 [the default pipeline](docs/technical_report.md#spacys-own-ner) has {beside_spacy}. ¶ One seed; not
-tested here.
+tested here; a token counts in each of its types.
 """
 CLAIM = """\
 Binary Token Labels in one of the two networks add {gain} points of UAR (p = {p}, one seed). In
