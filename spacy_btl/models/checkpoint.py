@@ -11,6 +11,7 @@ from thinc.api import get_torch_default_device
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -44,6 +45,25 @@ def load_checkpoint(
         not have, weights that do not fit it, or an encoder or a tokenizer of a kind that cannot
         work.
     """
+    return _load(AutoModel, name, tokenizer_config, transformer_config)
+
+
+def load_masked_language_model(
+    name: str, tokenizer_config: Mapping[str, Any], transformer_config: Mapping[str, Any]
+) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Load an encoder with the head that guesses hidden wordpieces.
+
+    A checkpoint without a head gets one at random, with the encoder's own vectors of wordpieces as
+    its last layer, where its kind ties the two.
+
+    RAISES: PipelineError, as `load_checkpoint`; and for a kind of encoder without such a head.
+    """
+    return _load(AutoModelForMaskedLM, name, tokenizer_config, transformer_config)
+
+
+def _load(
+    kind: Any, name: str, tokenizer_config: Mapping[str, Any], transformer_config: Mapping[str, Any]
+) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
     _refuse_code(transformer_config, "transformer_config")
     if Path(name).is_dir():
         check_files(Path(name))
@@ -53,7 +73,7 @@ def load_checkpoint(
     hint = " Are the values in transformer_config right?" if transformer_config else ""
     transformer, report = _call(
         f"the weights of '{name}'",
-        AutoModel.from_pretrained,
+        kind.from_pretrained,
         name,
         hint=hint,
         config=config,
@@ -63,6 +83,8 @@ def load_checkpoint(
         ignore_mismatched_sizes=True,  # told below, by name
     )
     missing = [key for key in report["missing_keys"] if UNUSED not in key]
+    if kind is not AutoModel:  # the rest is its head
+        missing = [key for key in missing if key.startswith(transformer.base_model_prefix)]
     unfit = sorted([*missing, *report["mismatched_keys"]])
     if unfit:
         raise PipelineError(

@@ -121,6 +121,14 @@ class WordpieceTokenizer:
             encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [_pieces(*read) for read in zip(docs, texts, encodings, strict=True)]
 
+    def words(self, text: str) -> tuple[list[int], list[int]]:
+        """The wordpieces of a text, and the number of the word that each is of: what the tokenizer
+        takes for a word."""
+        with TOKENIZING:
+            self._prepare()
+            encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.word_ids
+
     @cached_property
     def frame(self) -> Frame:
         """The special tokens around a text, found by a probe."""
