@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
     from spacy_btl.training.tune import tune as tune
+    from spacy_btl.unlabelled.pretrain import pretrain_encoder as pretrain_encoder
+    from spacy_btl.unlabelled.pseudo_label import pseudo_label as pseudo_label
 
 # The module of each name, by which it is loaded; type checkers read the imports above.
 MODULES = {
@@ -79,6 +81,8 @@ MODULES = {
     "import_hf": "exchange.huggingface",
     "logit_adjusted_loss": "losses.baselines",
     "make_ner_scorer": "metrics.scorer",
+    "pretrain_encoder": "unlabelled.pretrain",
+    "pseudo_label": "unlabelled.pseudo_label",
     "score_ner": "metrics.scorer",
     "sklearn_search": "search.search",
     "split_corpus": "splits.split",

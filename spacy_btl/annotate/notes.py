@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -190,6 +190,13 @@ def scan_notes(notes: Iterator[Note], path: Path) -> Summary:
     if not count:
         raise no_notes(path)
     return Summary(count, integers, digest.hexdigest())
+
+
+def counted_notes(notes: Iterable[Note], on_progress: Callable[[int], None]) -> Iterator[Note]:
+    """The notes themselves. on_progress (Callable[[int], None]): Called with how many were read."""
+    for number, note in enumerate(notes, start=1):
+        yield note
+        on_progress(number)
 
 
 def no_notes(path: Path) -> AnnotateError:

@@ -36,8 +36,8 @@ def pretrain_cli(
     it is given again.
     """
     from spacy_btl.gpu import use_gpu
-    from spacy_btl.pretraining.loop import Evaluation, Listener, Options
-    from spacy_btl.pretraining.pretrain import RECORD, pretrain_encoder
+    from spacy_btl.unlabelled.loop import Evaluation, Listener, Options
+    from spacy_btl.unlabelled.pretrain import RECORD, pretrain_encoder
 
     refuse_to_replace(output / RECORD, force=force)
     use_gpu(gpu_id)

@@ -48,51 +48,67 @@ class OverlappingTokenLabels:
     weights: ClassWeights
 
     def __call__(
-        self, logits: Floats2d, targets: Ints2d, *, counts: NDArray[np.integer], n_tokens: int
+        self,
+        logits: Floats2d,
+        targets: Ints2d | Floats2d,
+        *,
+        counts: NDArray[np.integer],
+        n_tokens: int,
     ) -> tuple[float, Floats2d]:
         """Compute loss and gradient in O(N C). No array is larger than the logits.
 
         logits (float32 [N, C]): Raw logits of the N annotated tokens: those of `O`, of the W tags
             of each of K types, and of their 2 K borders.
         targets (int [N, 3 K]): Gold tags within each type, 0 outside it, or 1 to W; and borders, 0
-            or 1.
+            or 1. Or soft ones, float32 [N, C - 1]: the probability of each tag and border. Loss and
+            gradient are then those that are expected of targets drawn by them.
         counts (int [3 K]): For each decision, the training tokens that it holds for.
         n_tokens (int): All annotated tokens of the training corpus.
         RETURNS (Tuple[float, float32 [N, C]]): The loss and its gradient.
         """
         xp = get_array_module(logits)
-        n_types = targets.shape[1] // 3
+        n_types = len(counts) // 3
         n_tags = logits.shape[1] - 2 * n_types
-        binary = np.stack([n_tokens - counts, counts], axis=1)
-        w = xp.asarray(class_weights(binary, self.weights))
-        shares = xp.where(targets > 0, w[:, 1], w[:, 0])
-        shares /= shares.sum(axis=0) * targets.shape[1]
+        w = xp.asarray(class_weights(np.stack([n_tokens - counts, counts], axis=1), self.weights))
         loss = 0.0
         gradient = xp.zeros_like(logits)
+        is_soft = targets.dtype.kind == "f"
+        margins = logits[:, 1:] - logits[:, :1]  # a softmax does not change, and `O` has 0
         for columns, decisions in (
-            (slice(1, n_tags), slice(None, n_types)),
-            (slice(n_tags, None), slice(n_types, None)),
+            (slice(n_tags - 1), slice(n_types)),
+            (slice(n_tags - 1, None), slice(n_types, None)),
         ):
-            margins = logits[:, columns] - logits[:, :1]  # a softmax does not change, and `O` has 0
+            own = targets[:, columns if is_soft else decisions]
+            width = margins[:, columns].shape[1] // len(w[decisions])
+            of_tags = [own[:, tag::width] if is_soft else own == tag + 1 for tag in range(width)]
             loss += _cross_entropy(
-                margins, targets[:, decisions], shares[:, decisions], gradient[:, columns]
+                margins[:, columns], of_tags, w[decisions], len(w), gradient[:, 1:][:, columns]
             )
         gradient[:, 0] = -gradient[:, 1:].sum(axis=1)  # a softmax's gradient sums to 0
         return loss, gradient
 
 
 def _cross_entropy(
-    margins: Floats2d, targets: Ints2d, shares: Floats2d, gradient: Floats2d
+    margins: Floats2d,
+    of_tags: list[Floats2d],
+    w: Floats2d,
+    n_decisions: int,
+    gradient: Floats2d,
 ) -> float:
-    """The sum, over tokens and D decisions, of weighted cross-entropy.
+    """The sum, over tokens and D decisions, of weighted cross-entropy. The weights of a decision
+    sum to 1 / n_decisions.
 
     margins (float32 [N, D W]): The logits of the W tags of each decision, less that of `O`.
-    targets (int [N, D]): 0 for `O`, or 1 to W.
-    shares (float32 [N, D]): The weights.
+    of_tags (List[float or bool [N, D]]): W of them: the probability of the tag.
+    w (float32 [D, 2]): The weights of the tokens that a decision does not hold for, and of others.
     gradient (float32 [N, D W]): Where its gradient is written.
     """
     xp = get_array_module(margins)
-    width = margins.shape[1] // targets.shape[1]
+    width = len(of_tags)
+    held = sum(of_tags[1:], of_tags[0] * xp.float32(1))
+    shares = w[:, 1] * held + w[:, 0] * (1 - held)
+    total = shares.sum(axis=0) * n_decisions
+    shares /= total
     top = xp.zeros_like(shares)
     for tag in range(width):
         top = xp.maximum(top, margins[:, tag::width])
@@ -101,8 +117,8 @@ def _cross_entropy(
         log_sums += xp.exp(margins[:, tag::width] - top)
     log_sums = top + xp.log(log_sums)
     loss = float((shares * log_sums).sum())
-    for tag in range(width):
-        of_tag = shares * (targets == tag + 1)
+    for tag, p in enumerate(of_tags):
+        of_tag = w[:, 1] * p / total
         loss -= float((of_tag * margins[:, tag::width]).sum())
         gradient[:, tag::width] = shares * xp.exp(margins[:, tag::width] - log_sums) - of_tag
     return loss

@@ -27,6 +27,7 @@ from spacy_btl.models.token_logits import head_digest, missing_upstream, start_f
 from spacy_btl.pipeline.annotations import LOGITS, WRITER, install_extensions, write_mentions
 from spacy_btl.pipeline.labels import find_tags, label_data
 from spacy_btl.pipeline.optimizer import resolve_optimizer
+from spacy_btl.pipeline.soft_labels import joined, targets_of
 from spacy_btl.stream import annotate_stream
 from spacy_btl.tags import O_TAG, SchemeName, TagScheme
 
@@ -350,15 +351,16 @@ class BtlNer(TrainablePipe):
         borders = np.cumsum([len(doc_logits) for doc_logits in scores])[:-1].tolist()
         return loss, xp.split(gradient, borders)
 
-    def _gold(self, examples: Iterable[Example]) -> NDArray[np.integer]:
+    def _gold(self, examples: Iterable[Example]) -> NDArray[np.number]:
         """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, and their borders,
-        int [N, 3 K]."""
+        int [N, 3 K], or float32 [N, C - 1] if an example has soft labels."""
         if self.spans_key is not None and "border_counts" not in self.cfg:
             raise PipelineError(
                 f"The pipe '{self.name}' was initialized without spans_key, and has not counted "
                 "its mentions: initialize it again to train it with spans_key."
             )
-        return np.concatenate([self.tag_scheme.targets(example) for example in examples])
+        scheme = self.tag_scheme
+        return joined([targets_of(example, scheme) for example in examples], scheme)
 
     def _loss(self, logits: Floats2d, tags: Any) -> tuple[float, Floats2d]:
         scheme, counts = self.tag_scheme, self.tag_counts

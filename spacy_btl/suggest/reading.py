@@ -190,7 +190,7 @@ class Passed:
         self.first_failure = self.first_failure or f"{note.where}: {reason}"
 
 
-def candidates(
+def new_docs(
     nlp: Language,
     notes: Iterable[Note],
     knowledge: Knowledge,
@@ -198,9 +198,9 @@ def candidates(
     passed: Passed,
     *,
     batch_size: int,
-) -> Iterator[Candidate]:
-    """Yield the notes that can be chosen, in their order: neither annotated, nor the copy of one
-    before it, nor without words.
+) -> Iterator[tuple[Note, Doc]]:
+    """Yield the notes that are neither annotated, nor the copy of one before them, nor without
+    words, in their order, each with its doc as the pipeline leaves it: with logits.
 
     passed (Passed): Gets the others.
     """
@@ -215,7 +215,22 @@ def candidates(
                 if isinstance(doc, str):
                     passed.add(note, doc)
                 else:
-                    yield Candidate(note.id, knowledge.contents(doc))
+                    yield note, doc
+
+
+def candidates(
+    nlp: Language,
+    notes: Iterable[Note],
+    knowledge: Knowledge,
+    annotated: Annotated,
+    passed: Passed,
+    *,
+    batch_size: int,
+) -> Iterator[Candidate]:
+    """Yield the notes that can be chosen: see `new_docs`."""
+    docs = new_docs(nlp, notes, knowledge, annotated, passed, batch_size=batch_size)
+    for note, doc in docs:
+        yield Candidate(note.id, knowledge.contents(doc))
 
 
 def _is_new(

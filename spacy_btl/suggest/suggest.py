@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isnan
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from spacy.language import Language
 
-from spacy_btl.annotate.notes import Note, read_notes, scan_notes
+from spacy_btl.annotate.notes import counted_notes, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import write_file
 from spacy_btl.pipelines import load_pipeline
@@ -138,7 +138,7 @@ def suggest_notes(
     passed = Passed()
     possible = candidates(
         nlp,
-        _counted(read(), lambda done: on_progress(done, total)),
+        counted_notes(read(), lambda done: on_progress(done, total)),
         knowledge,
         annotated,
         passed,
@@ -189,9 +189,3 @@ def _line(chosen: Suggestion, rank: int, id_column: str) -> str:
         "why": chosen.why,
     }
     return json.dumps(row) + "\n"
-
-
-def _counted(notes: Iterable[Note], on_progress: Callable[[int], None]) -> Iterator[Note]:
-    for number, note in enumerate(notes, start=1):
-        yield note
-        on_progress(number)

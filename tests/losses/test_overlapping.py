@@ -78,6 +78,56 @@ def test_closed_form_is_the_mean_of_the_copies(scheme, weights):
     assert gradient.dtype == np.float32
 
 
+def soft_batch(width, seed=4):
+    """The same with a probability of each tag and border; that of `O` is what is left."""
+    logits, _, positives = batch(width)
+    rng = np.random.default_rng(seed)
+    of_types = rng.dirichlet([0.3] * (width + 1), (N_TOKENS, N_TYPES))[:, :, 1:]
+    of_borders = rng.random((N_TOKENS, 2 * N_TYPES)) ** 4
+    soft = np.hstack([of_types.reshape(N_TOKENS, -1), of_borders]).astype("float32")
+    return logits, soft, positives
+
+
+@pytest.mark.parametrize(("scheme", "weights"), list(product(WIDTHS, get_args(ClassWeights))))
+def test_soft_targets_are_those_of_torch(scheme, weights):
+    width = WIDTHS[scheme]
+    logits, soft, positives = soft_batch(width)
+    loss_function = overlapping_loss(binary_token_labels("pair", class_weights=weights), "ner")
+    loss, gradient = loss_function(logits, soft, counts=positives, n_tokens=2000)
+    z = torch.tensor(logits, requires_grad=True)
+    losses = []
+    for c, positive in enumerate(positives):
+        of_types = 1 + N_TYPES * width
+        first, n = (1 + c * width, width) if c < N_TYPES else (of_types + c - N_TYPES, 1)
+        columns = [0, *range(first, first + n)]
+        p = torch.tensor(soft[:, first - 1 : first - 1 + n])
+        p = torch.hstack([1 - p.sum(dim=1, keepdim=True), p])
+        outside, inside = weight_of(weights, positive, 2000)
+        weight = torch.tensor([outside] + [inside] * n, dtype=torch.float32)
+        summed = cross_entropy(z[:, columns], p, weight=weight, reduction="sum")
+        losses.append(summed / (p @ weight).sum())
+    expected = torch.stack(losses).mean()
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, z.grad.numpy(), atol=1e-7)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_soft_targets_that_are_certain_are_hard_ones(width):
+    logits, targets, positives = batch(width)
+    tags, borders = targets[:, :N_TYPES], targets[:, N_TYPES:]
+    soft = np.zeros((N_TOKENS, N_TYPES, width), dtype="float32")
+    rows, types = np.nonzero(tags)
+    soft[rows, types, tags[rows, types] - 1] = 1
+    soft = np.hstack([soft.reshape(N_TOKENS, -1), borders.astype("float32")])
+    loss_function = overlapping_loss(binary_token_labels("pair"), "ner")
+    settings = {"counts": positives, "n_tokens": 2000}
+    hard, of_hard = loss_function(logits, targets, **settings)
+    loss, gradient = loss_function(logits, soft, **settings)
+    assert loss == pytest.approx(hard, rel=1e-6)
+    np.testing.assert_allclose(gradient, of_hard, atol=1e-8)
+
+
 @pytest.mark.parametrize(("scheme", "weights"), list(product(WIDTHS, get_args(ClassWeights))))
 def test_gradient_is_the_slope_of_the_value(scheme, weights):
     logits, tags, positives = batch(WIDTHS[scheme])

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.models.wordpieces import WordpieceTokenizer
-from spacy_btl.pretraining.windows import IGNORED, NO_WORD, HiddenWords, batch_of, windows_of
+from spacy_btl.unlabelled.windows import IGNORED, NO_WORD, HiddenWords, batch_of, windows_of
 from tests.models.tiny_encoders import make_tiny
 
 TEXTS = ["severe fever and feverish cough", "no cough", " ", "denies fever. " * 20]

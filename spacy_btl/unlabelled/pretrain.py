@@ -30,8 +30,8 @@ from spacy_btl.models.encoder import TOKENIZER_DEFAULTS
 from spacy_btl.models.names import check_name
 from spacy_btl.models.supported import positions
 from spacy_btl.models.wordpieces import WordpieceTokenizer
-from spacy_btl.pretraining.loop import Evaluation, Listener, Options, train
-from spacy_btl.pretraining.windows import HiddenWords, windows_of
+from spacy_btl.unlabelled.loop import Evaluation, Listener, Options, train
+from spacy_btl.unlabelled.windows import HiddenWords, windows_of
 
 RECORD = "pretraining.json"
 HELD_OUT, MOST = 20, 200  # one note of so many is held out, and so many at most

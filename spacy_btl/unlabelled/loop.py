@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from spacy_btl.models.passes import cpu_has_bfloat16
 from spacy_btl.models.supported import SINGLE_PRECISION
-from spacy_btl.pretraining.windows import HiddenWords, batch_of
+from spacy_btl.unlabelled.windows import HiddenWords, batch_of
 
 EVALUATIONS = 20  # in all, with a checkpoint each
 PATIENCE = 3  # evaluations without a lower perplexity before the end

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from spacy_btl.cli import btl
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.models.wordpieces import WordpieceTokenizer
-from spacy_btl.pretraining.loop import Listener
-from spacy_btl.pretraining.pretrain import Options, pretrain_encoder
-from spacy_btl.pretraining.windows import IGNORED, HiddenWords, windows_of
+from spacy_btl.unlabelled.loop import Listener
+from spacy_btl.unlabelled.pretrain import Options, pretrain_encoder
+from spacy_btl.unlabelled.windows import IGNORED, HiddenWords, windows_of
 from tests.conftest import SENTENCES, bert_pipeline, make_tiny_bert, train
 from tests.models.tiny_encoders import make_tiny
 

@@ -1,0 +1,1 @@
+"""Notes without annotation: continued pretraining of an encoder, and soft labels for training."""
