@@ -43,6 +43,8 @@ FUNCTIONS = (
     "evaluate",
     "annotate_file",
     "suggest_notes",
+    "pretrain_encoder",
+    "pseudo_label",
     "annotate_dataframe",
     "export_hf",
     "import_hf",

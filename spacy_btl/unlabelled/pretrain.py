@@ -77,8 +77,8 @@ def pretrain_encoder(
         accelerate is not installed.
 
     >>> from spacy_btl import pretrain_encoder
-    >>> done = pretrain_encoder(Path("notes"), "assets/minilm", Path("assets/adapted"))
-    >>> done.best.perplexity < done.evaluations[0].perplexity
+    >>> done = pretrain_encoder(Path("unlabelled"), "encoder", Path("adapted"))
+    >>> done.best == min(done.evaluations, key=lambda evaluation: evaluation.perplexity)
     True
     """
     _require_accelerate()

@@ -86,8 +86,9 @@ def pseudo_label(
     RAISES: BtlError, for a pipeline or notes that cannot be used, or if no note can be drawn.
 
     >>> from spacy_btl import pseudo_label
-    >>> pseudo_label("calibrated", Path("notes"), Path("corpus/train/pseudo.spacy")).drawn
-    1
+    >>> done = pseudo_label("with_spans_key", Path("unlabelled"), Path("pseudo.spacy"))
+    >>> done.drawn <= done.notes
+    True
     """
     nlp = load_pipeline(model)
     knowledge = Knowledge.of(nlp)

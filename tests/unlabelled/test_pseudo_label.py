@@ -16,12 +16,11 @@ from spacy_btl.mentions import read_mentions
 from spacy_btl.pipeline.logits import hiding_pipes
 from spacy_btl.pipeline.soft_labels import joined, targets_of
 from spacy_btl.suggest.contents import Contents
-from spacy_btl.training.calibrate import calibrate
 from spacy_btl.unlabelled.pseudo_label import Options, draw, pseudo_label
 from tests.annotate.conftest import write_notes
 from tests.conftest import step
 from tests.pipeline.test_overlapping import NOTES as GOLD
-from tests.pipeline.test_overlapping import initialized, make_examples, trained_on_notes
+from tests.pipeline.test_overlapping import initialized, make_examples
 
 NOTES = [
     ("a", "severe fever in chest"),
@@ -33,18 +32,9 @@ NOTES = [
 
 
 @pytest.fixture(scope="module")
-def teacher(tiny_bert, tmp_path_factory):
+def teacher(calibrated_overlapping_path):
     """A calibrated pipeline whose types are decided one by one, on disk."""
-    folder = tmp_path_factory.mktemp("teacher")
-    nlp = trained_on_notes(tiny_bert)
-    nlp.to_disk(folder / "trained")
-    docs = [example.reference for example in make_examples(nlp, repeat=2)]
-    write_docs(folder / "gold.spacy", docs)
-    settings = {"n_neighbors": 3}
-    calibrate(
-        str(folder / "trained"), folder / "gold.spacy", folder / "calibrated", settings=settings
-    )
-    return folder / "calibrated"
+    return calibrated_overlapping_path
 
 
 @pytest.fixture(scope="module")
