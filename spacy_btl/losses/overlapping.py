@@ -5,7 +5,9 @@ whether a mention of type c begins, and whether one ends with it. There are copi
 every batch, and each token is in all of them. docs/method.md has the formulas.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +74,7 @@ class OverlappingTokenLabels:
         w = xp.asarray(class_weights(np.stack([n_tokens - counts, counts], axis=1), self.weights))
         loss = 0.0
         gradient = xp.zeros_like(logits)
-        is_soft = targets.dtype.kind == "f"
+        is_soft = bool(xp.issubdtype(targets.dtype, xp.floating))
         margins = logits[:, 1:] - logits[:, :1]  # a softmax does not change, and `O` has 0
         for columns, decisions in (
             (slice(n_tags - 1), slice(n_types)),
@@ -80,7 +82,9 @@ class OverlappingTokenLabels:
         ):
             own = targets[:, columns if is_soft else decisions]
             width = margins[:, columns].shape[1] // len(w[decisions])
-            of_tags = [own[:, tag::width] if is_soft else own == tag + 1 for tag in range(width)]
+            of_tags: list[Any] = [
+                own[:, tag::width] if is_soft else own == tag + 1 for tag in range(width)
+            ]
             loss += _cross_entropy(
                 margins[:, columns], of_tags, w[decisions], len(w), gradient[:, 1:][:, columns]
             )
@@ -90,7 +94,7 @@ class OverlappingTokenLabels:
 
 def _cross_entropy(
     margins: Floats2d,
-    of_tags: list[Floats2d],
+    of_tags: Sequence[Any],
     w: Floats2d,
     n_decisions: int,
     gradient: Floats2d,

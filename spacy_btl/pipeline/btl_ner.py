@@ -351,7 +351,7 @@ class BtlNer(TrainablePipe):
         borders = np.cumsum([len(doc_logits) for doc_logits in scores])[:-1].tolist()
         return loss, xp.split(gradient, borders)
 
-    def _gold(self, examples: Iterable[Example]) -> NDArray[np.number]:
+    def _gold(self, examples: Iterable[Example]) -> NDArray[Any]:
         """Gold tags, int [N] for N tokens; with `spans_key` of each of K types, and their borders,
         int [N, 3 K], or float32 [N, C - 1] if an example has soft labels."""
         if self.spans_key is not None and "border_counts" not in self.cfg:
