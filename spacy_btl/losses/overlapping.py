@@ -62,8 +62,8 @@ class OverlappingTokenLabels:
         logits (float32 [N, C]): Raw logits of the N annotated tokens: those of `O`, of the W tags
             of each of K types, and of their 2 K borders.
         targets (int [N, 3 K]): Gold tags within each type, 0 outside it, or 1 to W; and borders, 0
-            or 1. Or soft ones, float32 [N, C - 1]: the probability of each tag and border. Loss and
-            gradient are then those that are expected of targets drawn by them.
+            or 1. Or soft ones, float32 [N, C - 1]: the probability of each tag and border. A token
+            then counts as each of them, and as `O`, by its probability.
         counts (int [3 K]): For each decision, the training tokens that it holds for.
         n_tokens (int): All annotated tokens of the training corpus.
         RETURNS (Tuple[float, float32 [N, C]]): The loss and its gradient.

@@ -1,6 +1,7 @@
 """Forward passes of an encoder: windows of like length together, each pass of bounded size."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ from transformers.file_utils import ModelOutput
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from spacy_btl.errors import PipelineError
+from spacy_btl.models.attention import PlainAttention
 from spacy_btl.models.generator import new_generator
 from spacy_btl.models.like_length import passes_of_like_length
 from spacy_btl.models.shim import CheckedShim, shim_of
@@ -93,7 +95,8 @@ def _forward(
     hidden = torch.zeros(shape, dtype=torch.float32, device=shim.device)
     passes: list[Any] = []
     # spacy-transformers' own autocast is for CUDA only, so this one never meets it.
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    plain = PlainAttention() if bfloat16 and is_train else nullcontext()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16), plain:
         for rows, batch in inputs:
             output, backprop = pytorch_forward(model, batch, is_train)
             part = output.last_hidden_state
