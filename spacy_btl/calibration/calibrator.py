@@ -29,8 +29,8 @@ from spacy_btl.tags import O_TAG, Runs
 UNFITTED = b"not fitted"
 PARTS = ("datastore", "maps")
 # A token that is outside by so much probability of the softmax is not searched where the search is
-# approximate: 99.7% of the probabilities stay within 0.01 (docs/performance.md).
-SURE = 0.998
+# approximate: 99% of the probabilities stay within 0.01 (docs/performance.md).
+SURE = 0.999
 
 
 class Calibrator:
