@@ -30,7 +30,7 @@ UNFITTED = b"not fitted"
 PARTS = ("datastore", "maps")
 # A token that is outside by so much probability of the softmax is not searched where the search is
 # approximate: 99% of the probabilities stay within 0.01 (docs/performance.md).
-SURE = 0.999
+SURE = 0.9995
 
 
 class Calibrator:
