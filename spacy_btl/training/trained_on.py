@@ -10,6 +10,7 @@ datastore, and copies in which a single word differs.
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +51,15 @@ def warn_of_trained_on(nlp: Language, docs: Sequence[Doc], corpus: Path) -> None
 
 
 def training_docs(nlp: Language) -> list[Doc]:
-    """The corpus that a pipeline's config names as that of its training; nothing where that is no
-    file, or none that can be read."""
+    """The corpus that a pipeline's config names as that of its training, a file or a folder of
+    files; nothing where none of it is there, or can be read."""
     path = nlp.config.get("paths", {}).get("train")
-    try:
-        return read_docs(Path(path), Vocab()) if isinstance(path, str) else []
-    except CorpusError:
-        return []
+    docs: list[Doc] = []
+    if isinstance(path, str):
+        for file in sorted(Path(path).rglob("*.spacy")) or [Path(path)]:
+            with suppress(CorpusError):
+                docs += read_docs(file, Vocab())
+    return docs
 
 
 def same_text(docs: Sequence[Doc], others: Sequence[Doc]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.training.calibrate import calibrate
-from spacy_btl.training.trained_on import in_datastore
+from spacy_btl.training.trained_on import in_datastore, training_docs
 from spacy_btl.training.tune import tune
 from tests.conftest import SENTENCES, make_corpus
 
@@ -109,3 +109,16 @@ def test_the_training_corpus_that_the_config_names_is_read(trained_path, corpus,
         if content is not None:
             corpus.write_bytes(content)
         evaluate(str(tmp_path / "model"), test)  # nothing to compare with, and no warning
+
+
+def test_all_files_of_a_folder_of_training_documents_are_known(trained_path, tmp_path):
+    """As `paths.train` may be one, of annotated documents and of pseudo-labelled ones."""
+    docs = long_docs(spacy.blank("en"), 4)
+    (tmp_path / "train").mkdir()
+    as_file(tmp_path / "train" / "gold.spacy", docs[:1])
+    as_file(tmp_path / "train" / "pseudo.spacy", docs[1:3])
+    nlp = spacy.load(trained_path)
+    nlp.config["paths"] = {"train": str(tmp_path / "train")}
+    assert [doc.text for doc in training_docs(nlp)] == [doc.text for doc in docs[:3]]
+    nlp.config["paths"] = {"train": str(tmp_path / "gone")}
+    assert not training_docs(nlp)
