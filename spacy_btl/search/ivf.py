@@ -24,8 +24,8 @@ from spacy_btl.search.search import Floats, Ints, Search
 EXACT_BELOW = 20_000
 # How far from its mean a list is taken to extend, in root mean squares of the distances of its
 # rows. With 0.9, 99.8% of the probabilities of held-out tokens are within 0.01 of those by an exact
-# search, as with 0.6 98.4%, or 96.4% with overlapping mentions (docs/performance.md).
-REACH = 0.75
+# search, also with overlapping mentions; with 0.6 some 98% are (docs/performance.md).
+REACH = 0.9
 # The rows of a list, at most, as a multiple of their mean number: clusters differ in size.
 MAX_SIZE = 4
 # Queries that a thread works on at a time.
