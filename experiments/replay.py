@@ -29,7 +29,7 @@ from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.metrics.counts import document_counts, total
 from spacy_btl.suggest.choosing import choose
-from spacy_btl.suggest.reading import Annotated, Knowledge, Passed, candidates
+from spacy_btl.suggest.reading import Annotated, Knowledge, Passed, new_docs
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.subprocess import spacy_train
 
@@ -182,9 +182,10 @@ def by_model(nlp: Language, docs: dict[str, Doc], n: int) -> dict[str, list[str]
     document of the probability that the best tag is wrong."""
     knowledge = Knowledge.of(nlp)
     notes = (Note(name, doc.text, name) for name, doc in docs.items())
-    found = list(candidates(nlp, notes, knowledge, Annotated(), Passed(), batch_size=16))
-    contents = [candidate.contents for candidate in found]
-    names = [str(candidate.id) for candidate in found]
+    found = new_docs(nlp, notes, knowledge, Annotated(), Passed(), batch_size=16)
+    names, contents = zip(
+        *((str(note.id), knowledge.contents(doc)) for note, doc in found), strict=True
+    )
     choices = choose(contents, knowledge.counts, n, near=knowledge.near)
     doubtful = np.argsort([-one.doubt for one in contents], kind="stable")[:n]
     return {

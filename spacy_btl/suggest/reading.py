@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +38,6 @@ from spacy_btl.training.trained_on import in_datastore, training_docs
 # Why a note is passed over.
 ANNOTATED, COPY, EMPTY = "annotated already", "with the text of another", "without words"
 UNREADABLE = "not readable"
-
-
-class Candidate(NamedTuple):
-    """A note that can be chosen."""
-
-    id: str | int
-    contents: Contents
 
 
 @dataclass(frozen=True)
@@ -216,21 +208,6 @@ def new_docs(
                     passed.add(note, doc)
                 else:
                     yield note, doc
-
-
-def candidates(
-    nlp: Language,
-    notes: Iterable[Note],
-    knowledge: Knowledge,
-    annotated: Annotated,
-    passed: Passed,
-    *,
-    batch_size: int,
-) -> Iterator[Candidate]:
-    """Yield the notes that can be chosen: see `new_docs`."""
-    docs = new_docs(nlp, notes, knowledge, annotated, passed, batch_size=batch_size)
-    for note, doc in docs:
-        yield Candidate(note.id, knowledge.contents(doc))
 
 
 def _is_new(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -18,7 +19,7 @@ from spacy_btl.files import write_file
 from spacy_btl.pipelines import load_pipeline
 from spacy_btl.suggest.choosing import COST, Choice, choose
 from spacy_btl.suggest.contents import Contents, gain
-from spacy_btl.suggest.reading import Annotated, Candidate, Knowledge, Passed, candidates
+from spacy_btl.suggest.reading import Annotated, Knowledge, Passed, new_docs
 
 # Notes that are compared with each other: those of the greatest gain while none is chosen. A gain
 # only falls with what is chosen before.
@@ -91,6 +92,13 @@ class Suggestions:
     first_failure: str
 
 
+class Candidate(NamedTuple):
+    """A note that can be chosen."""
+
+    id: str | int
+    contents: Contents
+
+
 def suggest_notes(
     model: str,
     notes: Path,
@@ -136,7 +144,7 @@ def suggest_notes(
     read = partial(read_notes, notes, text_column=options.text_column, id_column=options.id_column)
     total = scan_notes(read(), notes).notes
     passed = Passed()
-    possible = candidates(
+    docs = new_docs(
         nlp,
         counted_notes(read(), lambda done: on_progress(done, total)),
         knowledge,
@@ -144,6 +152,7 @@ def suggest_notes(
         passed,
         batch_size=options.batch_size or nlp.batch_size,
     )
+    possible = (Candidate(note.id, knowledge.contents(doc)) for note, doc in docs)
     first_gain = partial(_first_gain, knowledge, options.cost)
     best = heapq.nlargest(max(COMPARED, 2 * options.n), possible, key=first_gain)
     if not best:
