@@ -29,11 +29,11 @@ def pretrain_cli(
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     force: bool = FORCE,
 ) -> None:
-    """Train an encoder to guess hidden words of notes that need no annotation.
+    """Train an encoder to guess hidden words of notes.
 
-    One note in 20 is held out. Training ends when the perplexity of its hidden words has stopped
-    falling, and the best encoder is written. A command that was stopped goes on where it was when
-    it is given again.
+    They need no annotation. One note in 20 is held out. Training ends when the perplexity of its
+    hidden words has stopped falling, and the best encoder is written. A command that was stopped
+    goes on where it was when it is given again.
     """
     from spacy_btl.gpu import use_gpu
     from spacy_btl.unlabelled.loop import Evaluation, Listener, Options

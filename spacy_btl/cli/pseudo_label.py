@@ -34,11 +34,11 @@ def pseudo_label_cli(
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     force: bool = FORCE,
 ) -> None:
-    """Label notes with the probabilities of a calibrated pipeline, to train another one by.
+    """Label notes with a pipeline's probabilities.
 
-    Notes with rare types are drawn more often. Put the file into a folder with the annotated
-    training documents, and give the folder as paths.train: a pipe with spans_key learns the
-    probabilities, and the annotation of the others.
+    Another pipeline can be trained by them. Notes with rare types are drawn more often. Put the
+    file into a folder with the annotated training documents, and give the folder as paths.train: a
+    pipe with spans_key learns the probabilities, and the annotation of the others.
     """
     from spacy_btl.gpu import use_gpu
     from spacy_btl.unlabelled.pseudo_label import Options, pseudo_label

@@ -21,7 +21,7 @@ def split_cli(
     seed: int = typer.Option(0, min=0, help="Seed of the split"),
     force: bool = FORCE,
 ) -> None:
-    """Split a corpus into train, dev and test, once or in folds.
+    """Split a corpus into train, dev and test, or in folds.
 
     All parts have similar shares of every entity type and of documents without entities. Documents
     of one patient stay in one part if `convert --patients` was given, and so do copies of one text.

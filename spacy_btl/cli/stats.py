@@ -23,7 +23,7 @@ def stats_cli(
     output: Path | None = typer.Option(None, help="A JSON file to write the counts to"),
     force: bool = FORCE,
 ) -> None:
-    """Count the mentions, documents and tokens of each entity type.
+    """Count mentions, documents and tokens by entity type.
 
     The rarest type comes first. The weight of a type is 1 minus its share of the tokens: the class
     weight of the Binary Token Labels paper.
