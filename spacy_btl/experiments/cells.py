@@ -22,6 +22,7 @@ from spacy_btl.experiments.config import Decoding
 from spacy_btl.experiments.networks import (
     COST,
     PIPELINE,
+    SPEED,
     is_trained,
     network_folder,
     train_network,
@@ -31,7 +32,7 @@ from spacy_btl.files import write_file
 from spacy_btl.gpu import use_gpu
 from spacy_btl.metrics.counts import patient_counts, save_counts
 from spacy_btl.metrics.rows import Group
-from spacy_btl.pipeline.annotations import set_spans
+from spacy_btl.pipeline.annotations import set_entities, set_spans
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipelines import load_pipeline
@@ -113,6 +114,7 @@ def _cost(cell: Cell, cache: Path) -> dict[str, Any]:
         },
         "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
         **{name: costs[0][name] for name in ("precision", "threads", "gpu")},
+        **{name: costs[0][name] for name in (SPEED,) if name in costs[0]},
     }
 
 
@@ -139,6 +141,7 @@ def _keep_logits(cell: Cell, pipelines: Sequence[Path], folder: Path, gpu: int) 
 def _keep_predictions(cell: Cell, source: Path, folder: Path) -> None:
     """Write an empty pipeline, and the test documents with the mentions that another library
     predicted: a line per document in SOURCE, [[start, end, type, confidence], ...] by characters.
+    Entities can have null as their confidence.
 
     RAISES: FileError, for other lines.
     """
@@ -149,17 +152,20 @@ def _keep_predictions(cell: Cell, source: Path, folder: Path) -> None:
     try:
         lines = (source / PREDICTED).read_text(encoding="utf-8").splitlines()
         for doc, line in zip(docs, lines, strict=True):
-            _set_predicted(doc, json.loads(line))
+            _set_predicted(doc, json.loads(line), flat=cell.flat)
     except (OSError, TypeError, ValueError):
         raise FileError(
             f"{source / PREDICTED}: not the predictions of the {len(docs)} test documents of "
-            f"{cell.name}: a line each, its mentions as [start, end, type, confidence]."
+            f"{cell.name}: a line each, its mentions as [start, end, type, confidence]"
+            f"{', none of which overlaps another' if cell.flat else ''}."
         ) from None
     write_docs(folder / _logits("test"), docs)
     shutil.copyfile(cell.documents["test"], folder / "test.spacy")
 
 
-def _set_predicted(doc: Doc, mentions: Sequence[tuple[int, int, str, float]]) -> None:
+def _set_predicted(
+    doc: Doc, mentions: Sequence[tuple[int, int, str, float]], *, flat: bool
+) -> None:
     found: dict[Span, float] = {}
     for start, end, label, confidence in mentions:
         span = doc.char_span(start, end, label, alignment_mode="expand")
@@ -168,13 +174,17 @@ def _set_predicted(doc: Doc, mentions: Sequence[tuple[int, int, str, float]]) ->
         found[span] = confidence
     spans = sorted(found, key=lambda span: (span.start, span.end, span.label_))
     labels = {span.label_ for span in spans}
-    set_spans(doc, GROUP.spans_key, spans, [found[span] for span in spans], labels=labels)
+    confidences = [found[span] for span in spans]
+    if flat:
+        set_entities(doc, spans, confidences, labels=labels)
+    else:
+        set_spans(doc, GROUP.spans_key, spans, confidences, labels=labels)
 
 
 def _decode(cell: Cell, folder: Path, decoding: Decoding, gpu: int) -> None:
     """Decode the kept logits, and write counts per test document or patient."""
     nlp = load_pipeline(str(folder / "pipeline"), exclude=["transformer"])
-    group = GROUP if cell.predicted else find_group(nlp)
+    group = GROUP if cell.predicted and not cell.flat else find_group(nlp)
     if not cell.predicted:
         nlp.disable_pipe("ner")  # the docs have its logits or mentions
         if isinstance(nlp.get_pipe("ner"), BtlNer):

@@ -54,6 +54,8 @@ class Arm(_Strict):
     threads (Optional[int]): Replaces the experiment's.
     predicted (Optional[Path]): A folder of another library's predictions, which are read in place
         of a training: CORPUS/fold-N/predicted.jsonl, and cost.json beside it.
+    flat (bool): Whether these predictions are entities, one type per token, and are scored as those
+        of the other arms are. The default is mentions that may overlap.
     """
 
     overrides: dict[str, Any] = {}
@@ -65,6 +67,7 @@ class Arm(_Strict):
     precision: Precision | None = None
     threads: PositiveInt | None = None
     predicted: Path | None = None
+    flat: bool = False
 
 
 class Experiment(_Strict):
@@ -139,6 +142,8 @@ def _check_arm(name: str, arm: Arm, experiment: Experiment, path: Path) -> None:
             f"{path}: '{name}' averages networks, so '{crossfit[0]}' cannot decode it: "
             "cross-fitting trains one network for each of its folds."
         )
+    if arm.flat and not arm.predicted:
+        raise FileError(f"{path}: '{name}' is flat, which only an arm with `predicted` can say.")
     if arm.train_share not in SHARES:
         raise FileError(f"{path}: the train_share of '{name}' is not one of {SHARES}.")
     if not set(arm.folds or ()) <= set(range(experiment.folds)):

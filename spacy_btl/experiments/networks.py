@@ -13,6 +13,7 @@ from spacy_btl.models.passes import cpu_has_bfloat16
 from spacy_btl.training.subprocess import spacy_train
 
 COST = "cost.json"
+SPEED = "words_per_second"  # of prediction, in the cost of another library's predictions
 # Beside it, with the config and the log of the training.
 PIPELINE = "pipeline"
 CONFIG = "train.cfg"

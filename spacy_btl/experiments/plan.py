@@ -57,6 +57,7 @@ class Cell:
     ensemble (bool): Whether logits are averaged, not weights.
     documents (Dict[str, Path]): The `.spacy` files of "train", "dev" and "test".
     predicted (Optional[Path]): The folder of another library's predictions: nothing is trained.
+    flat (bool): Whether these are entities, and not mentions that may overlap.
     """
 
     corpus: str
@@ -70,6 +71,7 @@ class Cell:
     documents: dict[str, Path]
     decodings: dict[str, Decoding]
     predicted: Path | None
+    flat: bool
 
     @property
     def key(self) -> str:
@@ -152,7 +154,7 @@ def _cell(
     place = [TRAINING_VERSION, corpus, fold, arm.train_share, *split]
     predicted = arm.predicted and arm.predicted / corpus / f"fold-{fold}"
     if predicted:
-        place.append(predicted.as_posix())
+        place += [predicted.as_posix(), *(["flat"] if arm.flat else [])]
     made_of = [
         [*place, _content(config), used, threads, gpu >= 0]
         for config, used in zip(configs, precision, strict=True)
@@ -189,6 +191,7 @@ def _cell(
         documents=documents,
         decodings={key: experiment.decodings[key] for key in arm.decodings},
         predicted=predicted,
+        flat=arm.flat,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from spacy_btl.experiments.config import Experiment
 from spacy_btl.experiments.finished import FinishedCells
+from spacy_btl.experiments.networks import SPEED
 from spacy_btl.experiments.plan import Cell
 from spacy_btl.metrics.bootstrap import bootstrap
 from spacy_btl.metrics.counts import Counts, all_classes, total, weighted, widened
@@ -132,7 +133,8 @@ def _of_equal_folds(done: list[Cell]) -> list[Cell]:
 
 def _cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means over the cells, and how all of them were trained."""
-    means = {name: round(fmean(cost[name] for cost in costs), 1) for name in COSTS}
+    names = [*COSTS, *({SPEED} & costs[0].keys())]
+    means = {name: round(fmean(cost[name] for cost in costs), 1) for name in names}
     return means | {name: costs[0][name] for name in ARITHMETIC}
 
 

@@ -35,7 +35,7 @@ from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.crossfit import CrossFit
 from spacy_btl.training.ensemble import ensemble
-from tests.experiments.test_config import experiment_file
+from tests.experiments.conftest import experiment_file
 
 pytestmark = pytest.mark.slow  # almost all are about the trainings of one experiment
 

@@ -1,62 +1,13 @@
 """What an experiment file may hold, and which cells it stands for."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import spacy
 import srsly
 from spacy.tokens import DocBin
 
 from spacy_btl.errors import FileError
-from spacy_btl.experiments.cells import run_cell
 from spacy_btl.experiments.config import read_experiment
 from spacy_btl.experiments.plan import plan
-from spacy_btl.metrics.counts import load_counts
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture
-def experiment_file(tiny_bert: Path, corpus_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes an experiment of two arms on two folds with a tiny BERT; keyword arguments replace its
-    entries."""
-
-    def write(**changes: Any) -> Path:
-        experiment = {
-            "title": "Two arms",
-            "corpora": {"sentences": str(corpus_path)},
-            "folds": 2,
-            "dev": 0.25,
-            "config": str(ROOT / "experiments" / "minilm.cfg"),
-            "overrides": {
-                "paths.encoder": str(tiny_bert),
-                "components.transformer.model.window": 48,
-                "components.transformer.model.overlap": 8,
-                "training.max_steps": 3,
-                "training.eval_frequency": 3,
-            },
-            "decodings": {
-                "arg-max": {},
-                "kNN": {"calibrator": {"knn_weight": 1, "n_neighbors": 3}},
-            },
-            "arms": {
-                "ATL": {
-                    "overrides": {
-                        "components.ner.loss": {"@losses": "spacy_btl.AllTokenLabels.v1"}
-                    },
-                    "decodings": ["arg-max", "kNN"],
-                },
-                "BTL": {"decodings": ["arg-max"]},
-            },
-            "baseline": ["ATL", "arg-max"],
-        }
-        path = tmp_path / "experiment.yml"
-        srsly.write_yaml(path, {**experiment, **changes})
-        return path
-
-    return write
 
 
 def test_cells_are_arms_by_folds_by_seeds(experiment_file, tmp_path):
@@ -109,50 +60,6 @@ def test_a_corpus_can_have_settings_of_its_own(experiment_file, corpus_path, tmp
         for cell in plan(read_experiment(file), tmp_path / "cells")
     }
     assert steps == {("sentences", 3), ("others", 5)}
-
-
-@pytest.fixture
-def predicted_cell(experiment_file, tmp_path):
-    """A cell of an arm that reads another library's predictions, and its predictions file."""
-    folder = tmp_path / "predicted"
-    arm = {"predicted": str(folder), "decodings": ["arg-max"], "folds": [0]}
-    file = experiment_file(arms={"other": arm}, baseline=["other", "arg-max"])
-    path = folder / "sentences" / "fold-0" / "predicted.jsonl"
-    path.parent.mkdir(parents=True)
-    cost = {"optimizer_steps": 7, "encoder_passes": 7, "seconds": 8.0, "peak_memory_mb": 9}
-    srsly.write_json(
-        path.with_name("cost.json"), {**cost, "precision": "float32", "threads": 1, "gpu": False}
-    )
-    (cell,) = plan(read_experiment(file), tmp_path / "cells")
-    return cell, path
-
-
-def test_an_arm_can_be_another_librarys_predictions(predicted_cell, tmp_path):
-    cell, path = predicted_cell
-    docs = [*DocBin().from_disk(cell.documents["test"]).get_docs(spacy.blank("en").vocab)]
-    mentions = [[[e.start_char, e.end_char, e.label_, 0.75] for e in doc.ents] for doc in docs]
-    n_gold = sum(map(len, mentions))
-    mentions[0] += [[0, len(docs[0].text), mentions[0][0][2], 0.25]]  # it overlaps the others
-    srsly.write_jsonl(path, mentions)
-    folder = run_cell(cell, tmp_path / "cells")
-    (file,) = folder.glob("counts-*.npz")
-    counts, _ = load_counts(file.read_bytes(), file.name)
-    assert counts["mentions"].sum(axis=(0, 2)).tolist() == [n_gold, n_gold, n_gold + 1]
-    bins = counts["mention_bins"].sum(axis=0)
-    assert (bins[0, [3, 11]].tolist(), bins[2].sum()) == ([1, n_gold], n_gold)
-    assert srsly.read_json(folder / "cost.json")["seconds"] == 8.0
-    assert not (tmp_path / "cells" / "networks").exists()
-
-
-@pytest.mark.parametrize(
-    "text", ["", "no JSON\n", "[[0, 1]]\n" * 4, "[]\n" * 5, '[[90000, 90001, "Sign", 1]]\n' * 4]
-)
-def test_other_predictions_are_refused(predicted_cell, tmp_path, text):
-    cell, path = predicted_cell
-    path.write_text(text)
-    with pytest.raises(FileError, match="a line each"):
-        run_cell(cell, tmp_path / "cells")
-    assert not (tmp_path / "cells" / cell.key).exists()
 
 
 def test_a_key_is_the_hash_of_what_makes_a_cell(experiment_file, tmp_path, monkeypatch):
@@ -247,6 +154,7 @@ def test_folds_that_are_there_are_not_written_again(experiment_file, tmp_path):
             {"arms": {"ATL": {"decodings": ["arg-max"], "average": [{}], "ensemble": [{}, {}]}}},
             "'ATL' cannot be both",
         ),
+        ({"arms": {"ATL": {"decodings": ["arg-max"], "flat": True}}}, "'ATL' is flat"),
     ],
 )
 def test_a_flawed_file_is_refused(experiment_file, changes, message):
