@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from spacy_btl.models.passes import cpu_has_bfloat16
 from spacy_btl.models.supported import SINGLE_PRECISION
-from spacy_btl.unlabelled.windows import HiddenWords, batch_of
+from spacy_btl.unlabelled.windows import IGNORED, HiddenWords, batch_of
 
 EVALUATIONS = 20  # in all, with a checkpoint each
 PATIENCE = 3  # evaluations without a lower perplexity before the end
@@ -92,7 +92,7 @@ def train(
     """
     steps = math.ceil(options.epochs * len(learned.windows) / options.batch_size)
     every = max(1, steps // EVALUATIONS)
-    trainer: Any = Trainer(
+    trainer: Any = GuessingTrainer(
         model,
         TrainingArguments(
             output_dir=str(state),
@@ -129,6 +129,31 @@ def train(
     with _quiet():
         trainer.train(resume_from_checkpoint=_last_checkpoint(state))
     return [_evaluation(entry) for entry in trainer.state.log_history if EVALUATED in entry]
+
+
+class GuessingTrainer(Trainer):
+    """A Trainer for masked language models whose head reads the hidden wordpieces alone.
+
+    The loss is the same, since the others have no label. The head's last layer is as wide as the
+    vocabulary, so in a small encoder it costs more than all the rest.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The loss of a batch of `batch_of`."""
+        hidden = inputs["labels"] != IGNORED
+
+        def keep_hidden(encoder: Any, inputs: Any, output: Any) -> Any:
+            output.last_hidden_state = output.last_hidden_state[hidden][None]
+            return output
+
+        inputs = {**inputs, "labels": inputs["labels"][hidden][None]}
+        hook = model.base_model.register_forward_hook(keep_hidden)
+        try:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            hook.remove()
 
 
 @contextmanager

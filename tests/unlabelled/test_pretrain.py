@@ -9,17 +9,17 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, TrainingArguments
 from typer.testing import CliRunner
 
 from spacy_btl.cli import btl
 from spacy_btl.errors import BtlError, PipelineError
 from spacy_btl.models.wordpieces import WordpieceTokenizer
-from spacy_btl.unlabelled.loop import Listener
+from spacy_btl.unlabelled.loop import GuessingTrainer, Listener
 from spacy_btl.unlabelled.pretrain import Options, pretrain_encoder
 from spacy_btl.unlabelled.windows import IGNORED, HiddenWords, windows_of
 from tests.conftest import SENTENCES, bert_pipeline, make_tiny_bert, train
-from tests.models.tiny_encoders import make_tiny
+from tests.models.tiny_encoders import WORKING, make_tiny
 
 pytest.importorskip("accelerate")
 
@@ -77,6 +77,32 @@ def test_the_perplexity_is_that_of_the_written_encoder(pretrained, notes):
             log_p = logits.log_softmax(dim=-1)
             losses += [-log_p[i, n] for i, n in enumerate(row["labels"]) if n != IGNORED]
     assert math.exp(torch.stack(losses).mean()) == pytest.approx(done.best.perplexity, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", sorted(WORKING))
+def test_the_loss_is_that_of_all_wordpieces_though_the_head_reads_the_hidden_ones(kind, tmp_path):
+    config = AutoConfig.from_pretrained(make_tiny(kind, tmp_path))
+    if type(config) not in AutoModelForMaskedLM._model_mapping:  # noqa: SLF001
+        pytest.skip("this kind has no head that guesses")
+    torch.manual_seed(0)
+    model = AutoModelForMaskedLM.from_config(config).eval()
+    ids = torch.randint(5, 40, (3, 12))
+    mask = torch.ones_like(ids)
+    mask[2, 8:] = 0
+    labels = torch.full_like(ids, IGNORED)
+    labels[0, 2:5], labels[2, 7] = ids[0, 2:5], ids[2, 7]
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    arguments = TrainingArguments(str(tmp_path / "state"), use_cpu=True, report_to=[])
+    trainer = GuessingTrainer(model, arguments)
+    losses, gradients = [], []
+    for loss in (lambda: model(**batch).loss, lambda: trainer.compute_loss(model, batch)):
+        model.zero_grad()
+        losses.append(loss())
+        losses[-1].backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert model(**batch).logits.shape[:2] == ids.shape  # its hook is gone
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(pretrained, notes, tiny_bert, tmp_path):
