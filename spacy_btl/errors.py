@@ -69,3 +69,11 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def in_words(seconds: float) -> str:
+    """A time as a reader says it, for messages: "40 seconds", "12 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return counted(max(round(seconds), 1), "second")
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

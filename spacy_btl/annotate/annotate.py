@@ -15,7 +15,15 @@ from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
-from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_notes
+from spacy_btl.annotate.notes import (
+    Note,
+    Summary,
+    counted_notes,
+    read_ids,
+    read_notes,
+    scan_notes,
+)
+from spacy_btl.annotate.progress import Meter, Progress
 from spacy_btl.annotate.stamp import NOTE_ID, Stamp
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
@@ -56,7 +64,7 @@ def annotate_file(
     output: Path,
     options: Options = Options(),
     *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
     on_loaded: Callable[[Language], None] = lambda nlp: None,
 ) -> Counts:
     """Annotate all notes of an input, or resume a job that was interrupted.
@@ -68,7 +76,8 @@ def annotate_file(
     notes (Path): See `read_notes`.
     output (Path): Its suffix selects the format: see `format_of`. `OUTPUT.errors.jsonl` lists the
         notes that failed, and `OUTPUT.manifest.json` records the job.
-    on_progress (Callable[[int, int], None]): Called with the number of notes done, and of all.
+    on_progress (Callable[[Progress], None]): Called for each note while the input is counted, and
+        then for each batch.
     on_loaded (Callable[[Language], None]): Called with the pipeline.
     RETURNS (Counts): Of the whole output, also if it was complete before.
     RAISES: BtlError, for an input or output that cannot be used, if all notes fail, or, if strict,
@@ -95,13 +104,15 @@ def annotate_file(
     )
     if options.only is not None:
         read = _only(read, notes, options, integer_ids=kind.integer_ids)
-    summary = scan_notes(read(), notes)
+    reading = counted_notes(read(), lambda number: on_progress(Progress(number)))
+    summary = scan_notes(reading, notes)
     batch_size = options.batch_size or nlp.batch_size
     job = Job(output, kind, _identity(nlp, summary, options, batch_size, kind))
     if job.finished:
         return _checked(job.total(), job, options)
     with job:
         total = Counts()
+        meter = Meter(summary.notes, summary.characters, on_progress)
         stamp = Stamp(
             *model_name(nlp),
             job.started,
@@ -114,16 +125,21 @@ def annotate_file(
         )
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
-            if counts is None:
+            if counts is not None:
+                meter.pass_over(chunk)
+            else:
                 notes_of_part = [_possible(note, kind) for note in chunk]
                 annotated = annotate_notes(
-                    nlp, notes_of_part, batch_size=batch_size, with_words=kind.with_words
+                    nlp,
+                    notes_of_part,
+                    batch_size=batch_size,
+                    with_words=kind.with_words,
+                    on_batch=meter.annotated,
                 )
                 if options.strict:
                     stop_at_failure(annotated)
                 counts = job.write(part, annotated, stamp, total.entities.total())
             total.add(_checked(counts, job, options))
-            on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
         _finish(job, total, stamp)

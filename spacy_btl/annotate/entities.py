@@ -1,6 +1,7 @@
 """Run a pipeline over notes: their mentions, and the notes that fail."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spacy.language import Language
@@ -41,36 +42,53 @@ class Failure(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """Notes, the entities of those that were annotated, and the failures."""
+    """Notes, the entities of those that were annotated, and the failures.
+
+    words (int): The tokens of those that were annotated.
+    seconds (float): What it took.
+    """
 
     notes: list[Note]
     entities: list[Entity]
     failures: list[Failure]
+    words: int = 0
+    seconds: float = 0.0
 
 
 def annotate_notes(
-    nlp: Language, notes: Sequence[Note], *, batch_size: int, with_words: bool = False
+    nlp: Language,
+    notes: Sequence[Note],
+    *,
+    batch_size: int,
+    with_words: bool = False,
+    on_batch: Callable[[Sequence[Note], int], None] = lambda notes, words: None,
 ) -> Annotated:
     """Annotate notes in batches of fixed composition, so that results are reproducible exactly.
 
     A batch that fails in any pipe is halved until the failing notes are isolated.
 
     with_words (bool): Add their tokens to the notes.
+    on_batch (Callable[[Sequence[Note], int], None]): Called with the notes of a batch that is done,
+        and the number of its tokens; and first with notes that cannot be read, if any, and 0.
     RAISES: AnnotateError, if all of many notes fail. Then the machine or the pipeline is the likely
         cause, and the notes are not listed as failed. Also for a pipeline whose mentions cannot be
         read: see `spans_keys` and `mentions_of`.
     """
+    start = time.perf_counter()
     keys = spans_keys(nlp)
     reasons = [unreadable(note, nlp.max_length) for note in notes]
     good = [note for note, reason in zip(notes, reasons, strict=True) if not reason]
-    batches = minibatch(good, size=batch_size)
-    docs = (doc for batch in batches for doc in docs_of(nlp, batch))
+    if unread := [note for note, reason in zip(notes, reasons, strict=True) if reason]:
+        on_batch(unread, 0)
+    docs = _docs_of_batches(nlp, good, batch_size, on_batch)
     entities: list[Entity] = []
     failures: list[Failure] = []
     done: list[Note] = []
+    n_words = 0
     for note, reason in zip(notes, reasons, strict=True):
         result = reason or next(docs)
         if isinstance(result, Doc):
+            n_words += len(result)
             entities += entities_of(note.id, mentions_of(result, keys))
             words = words_of(result) if with_words else None
             done.append(note._replace(words=words))
@@ -83,7 +101,19 @@ def annotate_notes(
             "unlikely to be the cause. Remove the cause and run the command again: finished parts "
             "are kept."
         )
-    return Annotated(done, entities, failures)
+    return Annotated(done, entities, failures, n_words, time.perf_counter() - start)
+
+
+def _docs_of_batches(
+    nlp: Language,
+    notes: Sequence[Note],
+    batch_size: int,
+    on_batch: Callable[[Sequence[Note], int], None],
+) -> Iterator[Doc | str]:
+    for batch in minibatch(notes, size=batch_size):
+        docs = docs_of(nlp, batch)
+        on_batch(batch, sum(len(doc) for doc in docs if isinstance(doc, Doc)))
+        yield from docs
 
 
 def stop_at_failure(annotated: Annotated) -> None:

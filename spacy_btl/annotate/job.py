@@ -14,7 +14,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -27,23 +27,31 @@ from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import whole_file, write_file
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 
 @dataclass
 class Counts:
-    """The notes, failed notes and entities of each type, of a part or of all parts."""
+    """The notes, failed notes and entities of each type, of a part or of all parts.
+
+    words (int): The tokens of those that were annotated.
+    seconds (float): What the pipeline took for them. Not compared.
+    """
 
     notes: int = 0
     failed: int = 0
     entities: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another part."""
         self.notes += other.notes
         self.failed += other.failed
         self.entities.update(other.entities)
+        self.words += other.words
+        self.seconds = round(self.seconds + other.seconds, 3)
 
 
 class Job:
@@ -126,7 +134,13 @@ class Job:
         lines = (json.dumps(failure) + "\n" for failure in failed)
         write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("ascii"))
         labels = Counter(entity.label for entity in annotated.entities)
-        counts = Counts(len(annotated.notes), len(annotated.failures), labels)
+        counts = Counts(
+            len(annotated.notes),
+            len(annotated.failures),
+            labels,
+            annotated.words,
+            round(annotated.seconds, 3),
+        )
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
 
@@ -186,7 +200,8 @@ def _beside(output: Path, ending: str) -> Path:
 
 
 def _counts(values: dict[str, Any]) -> Counts:
-    return Counts(values["notes"], values["failed"], Counter(values["entities"]))
+    counts = {each.name: values[each.name] for each in fields(Counts)}
+    return Counts(**{**counts, "entities": Counter(counts["entities"])})
 
 
 def _read_json(path: Path) -> dict[str, Any]:

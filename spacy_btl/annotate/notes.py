@@ -54,11 +54,13 @@ class Summary:
     notes (int): How many notes there are.
     integer_ids (bool): Whether their ids are whole numbers.
     fingerprint (str): A digest of all ids and texts in their order.
+    characters (int): Of all texts.
     """
 
     notes: int
     integer_ids: bool
     fingerprint: str
+    characters: int
 
 
 def note_files(path: Path) -> list[File]:
@@ -175,7 +177,7 @@ def scan_notes(notes: Iterator[Note], path: Path) -> Summary:
     seen = sqlite3.connect("")
     seen.execute("CREATE TABLE seen (id PRIMARY KEY) WITHOUT ROWID")
     digest = blake2b(digest_size=16)
-    count, integers = 0, False
+    count, characters, integers = 0, 0, False
     for note in notes:
         integers = isinstance(note.id, int)
         key = str(note.id).encode("utf-8", "surrogatepass")
@@ -186,10 +188,11 @@ def scan_notes(notes: Iterator[Note], path: Path) -> Summary:
         text = b"" if note.text is None else note.text.encode("utf-8")
         digest.update(b"%d %d %d " % (len(key), len(text), note.text is None) + key + text)
         count += 1
+        characters += len(note.text or "")
     seen.close()
     if not count:
         raise no_notes(path)
-    return Summary(count, integers, digest.hexdigest())
+    return Summary(count, integers, digest.hexdigest(), characters)
 
 
 def counted_notes(notes: Iterable[Note], on_progress: Callable[[int], None]) -> Iterator[Note]:

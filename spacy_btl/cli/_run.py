@@ -21,6 +21,7 @@ btl = typer.Typer(
     help="Clinical NER with Binary Token Labels.",
     no_args_is_help=True,
 )
+INTERRUPTED = 130  # the exit status after Ctrl-C, as a shell says it
 FORCE = typer.Option(False, "--force", "-F", help="Replace the output of an earlier run")
 
 

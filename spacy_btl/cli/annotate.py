@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from wasabi import msg
 
-from spacy_btl.cli._run import btl, exits_on_error, warn_of_confidence
-from spacy_btl.errors import counted
+from spacy_btl.cli._progress import shown
+from spacy_btl.cli._run import INTERRUPTED, btl, exits_on_error, warn, warn_of_confidence
+from spacy_btl.errors import counted, in_words
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.job import Counts
+    from spacy_btl.annotate.progress import Progress
 
 
 OnLoaded = Callable[["Language"], None]
+SOME_FAILED = 3  # the exit status
 
 
 class Engine(StrEnum):
@@ -71,26 +72,35 @@ def annotate_cli(
 
     They are those of doc.ents. With the spans_key of btl_ner they are all its mentions, overlapping
     or not. Rerun the same command to resume after an interruption. Failed notes are listed by id in
-    OUTPUT.errors.jsonl and do not stop the run. A folder is read with its sub-folders. It is
-    refused if it holds a file of another kind that may be a note. Nothing is overwritten.
+    OUTPUT.errors.jsonl and do not stop the run; the exit status is then 3. A folder is read with
+    its sub-folders. It is refused if it holds a file of another kind that may be a note. Nothing is
+    overwritten.
     """
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
+    from spacy_btl.annotate.processor import processor
 
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
     options = Options(*columns, from_name, to_name, layer)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
+    runs_on: list[str] = []
 
     def on_loaded(nlp: "Language") -> None:
         keys.extend(spans_keys(nlp))
+        runs_on.append(processor(nlp))
         warn_of_confidence(nlp)
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
     _print(counts, keys)
+    if counts.words:
+        speed = f"{counts.words / counts.seconds:,.0f} words/s"
+        msg.info(f"{counts.words:,} words in {in_words(counts.seconds)}: {speed} ({runs_on[0]})")
     if counts.failed:
-        msg.warn(f"Failed notes and reasons: {output}.errors.jsonl")
+        warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
+    if counts.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _here(
@@ -100,26 +110,35 @@ def _here(
     from spacy_btl.gpu import use_gpu
 
     use_gpu(gpu)
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        _Speed(),
-        bars.TextColumn("left:"),
-        bars.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with bars.Progress(
-        *columns, console=console, speed_estimate_period=600, transient=True
-    ) as progress:
-        task = progress.add_task("reading", total=None)
+    last: list[Progress] = []
+    with shown("notes") as show:
 
-        def on_progress(done: int, total: int) -> None:
-            progress.update(task, description="notes", completed=done, total=total)
+        def on_progress(progress: "Progress") -> None:
+            last[:] = [progress]
+            show(progress.notes, progress.of_notes, _rest(progress))
 
-        return annotate_file(
-            model, notes, output, options, on_progress=on_progress, on_loaded=on_loaded
-        )
+        try:
+            return annotate_file(
+                model, notes, output, options, on_progress=on_progress, on_loaded=on_loaded
+            )
+        except KeyboardInterrupt:
+            done = [one for one in last if one.of_notes is not None]
+            found = f" at {done[0].notes:,} of {done[0].of_notes:,} notes" if done else ""
+            warn(
+                f"Stopped{found}. The same command goes on: finished parts, of up to "
+                f"{counted(options.part_size, 'note')} each, are kept."
+            )
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _rest(progress: "Progress") -> str:
+    """The speed, and the time left."""
+    if progress.of_notes is None:
+        return "read"
+    if progress.words_per_second is None or progress.seconds_left is None:
+        return ""
+    left = in_words(progress.seconds_left)
+    return f"{progress.words_per_second:,.0f} words/s, left: {left}"
 
 
 def _on_spark(
@@ -146,14 +165,6 @@ def _on_spark(
         return annotate_file(model, notes, output, options, spark, on_loaded=on_loaded)
     finally:
         spark.stop()
-
-
-class _Speed(bars.ProgressColumn):
-    """Notes per second in this run."""
-
-    def render(self, task: bars.Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} notes/s")
 
 
 def _print(counts: "Counts", keys: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from wasabi import msg
 
-from spacy_btl.cli._run import btl, exits_on_error, warn
+from spacy_btl.cli._run import INTERRUPTED, btl, exits_on_error, warn
 from spacy_btl.cli.convert import (
     ANNOTATOR,
     LAYER,
@@ -21,13 +21,13 @@ from spacy_btl.cli.convert import (
     print_report,
     report_warnings,
 )
-from spacy_btl.fit.progress import Listener, in_words
+from spacy_btl.errors import in_words
+from spacy_btl.fit.progress import Listener
 
 if TYPE_CHECKING:
     from spacy_btl.corpora.report import ConversionReport
     from spacy_btl.fit.choices import Choice
 
-INTERRUPTED = 130  # as a shell says it
 REMEDY = "With --overlapping, those that overlap a mention of another type are learned, too."
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from wasabi import msg
 
+from spacy_btl.cli._progress import shown
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 from spacy_btl.errors import counted
 
@@ -52,21 +52,18 @@ def pretrain_cli(
         id_column=id_column,
     )
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("steps", total=None)
+    with shown("steps", console) as show:
 
         def on_evaluated(evaluation: Evaluation) -> None:
             found = f"step {evaluation.step:,}: perplexity {evaluation.perplexity:,.2f}"
-            progress.print(f"{found} of hidden words of notes that are held out")
+            console.print(f"{found} of hidden words of notes that are held out")
 
         done = pretrain_encoder(
             notes,
             encoder,
             output,
             options,
-            Listener(
-                lambda step, steps: progress.update(task, completed=step, total=steps), on_evaluated
-            ),
+            Listener(lambda step, steps: show(step, steps, ""), on_evaluated),
         )
     read = f"{counted(done.notes, 'note')}, {done.held_out:,} of them held out"
     if done.skipped:

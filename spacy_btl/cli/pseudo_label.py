@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from wasabi import msg
 
+from spacy_btl.cli._progress import shown
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
 from spacy_btl.errors import counted
 
@@ -46,14 +45,13 @@ def pseudo_label_cli(
     refuse_to_replace(output, force=force)
     use_gpu(gpu_id)
     options = Options(words, annotated, seed, text_column, id_column, batch_size)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("notes", total=None)
+    with shown("notes") as show:
         done = pseudo_label(
             model,
             notes,
             output,
             options,
-            on_progress=lambda read, total: progress.update(task, completed=read, total=total),
+            on_progress=lambda read, total: show(read, total, ""),
         )
     if done.passed.first_failure:
         msg.warn(f"The first note that cannot be read: {done.passed.first_failure}")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from wasabi import msg
 
+from spacy_btl.cli._progress import shown
 from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, warn_of_confidence
 from spacy_btl.errors import counted
 
@@ -56,14 +56,13 @@ def suggest_cli(
     refuse_to_replace(output, force=force)
     use_gpu(gpu_id)
     options = Options(n, annotated, cost, text_column, id_column, batch_size)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("notes", total=None)
+    with shown("notes") as show:
         suggestions = suggest_notes(
             model,
             notes,
             output,
             options,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=lambda done, total: show(done, total, ""),
             on_loaded=warn_of_confidence,
         )
     _print(suggestions)

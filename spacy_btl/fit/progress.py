@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from spacy_btl.errors import counted
-
 if TYPE_CHECKING:
     from spacy_btl.corpora.report import ConversionReport
     from spacy_btl.fit.choices import Choice
@@ -114,11 +112,3 @@ class Clock:
 
     def _tell(self) -> None:
         self.on_progress(self.done / self.total, self.left)
-
-
-def in_words(seconds: float) -> str:
-    """A time as a reader says it: "40 seconds", "12 minutes", "3.5 hours"."""
-    if seconds < 90:
-        return counted(max(round(seconds), 1), "second")
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

@@ -7,6 +7,7 @@ from typing import Any
 
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import report_file
+from spacy_btl.errors import in_words
 from spacy_btl.evaluation.evaluate import evaluate
 from spacy_btl.evaluation.report import write_report
 from spacy_btl.exchange.card import README, write_card
@@ -22,7 +23,7 @@ from spacy_btl.fit.corpus import Part, cautions, convert_notes, divide_notes, pa
 from spacy_btl.fit.encoder import Facts, packaged_minilm, read_facts
 from spacy_btl.fit.networks import RECIPE, settings_of, train_network
 from spacy_btl.fit.package import build_wheel, install_command, wheel_name
-from spacy_btl.fit.progress import MEASURED, Clock, Listener, in_words, work_of
+from spacy_btl.fit.progress import MEASURED, Clock, Listener, work_of
 from spacy_btl.fit.steps import MadeOf, Steps, tree_hash
 from spacy_btl.gpu import use_gpu
 from spacy_btl.training.average import average

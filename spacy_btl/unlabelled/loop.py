@@ -151,7 +151,9 @@ class GuessingTrainer(Trainer):
         inputs = {**inputs, "labels": inputs["labels"][hidden][None]}
         hook = model.base_model.register_forward_hook(keep_hidden)
         try:
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            return super().compute_loss(  # type: ignore[misc]
+                model, inputs, *args, **kwargs
+            )
         finally:
             hook.remove()
 

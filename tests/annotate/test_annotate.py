@@ -2,7 +2,9 @@
 
 import errno
 import json
+import math
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import spacy
 
 from spacy_btl.annotate import annotate as module
 from spacy_btl.annotate.annotate import Options, annotate_file
+from spacy_btl.annotate.notes import Note
+from spacy_btl.annotate.progress import Meter, Progress
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlError
 from spacy_btl.formats.convert import convert
@@ -200,7 +204,9 @@ def test_what_a_kill_at_the_very_end_leaves_is_removed(calibrated_path, notes, t
 def test_two_processes_do_not_work_on_one_job(calibrated_path, notes, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
 
-    def meanwhile(*_):
+    def meanwhile(progress):
+        if progress.of_notes is None:
+            return
         monkeypatch.undo()
         with pytest.raises(BtlError, match="another process"):
             annotate_file(str(calibrated_path), notes, output, SMALL)
@@ -298,9 +304,56 @@ def test_a_full_disk_costs_nothing_that_is_done(calibrated_path, notes, tmp_path
 
 
 def test_an_input_that_grows_meanwhile_is_refused(calibrated_path, notes, tmp_path):
-    def grow(done, total):
+    def grow(progress):
+        if progress.of_notes is None:
+            return
         with notes.open("a") as file:
             file.write('{"id": 99, "text": "fever"}\n')
 
     with pytest.raises(BtlError, match="changed while it was read"):
         annotate_file(str(calibrated_path), notes, tmp_path / "out.jsonl", SMALL, on_progress=grow)
+
+
+def test_every_batch_is_told_with_the_speed_and_the_time_left(calibrated_path, notes, tmp_path):
+    found = []
+    annotate_file(
+        str(calibrated_path), notes, tmp_path / "out.jsonl", SMALL, on_progress=found.append
+    )
+    batches = [one for one in found if one.words_per_second is not None]
+    n_parts, rest = divmod(len(TEXTS), SMALL.part_size)
+    of_part = math.ceil(SMALL.part_size / SMALL.batch_size)
+    assert len(batches) == n_parts * of_part + math.ceil(rest / SMALL.batch_size)
+    assert [one.notes for one in batches] == sorted({one.notes for one in batches})
+    assert batches[-1].notes == batches[-1].of_notes == len(TEXTS)
+    assert batches[-1].seconds_left == 0
+
+
+def test_while_the_input_is_counted_the_notes_read_are_told(calibrated_path, notes, tmp_path):
+    found = []
+    annotate_file(
+        str(calibrated_path), notes, tmp_path / "out.jsonl", SMALL, on_progress=found.append
+    )
+    reading = [one.notes for one in found if one.of_notes is None]
+    assert reading == list(range(1, len(TEXTS) + 1))
+
+
+def test_the_time_left_after_a_resume_is_of_what_this_run_did(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    found = []
+    meter = Meter(10, 1000, found.append)
+    earlier, batch = ([Note(i, "x" * 100, "") for i in range(n)] for n in (6, 2))
+    now[0] = 50.0  # finished parts are read again
+    meter.pass_over(earlier)
+    now[0] = 60.0
+    meter.annotated(batch, 40)
+    assert found == [Progress(8, 10, 4.0, 10.0)]
+
+
+def test_a_job_counts_its_words_and_keeps_them(calibrated_path, notes, tmp_path):
+    output = tmp_path / "out.jsonl"
+    counts = annotate_file(str(calibrated_path), notes, output, SMALL)
+    nlp = spacy.load(calibrated_path)
+    assert counts.words == sum(len(nlp.make_doc(text)) for text in TEXTS)
+    assert counts.seconds > 0
+    assert annotate_file(str(calibrated_path), notes, output, SMALL) == counts

@@ -1,15 +1,20 @@
 """The command itself: what it prints, and what a kill at any moment costs (nothing)."""
 
+import io
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from spacy_btl.annotate.job import Job
 from spacy_btl.cli import btl
+from spacy_btl.cli._progress import shown
 from tests.annotate.conftest import write_notes
 from tests.annotate.test_annotate import tree
 from tests.conftest import SENTENCES
@@ -22,11 +27,57 @@ def test_it_says_what_was_found_and_what_failed(calibrated_path, tmp_path):
     notes = write_notes(tmp_path / "notes.jsonl", [*enumerate(TEXTS), (99, None)])
     output = tmp_path / "out.jsonl"
     result = RUNNER.invoke(btl, ["annotate", str(calibrated_path), str(notes), str(output)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     n_entities = len(output.read_text().splitlines())
     assert f"5 notes, 4 annotated, 1 failed, {n_entities} entities" in result.output
     assert "Sign" in result.output
     assert "out.jsonl.errors.jsonl" in result.output.replace("\n", "")
+    n_words = sum(len(text.split()) for text in TEXTS)
+    assert re.search(
+        rf"{n_words} words in \d+ seconds?: [\d,]+ words/s \(CPU, \d+ threads?, float32\)",
+        result.output,
+    )
+
+
+def test_ctrl_c_says_what_is_done_and_how_to_go_on(calibrated_path, tmp_path, monkeypatch):
+    notes = write_notes(tmp_path / "notes.jsonl", list(enumerate(TEXTS)))
+    output = tmp_path / "out.jsonl"
+    arguments = ["annotate", str(calibrated_path), str(notes), str(output), "--part-size", "2"]
+    write = Job.write
+
+    def stopped(self, part, *rest):
+        if part == 1:
+            raise KeyboardInterrupt
+        return write(self, part, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "write", stopped)
+        result = RUNNER.invoke(btl, arguments)
+    assert result.exit_code == 130
+    assert "Stopped at 4 of 4 notes. The same command goes on" in result.output
+    assert not output.exists()
+    assert RUNNER.invoke(btl, arguments).exit_code == 0
+    assert output.exists()
+
+
+def test_a_log_has_a_line_a_minute_and_a_terminal_a_bar(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    sink = io.StringIO()
+    with shown("notes", Console(file=sink)) as show:
+        for second in range(0, 185, 5):
+            now[0] = float(second)
+            show(10 * second, 10_000, "12 words/s")
+    assert sink.getvalue().splitlines() == [
+        "600 of 10,000 notes, 12 words/s",
+        "1,200 of 10,000 notes, 12 words/s",
+        "1,800 of 10,000 notes, 12 words/s",
+    ]
+    monkeypatch.undo()
+    sink = io.StringIO()
+    with shown("notes", Console(file=sink, force_terminal=True, width=80)) as show:
+        show(3, 10, "12 words/s")
+    assert "3/10 12 words/s" in re.sub(r"\x1b\[[0-9;]*m", "", sink.getvalue())
 
 
 def test_an_error_is_one_line(calibrated_path, tmp_path):

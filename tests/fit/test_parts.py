@@ -10,7 +10,7 @@ import torch
 from spacy import util
 from thinc.api import Config
 
-from spacy_btl.errors import BtlError
+from spacy_btl.errors import BtlError, in_words
 from spacy_btl.expressible import Expressible
 from spacy_btl.fit import choices, encoder, progress
 from spacy_btl.fit.choices import Choice, Options
@@ -19,7 +19,7 @@ from spacy_btl.fit.corpus import Part, cautions, guess_language
 from spacy_btl.fit.encoder import Facts
 from spacy_btl.fit.networks import RECIPE
 from spacy_btl.fit.package import install_command
-from spacy_btl.fit.progress import Clock, in_words, work_of
+from spacy_btl.fit.progress import Clock, work_of
 from spacy_btl.fit.steps import Steps
 
 ROOT = Path(__file__).parent.parent.parent

@@ -82,7 +82,7 @@ def test_the_perplexity_is_that_of_the_written_encoder(pretrained, notes):
 @pytest.mark.parametrize("kind", sorted(WORKING))
 def test_the_loss_is_that_of_all_wordpieces_though_the_head_reads_the_hidden_ones(kind, tmp_path):
     config = AutoConfig.from_pretrained(make_tiny(kind, tmp_path))
-    if type(config) not in AutoModelForMaskedLM._model_mapping:  # noqa: SLF001
+    if type(config) not in AutoModelForMaskedLM._model_mapping:
         pytest.skip("this kind has no head that guesses")
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_config(config).eval()
