@@ -24,7 +24,7 @@ TRAINING = {
     "transformers",
 }
 # The extras of prediction. `runtime` is required.
-EXTRAS = ("annotate", "inception", "report", "serve", "spark", "web")
+EXTRAS = ("annotate", "context", "inception", "report", "serve", "spark", "web")
 
 
 def long_description() -> str:

@@ -29,12 +29,17 @@ ROUND, CUT = "0.3em", "0"
 
 
 class Mention(NamedTuple):
-    """A mention to draw. confidence (Optional[float]): None if there is none to show."""
+    """A mention to draw.
+
+    confidence (Optional[float]): None if there is none to show.
+    negated (bool): Whether its words are struck through.
+    """
 
     start: int
     end: int
     label: str
     confidence: float | None = None
+    negated: bool = False
 
 
 class _Piece(NamedTuple):
@@ -116,12 +121,12 @@ def _content(text: str, pieces: Sequence[_Piece], colors: Mapping[str, str]) -> 
     def until(position: int) -> Iterator[str]:
         nonlocal at, ended
         while around and around[-1].end <= position:
+            yield from _text(text, at, around[-1].end, around)
             piece = around.pop()
-            yield from _text(text, at, piece.end)
             at = max(at, piece.end)
             yield _end(piece, alone=piece.end > ended)
             ended = piece.end
-        yield from _text(text, at, position)
+        yield from _text(text, at, position, around)
         at = max(at, position)
 
     for piece, height in zip(pieces, _heights(pieces), strict=True):
@@ -131,15 +136,18 @@ def _content(text: str, pieces: Sequence[_Piece], colors: Mapping[str, str]) -> 
     yield from until(len(text))
 
 
-def _text(text: str, start: int, end: int) -> Iterator[str]:
+def _text(text: str, start: int, end: int, around: Sequence[_Piece]) -> Iterator[str]:
     if start < end:
-        yield LINE_END.sub("<br>", html.escape(text[start:end]))
+        shown = LINE_END.sub("<br>", html.escape(text[start:end]))
+        negated = any(piece.mention.negated for piece in around)
+        yield f"<s>{shown}</s>" if negated else shown
 
 
 def _begin(piece: _Piece, height: int, color: str) -> str:
     mention = piece.mention
     return MARK.format(
-        about=f"{html.escape(mention.label)}, characters {mention.start} to {mention.end}",
+        about=f"{html.escape(mention.label)}{', negated' if mention.negated else ''}, "
+        f"characters {mention.start} to {mention.end}",
         color=color,
         pad=0.12 + 0.2 * height,
         line=1.9 + 0.4 * height,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import spacy
 from spacy.language import Language
+from spacy.util import import_file
 from thinc.api import Config, Model
 
 from spacy_btl.errors import BtlError, PipelineError
@@ -49,6 +50,19 @@ def load_pipeline(
         raise PipelineError(
             f"Cannot load the pipeline '{model}': a file of it is damaged, or a pipe of it is not "
             f"installed ({str(error).strip().splitlines()[0]})."
+        ) from error
+
+
+def import_code(file: Path) -> None:
+    """Run a Python file that registers functions, as spaCy's `--code` does.
+
+    RAISES: PipelineError, for a file that is missing or fails.
+    """
+    try:
+        import_file("python_code", file)
+    except Exception as error:  # the code of others can fail in any way
+        raise PipelineError(
+            f"{file}: not Python code that runs ({type(error).__name__}: {error})."
         ) from error
 
 

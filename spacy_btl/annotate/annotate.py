@@ -25,9 +25,10 @@ from spacy_btl.annotate.notes import (
 )
 from spacy_btl.annotate.progress import Meter, Progress
 from spacy_btl.annotate.stamp import NOTE_ID, Stamp
+from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
-from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
+from spacy_btl.pipelines import fingerprint, import_code, load_pipeline, model_name
 
 PART_SIZE = 1000
 
@@ -43,6 +44,7 @@ class Options:
     strict (bool): Stop at the first note that fails, instead of listing it.
     only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids. It warns
         of ids that are not among the notes.
+    code (Optional[Path]): A Python file that registers pipes of other packages.
     from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
     """
 
@@ -53,6 +55,7 @@ class Options:
     part_size: int = PART_SIZE
     strict: bool = False
     only: Path | None = None
+    code: Path | None = None
     from_name: str = "label"
     to_name: str = "text"
     layer: str = "NamedEntity:value"
@@ -92,6 +95,8 @@ def annotate_file(
     check_settings(kind, options)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
+    if options.code is not None:
+        import_code(options.code)
     nlp = load_pipeline(model)
     spans_keys(nlp)  # here, so that its error comes before any file
     on_loaded(nlp)
@@ -122,6 +127,7 @@ def annotate_file(
             options.from_name,
             options.to_name,
             options.layer,
+            bool(find_contexts(nlp)),
         )
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
@@ -231,4 +237,5 @@ def _identity(
         "batch_size": batch_size,
         "part_size": options.part_size,
         **{name: getattr(options, name) for name in kind.settings},
+        **({} if options.code is None else {"code": options.code.read_text("utf-8")}),
     }

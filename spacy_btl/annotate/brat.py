@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from spacy_btl.annotate.entities import Annotated, Entity
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp, entities_by_note, file_name
+from spacy_btl.assertions import KINDS
 from spacy_btl.errors import AnnotateError
 from spacy_btl.formats.brat_types import brat_type
 
@@ -25,7 +26,7 @@ def brat_files(
 
 
 def _ann_lines(note: Note, entities: list[Entity]) -> Iterator[str]:
-    text = str(note.text)
+    text, attribute = str(note.text), 0
     for number, entity in enumerate(entities, start=1):
         pieces = _pieces(text, entity.start, entity.end)
         if not pieces:
@@ -38,6 +39,9 @@ def _ann_lines(note: Note, entities: list[Entity]) -> Iterator[str]:
         yield f"T{number}\t{brat_type(entity.label)} {offsets}\t{covered}\n"
         if entity.confidence is not None:
             yield f"#{number}\tAnnotatorNotes T{number}\tconfidence {entity.confidence:.4f}\n"
+        for kind in entity.assertions.kinds if entity.assertions else ():
+            attribute += 1
+            yield f"A{attribute}\t{KINDS[kind]} T{number}\n"
 
 
 def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -46,14 +50,16 @@ def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [match.span() for match in matches if not match[0].isspace()]
 
 
-def brat_config(labels: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the annotation.conf that brat needs to know the types.
+def brat_config(labels: Collection[str], *, asserts: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the annotation.conf that brat needs to know the types, and the attributes if there are
+    assertions.
 
     If a label is escaped in brat, a visual.conf shows the original.
     """
     names = {label: brat_type(label) for label in sorted(labels)}
     types = "\n".join(names.values())
-    conf = f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n"
+    attributes = "".join(f"{name}\tArg:<ENTITY>\n" for name in KINDS.values() if asserts)
+    conf = f"[entities]\n{types}\n\n[relations]\n\n[events]\n\n[attributes]\n{attributes}"
     yield "annotation.conf", conf.encode("ascii")
     escaped = {name: _in_visual_conf(label) for label, name in names.items() if name != label}
     if escaped:

@@ -9,6 +9,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
+from spacy_btl.assertions import Assertions, assertions
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
@@ -23,6 +24,7 @@ class Entity(NamedTuple):
 
     start, end (int): Characters of the note's text, end exclusive.
     confidence (Optional[float]): `span._.confidence`; None if the pipeline gives none.
+    assertions (Optional[Assertions]): None if the pipeline writes none of it.
     """
 
     note_id: str | int
@@ -31,6 +33,7 @@ class Entity(NamedTuple):
     text: str
     label: str
     confidence: float | None
+    assertions: Assertions | None = None
 
 
 class Failure(NamedTuple):
@@ -195,4 +198,5 @@ def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
     for ent in spans:
         value = confidence(ent)
         rounded = None if value is None else round(float(value), DIGITS)
-        yield Entity(note_id, ent.start_char, ent.end_char, ent.text, ent.label_, rounded)
+        place = (ent.start_char, ent.end_char)
+        yield Entity(note_id, *place, ent.text, ent.label_, rounded, assertions(ent))

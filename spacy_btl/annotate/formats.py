@@ -19,9 +19,16 @@ from spacy_btl.annotate.preannotations import (
 )
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.assertions import Assertions
 from spacy_btl.errors import AnnotateError
 from spacy_btl.inception.write import xmi_problem
 from spacy_btl.preannotations.records import doccano_problem
+
+# The Arrow types of the columns of assertions.
+ASSERTION_TYPES = {
+    name: "bool" if isinstance(value, bool) else "string"
+    for name, value in Assertions._field_defaults.items()
+}
 
 
 class Render(Protocol):
@@ -100,6 +107,9 @@ def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
             "model": stamp.model,
             "model_version": stamp.version,
         }
+        if stamp.asserts:
+            said = entity.assertions
+            row |= {name: said and getattr(said, name) for name in Assertions._fields}
         if not stamp.with_text:
             del row["text"]
         yield row
@@ -118,6 +128,7 @@ def row_fields(stamp: Stamp) -> list[tuple[str, str]]:
         ("confidence", "float64"),
         ("model", "string"),
         ("model_version", "string"),
+        *([(name, ASSERTION_TYPES[name]) for name in Assertions._fields] if stamp.asserts else []),
     ]
 
 
@@ -153,7 +164,9 @@ def _omop_csv(
 
 
 LINES = Frame()
-BRAT = Format("brat", brat_files, once=lambda types, stamp: brat_config(types))
+BRAT = Format(
+    "brat", brat_files, once=lambda types, stamp: brat_config(types, asserts=stamp.asserts)
+)
 # In the order in which they are tried.
 FORMATS = {
     "note_nlp.parquet": Format("note_nlp.parquet", _omop_parquet, integer_ids=True),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from spacy_btl.about import __version__
 from spacy_btl.annotate.entities import Entity
 from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.assertions import PATIENT, Assertions
 
 
 class Field(NamedTuple):
@@ -54,6 +55,12 @@ def note_nlp_rows(
     as "label=Test;end=12;confidence=0.9312". `lexical_variant` is truncated to 250 characters; the
     end is not.
 
+    Of a mention with assertions they have its modifiers, too, all that the table's conventions
+    name: "negation=false;subject=patient;conditional=false;uncertain=false;history=true". By these
+    conventions `term_exists` is "N" if a negation, another subject or a condition holds, and "Y"
+    otherwise, uncertain mentions included; `term_temporal` is "past" if it is history, and
+    "present" otherwise.
+
     system (str): The name and version of the pipeline.
     date (str): YYYY-MM-DDTHH:MM:SS.
     first_id (int): The `note_nlp_id` of the first row. The others count up from it.
@@ -62,6 +69,9 @@ def note_nlp_rows(
         modifiers = [f"label={entity.label}", f"end={entity.end}"]
         if entity.confidence is not None:
             modifiers.append(f"confidence={entity.confidence:.4f}")
+        said = entity.assertions
+        if said is not None:
+            modifiers += [f"{name}={value}" for name, value in _modifiers(said)]
         values = {
             "note_nlp_id": number,
             "note_id": entity.note_id,
@@ -72,7 +82,31 @@ def note_nlp_rows(
             "nlp_datetime": date,
             "term_modifiers": ";".join(modifiers)[: LENGTHS["term_modifiers"]],
         }
+        if said is not None:
+            values |= {"term_exists": _exists(said), "term_temporal": _temporal(said)}
         yield {field.name: values.get(field.name) for field in NOTE_NLP}
+
+
+def _modifiers(said: Assertions) -> Iterator[tuple[str, str]]:
+    """The modifiers by which the conventions of NOTE_NLP decide its other columns."""
+    yield "negation", _shown(said.negated)
+    yield "subject", said.experiencer
+    yield "conditional", _shown(said.hypothetical)
+    yield "uncertain", _shown(said.uncertain)
+    yield "history", _shown(said.historical)
+
+
+def _shown(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _exists(said: Assertions) -> str:
+    """Whether the patient has or had it: one character."""
+    return "N" if said.negated or said.hypothetical or said.experiencer != PATIENT else "Y"
+
+
+def _temporal(said: Assertions) -> str:
+    return "past" if said.historical else "present"
 
 
 def note_nlp_csv(

@@ -21,14 +21,15 @@ from spacy_btl.annotate.job import Counts
 from spacy_btl.annotate.notes import Note, make_note, no_notes, note_files, notes_of
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
-from spacy_btl.pipelines import load_pipeline, model_name
+from spacy_btl.pipelines import import_code, load_pipeline, model_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double"}
+SQL_TYPES = {"int64": "bigint", "string": "string", "float64": "double", "bool": "boolean"}
 PARTITIONS_PER_CORE = 4  # so that the end does not wait for one slow partition
 
 
@@ -40,36 +41,48 @@ def annotate_dataframe(
     id_col: str = "id",
     with_text: bool = False,
     batch_size: int | None = None,
+    code: Path | None = None,
 ) -> "DataFrame":
     """Annotate the notes of a DataFrame.
 
-    Each Python worker loads the pipeline once, and uses as many threads as its task has CPUs.
+    Each Python worker loads the pipeline once, and uses as many threads as its task has CPUs. The
+    driver loads it too, for the columns.
 
     df (DataFrame): Its ids must be strings or whole numbers.
     model (str): A package name, or a folder that is at this path on every executor.
     with_text (bool): Whether rows have the text of the entity.
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
+    code (Optional[Path]): A Python file that registers pipes of other packages, at this path on
+        every executor.
     RETURNS (DataFrame): A row per entity, or, with the `spans_key` of `btl_ner`, per mention:
         `note_id`, `start`, `end`, `text` if asked for, `label`, `confidence`, `model`,
-        `model_version`, `error`. A note that failed has one row, with its id and the reason in
-        `error` only. Select the entities with `error IS NULL`.
+        `model_version`, `error`. Before `error`, if the pipeline has a `btl_context`, `negated`,
+        `uncertain`, `historical`, `hypothetical` and `experiencer`. A note that failed has one row,
+        with its id and the reason in `error` only. Select the entities with `error IS NULL`.
     RAISES: AnnotateError, for a column that is missing or of another type.
 
     >>> from spacy_btl import annotate_dataframe
     >>> entities = annotate_dataframe(df, "calibrated")  # doctest: +SKIP
     """
-    stamp = Stamp("", "", "", _has_integer_ids(df, text_col, id_col), with_text)
+    if code is not None:
+        import_code(code)
+    asserts = bool(find_contexts(load_pipeline(model)))
+    integer_ids = _has_integer_ids(df, text_col, id_col)
+    stamp = Stamp("", "", "", integer_ids, with_text, asserts=asserts)
     note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
     columns = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")
-    return _annotate(df.selectExpr(*columns), model, stamp, batch_size)
+    return _annotate(df.selectExpr(*columns), model, stamp, batch_size, code)
 
 
-def _annotate(notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | None) -> "DataFrame":
+def _annotate(
+    notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | None, code: Path | None
+) -> "DataFrame":
     """Annotate the columns id, text and missing (why there is no text)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
     return notes.mapInArrow(
-        partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size), schema
+        partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size, code=code),
+        schema,
     )
 
 
@@ -105,6 +118,8 @@ def annotate_file(
             f"{output}: the Spark engine writes .parquet or .jsonl only, with rows of entities."
         )
     check_settings(kind, options)
+    if options.code is not None:
+        import_code(options.code)
     nlp = load_pipeline(model)  # here, so that errors come before any task
     spans_keys(nlp)
     on_loaded(nlp)
@@ -114,8 +129,9 @@ def annotate_file(
     enough = PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
     if df.rdd.getNumPartitions() < enough:
         df = df.repartition(enough)
-    stamp = Stamp("", "", "", integer_ids, options.with_text)
-    annotated = _annotate(df, model, stamp, options.batch_size)
+    asserts = bool(find_contexts(nlp))
+    stamp = Stamp("", "", "", integer_ids, options.with_text, asserts=asserts)
+    annotated = _annotate(df, model, stamp, options.batch_size, options.code)
     combined = output.with_name(f"{output.name}.spark")
     try:
         # Entities and errors are both read from this file, so that the network runs once.
@@ -146,10 +162,15 @@ def _divide(
 
 
 def _annotate_batches(
-    batches: Iterator[Any], *, model: str, stamp: Stamp, batch_size: int | None
+    batches: Iterator[Any],
+    *,
+    model: str,
+    stamp: Stamp,
+    batch_size: int | None,
+    code: Path | None = None,
 ) -> Iterator[Any]:
     """Annotate Arrow batches of notes, in a task."""
-    nlp = _load(model)
+    nlp = _load(model, code)
     name, version = model_name(nlp)
     stamp = stamp._replace(model=name, version=version)
     for batch in batches:
@@ -164,13 +185,15 @@ def _annotate_batches(
 
 
 @lru_cache(maxsize=1)
-def _load(model: str) -> Language:
+def _load(model: str, code: Path | None) -> Language:
     """Load the pipeline once in each Python worker, and use the threads of a Spark task."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     if has_torch:
         torch.set_num_threads(1 if context is None else context.cpus())
+    if code is not None:
+        import_code(code)
     return load_pipeline(model)
 
 

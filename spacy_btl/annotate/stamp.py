@@ -22,6 +22,7 @@ class Stamp(NamedTuple):
     text_column (str): The key of the text in the data of a task of Label Studio.
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
+    asserts (bool): Whether the pipeline writes assertions.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Stamp(NamedTuple):
     from_name: str = "label"
     to_name: str = "text"
     layer: str = "NamedEntity:value"
+    asserts: bool = False
 
     @property
     def system(self) -> str:

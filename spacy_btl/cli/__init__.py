@@ -13,6 +13,7 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     calibrate,
     combine,
     compiling,
+    context,
     convert,
     evaluate,
     exchange,

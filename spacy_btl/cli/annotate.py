@@ -54,6 +54,9 @@ def annotate_cli(
     only: Path | None = typer.Option(
         None, help="Only the notes that this ranking of `suggest`, or table of ids, names"
     ),
+    code: Path | None = typer.Option(
+        None, "--code", "-c", help="A Python file that registers pipes of other packages"
+    ),
     with_text: bool = typer.Option(False, help="Also write the text of the entities"),
     batch_size: int | None = typer.Option(None, min=1, help="Notes per batch, if not the model's"),
     part_size: int = typer.Option(
@@ -80,7 +83,7 @@ def annotate_cli(
     from spacy_btl.annotate.entities import spans_keys
     from spacy_btl.annotate.processor import processor
 
-    columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
+    columns = (text_column, id_column, with_text, batch_size, part_size, strict, only, code)
     options = Options(*columns, from_name, to_name, layer)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline

@@ -137,6 +137,8 @@ def _rows(report: "ConversionReport") -> Iterator[tuple[str, int]]:
     )
     yield "tokens", report.tokens
     yield "    of these without annotation, not trained on or scored", report.tokens_missing
+    for kind, count in report.assertions.items():
+        yield f"assertions: {kind}", count
     yield from report.remarks.items()
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from spacy_btl.assertions import set_assertions
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.patients import PATIENT
 from spacy_btl.corpora.report import ConversionReport, ModeReport
@@ -58,7 +59,7 @@ def to_doc(
     overlap, the longer or the shorter one. Then come the enclosing spans of discontinuous mentions,
     if they overlap no entity and no word in their gap lacks annotation. A mention of another type
     is no entity. The annotation of a token is missing if the note's is, or if the token is only in
-    mentions that `doc.ents` leaves out.
+    mentions that `doc.ents` leaves out. If any assertion was read, all mentions have theirs.
 
     types (Collection[str]): The types to keep.
     report (ConversionReport): Counts the mentions kept and left out, and the tokens.
@@ -81,6 +82,10 @@ def to_doc(
         missing=[doc[i : i + 1] for i in np.flatnonzero(unknown).tolist()],
         default="outside",
     )
+    if report.assertions:
+        for one in placed:
+            for span in (one.enclosing_span, *one.pieces):
+                set_assertions(span, one.mention.assertions)
     report.tokens += int(words.sum())
     report.tokens_missing += int((unknown & words).sum())
     _count(placed, kept, report)

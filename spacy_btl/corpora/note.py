@@ -19,11 +19,13 @@ class Mention:
     type (str): The entity type.
     fragments (Tuple[Tuple[int, int], ...]): Character offsets of its pieces, end exclusive.
         A discontinuous mention has more than one.
+    assertions (Tuple[str, ...]): What is annotated of it, of the keys of `assertions.KINDS`.
     """
 
     id: str
     type: str
     fragments: Fragments
+    assertions: tuple[str, ...] = ()
 
     @property
     def enclosing_span(self) -> tuple[int, int]:

@@ -90,6 +90,8 @@ class ConversionReport:
     notes_skipped, lines_skipped, mentions_invalid (Counter[str]): What was skipped, by reason.
     mentions_rejected (Counter[str]): Mentions that the annotator rejected or ignored, by answer.
     types (Dict[str, TypeReport]): The counts of each type. `""` is for mentions without a type.
+    assertions (Counter[str]): The assertions of mentions that were read, by kind. If there are any,
+        the mentions without one are annotated too: nothing of it holds of them.
     remarks (Counter[str]): Notes and mentions that were read in an unusual way.
     flat, overlapping (ModeReport): With one label per token, as in `doc.ents`, and with
         `spans_key`, where mentions of different types may overlap.
@@ -108,6 +110,7 @@ class ConversionReport:
     mentions_invalid: Counter[str] = field(default_factory=Counter)
     mentions_rejected: Counter[str] = field(default_factory=Counter)
     types: defaultdict[str, TypeReport] = field(default_factory=lambda: defaultdict(TypeReport))
+    assertions: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     flat: ModeReport = field(default_factory=ModeReport)
     overlapping: ModeReport = field(default_factory=ModeReport)
@@ -163,6 +166,7 @@ class ConversionReport:
         """Count the mentions that were read in a note."""
         for mention in note.mentions:
             self.types[mention.type].read += 1
+            self.assertions.update(mention.assertions)
         for skipped in note.skipped:
             mentions = self.types[skipped.type]
             mentions.read += 1

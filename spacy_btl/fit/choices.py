@@ -57,6 +57,7 @@ class Options:
     name, version (str): Of the package; the name is without its language.
     patients, skip_invalid, trust_offsets, annotator, layers: As for `convert`.
     card (Optional[Path]): The card file, see `exchange.card_file`.
+    context (bool): Whether the pipeline writes assertions, see `context.add`.
     """
 
     effort: Effort = "standard"
@@ -75,6 +76,7 @@ class Options:
     annotator: str | None = None
     layers: tuple[str, ...] = ()
     card: Path | None = None
+    context: bool = False
 
 
 class Choice(NamedTuple):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from spacy_btl.context.terms import english_assertion_terms
 from spacy_btl.errors import FileError
 from spacy_btl.evaluation.report import require_extra
 from spacy_btl.exchange.card_file import CardFile
@@ -54,6 +55,8 @@ def _check(notes: Path, output: Path, options: Options) -> None:
     require_build()
     check_version(options.version)
     choose_name(options.name, notes)
+    if options.context:
+        english_assertion_terms()
     if options.card is not None:
         read_yaml(options.card, CardFile, "card file")
     if not notes.exists():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spacy_btl.context.add import add_context, require_english
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import report_file
 from spacy_btl.errors import in_words
@@ -66,12 +67,16 @@ class Run:
         for text in doubts:
             self.listener.on_caution(text)
         self.chosen["overlapping"] = overlapping
+        if self.options.context:
+            require_english(self.chosen["lang"].value)
         encoder = self._choose(parts["train"])
         self.listener.on_choices(self.chosen)
         use_gpu(self.gpu)
         clock = self._clock(parts)
         network = self._train(encoder, clock)
         calibrated = self._calibrate(network, clock)
+        if self.options.context:
+            calibrated = self._add_context(calibrated)
         metrics = self._evaluate(calibrated, clock)
         for text in metrics["cautions"]:
             self.listener.on_caution(text)
@@ -254,6 +259,15 @@ class Run:
             do,
         )
         clock.finish("calibrate")
+        return output
+
+    def _add_context(self, pipeline: Path) -> Path:
+        output = self.state / "asserted"
+
+        def do() -> None:
+            add_context(str(pipeline), output)
+
+        self.steps.run("context", {"pipeline": self.steps.hash_of(pipeline)}, [output], do)
         return output
 
     def _evaluate(self, pipeline: Path, clock: Clock) -> dict[str, Any]:

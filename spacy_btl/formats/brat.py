@@ -1,9 +1,11 @@
 """Read a folder of brat standoff: `NAME.txt` beside `NAME.ann`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from spacy_btl.assertions import KINDS
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, text_problem
 from spacy_btl.corpora.report import ConversionReport
@@ -11,12 +13,17 @@ from spacy_btl.errors import CorpusError
 from spacy_btl.folders import files_below
 from spacy_btl.formats.brat_types import label_of
 
-# Events, relations, attributes (M in old files), normalisations, equivalences, comments.
-OTHER_KINDS = tuple("ERAMN*#")
+# Events, relations, normalisations, equivalences, comments.
+OTHER_KINDS = tuple("ERN*#")
+ATTRIBUTES = ("A", "M")  # M in old files
+# The name of an attribute, what it is said of, and its value if it has some to choose from.
+ATTRIBUTE = re.compile(r"[AM]\S*\t(\S+) (\S+)( \S.*)?")
+KIND_OF = {name.lower(): kind for kind, name in KINDS.items()}
 # The type, which may hold spaces though brat itself writes none, and the offsets.
 TYPE_AND_OFFSETS = re.compile(
     r"(.*[^ ]) +([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)", re.DOTALL
 )
+OTHER_ATTRIBUTE = "attributes that are no assertion of a mention, not read"
 BOM = "\ufeff"
 
 
@@ -94,6 +101,7 @@ def _claims(annotation: str, path: Path, report: ConversionReport) -> Iterator[C
     ids = set()
     # Not splitlines: a mention may hold a line end other than LF.
     lines = annotation.split("\n")
+    assertions = _assertions(lines, report)
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if line.startswith("T"):
@@ -104,14 +112,32 @@ def _claims(annotation: str, path: Path, report: ConversionReport) -> Iterator[C
             if claim.mention:
                 twice = "mention id used twice" if claim.mention.id in ids else None
                 ids.add(claim.mention.id)
-                claim = claim._replace(problem=twice)
+                said = tuple(assertions.get(claim.mention.id, ()))
+                claim = claim._replace(
+                    mention=replace(claim.mention, assertions=said), problem=twice
+                )
             yield claim
-        elif line.startswith(OTHER_KINDS) or not line.strip():
+        elif line.startswith((*OTHER_KINDS, *ATTRIBUTES)) or not line.strip():
             continue
         elif "\t" in line:  # it has columns, so it may be a mention
             yield Claim(where, None, problem="unknown line")
         else:
             report.skip(report.lines_skipped, "unknown line", where)
+
+
+def _assertions(lines: Sequence[str], report: ConversionReport) -> dict[str, list[str]]:
+    """What attributes say of mentions, by the ids of these. Other attributes are counted."""
+    mentions = {line.partition("\t")[0] for line in lines if line.startswith("T")}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith(ATTRIBUTES):
+            match = ATTRIBUTE.fullmatch(line.rstrip())
+            kind = KIND_OF.get(match[1].lower()) if match and not match[3] else None
+            if match is None or kind is None or match[2] not in mentions:
+                report.remarks[OTHER_ATTRIBUTE] += 1
+            elif kind not in found.setdefault(match[2], []):
+                found[match[2]].append(kind)
+    return found
 
 
 def _parse_t_line(line: str, where: str, report: ConversionReport) -> Claim | None:

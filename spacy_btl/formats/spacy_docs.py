@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from spacy_btl.assertions import assertions
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.note import Mention, Note
@@ -73,7 +74,10 @@ def _claims(
         places = tuple((piece.start_char, piece.end_char) for piece in pieces)
         label = report.normalize_label(pieces[0].label_)
         problem = None if label else "span without a label"
-        yield Claim(f"{where}, span {number}", Mention(f"T{number}", label, places), (), problem)
+        said = assertions(pieces[0])
+        kinds = () if said is None else tuple(said.kinds)
+        mention = Mention(f"T{number}", label, places, kinds)
+        yield Claim(f"{where}, span {number}", mention, (), problem)
     if doc.has_annotation("ENT_IOB"):
         # What only `doc.ents` has no room for is annotated.
         covered = {i for span in spans for i in range(span.start, span.end)}

@@ -14,7 +14,9 @@ from spacy_btl.annotate.entities import Annotated, entities_of
 from spacy_btl.annotate.formats import BRAT, rows
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp
+from spacy_btl.assertions import assertions
 from spacy_btl.colors import colors_of
+from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn
 from spacy_btl.pipeline.annotations import confidence
@@ -30,12 +32,16 @@ font-size: 0.8em;">{label} <b>{count}</b></span>"""
 
 def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
     """Render a text as HTML: entities, or mentions that overlap, in the colour of their type, with
-    confidence.
+    confidence. Negated ones are struck through.
 
     labels (Sequence[str]): All types of the pipeline, so that each keeps its colour in every note.
     """
     colors = colors_of([*labels, *(ent.label_ for ent in ents)])
-    mentions = [Mention(ent.start_char, ent.end_char, ent.label_, confidence(ent)) for ent in ents]
+    mentions = []
+    for ent in ents:
+        said = assertions(ent)
+        negated = said is not None and said.negated
+        mentions.append(Mention(ent.start_char, ent.end_char, ent.label_, confidence(ent), negated))
     return drawn(text, mentions, colors)
 
 
@@ -61,17 +67,21 @@ def overlapping(ent: Span, ents: Sequence[Span]) -> list[Span]:
 
 
 def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
-    """Return a table row for each entity."""
-    return [
-        {
-            "text": " ".join(ent.text.split()),
-            "type": ent.label_,
-            "confidence": confidence(ent),
-            "start": ent.start_char,
-            "end": ent.end_char,
-        }
-        for ent in ents
-    ]
+    """Return a table row for each entity, with its assertions if there are any."""
+    table = []
+    for ent in ents:
+        said = assertions(ent)
+        table.append(
+            {
+                "text": " ".join(ent.text.split()),
+                "type": ent.label_,
+                "confidence": confidence(ent),
+                "start": ent.start_char,
+                "end": ent.end_char,
+                **({} if said is None else said._asdict()),
+            }
+        )
+    return table
 
 
 def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, float]]:
@@ -109,16 +119,24 @@ def neighbor_rows(
 
 def as_json(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
     """Return the entities as JSON, in the rows of `btl annotate --with-text`."""
-    stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
-    entities = list(rows(_annotated(note, ents), stamp))
+    entities = list(rows(_annotated(note, ents), _stamp(pipeline)))
     return (json.dumps(entities, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 
 def as_brat(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
     """Return the entities as a brat .ann file, as `btl annotate` writes it."""
-    stamp = Stamp(*model_name(pipeline.nlp), date="", integer_ids=False, with_text=True)
-    files = dict(BRAT.render("", _annotated(note, ents), stamp, 0))
+    files = dict(BRAT.render("", _annotated(note, ents), _stamp(pipeline), 0))
     return files[f"{note.name}.ann"]
+
+
+def _stamp(pipeline: OpenPipeline) -> Stamp:
+    return Stamp(
+        *model_name(pipeline.nlp),
+        date="",
+        integer_ids=False,
+        with_text=True,
+        asserts=bool(find_contexts(pipeline.nlp)),
+    )
 
 
 def _annotated(note: OpenNote, ents: Sequence[Span]) -> Annotated:

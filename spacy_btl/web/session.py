@@ -16,6 +16,7 @@ from spacy_btl.annotate.notes import Note
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
+from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.pipeline.annotations import confidence, write_mentions
 from spacy_btl.pipeline.decoding import decode
@@ -131,6 +132,8 @@ def chosen_entities(
         calibrator = pipeline.pipe.calibrator
         (decoded,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
         write_mentions(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
+        for context in find_contexts(pipeline.nlp):
+            context(note.doc)
     found = mentions_of(note.doc, pipeline.keys)
     ents = [ent for ent in found if not labels or ent.label_ in labels]
     return [ent for ent in ents if (value := confidence(ent)) is None or value >= min_confidence]

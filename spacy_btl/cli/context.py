@@ -1,0 +1,32 @@
+"""`python -m spacy btl add-context`: which entities are negated, uncertain, past or another's."""
+
+from pathlib import Path
+
+import typer
+from wasabi import msg
+
+from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace
+from spacy_btl.cli.convert import names_in
+
+
+@btl.command("add-context")
+@exits_on_error
+def add_context_cli(
+    model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
+    output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
+    types: str | None = typer.Option(
+        None, help="Only for these types, with commas between: Sign_symptom,Medication"
+    ),
+    force: bool = FORCE,
+) -> None:
+    """Mark negated, uncertain and past entities.
+
+    It adds the pipe btl_context, which finds by English trigger terms what the note says of each
+    entity: ent._.negated, .uncertain, .historical, .hypothetical, and .experiencer ("patient" or
+    "other"). `btl annotate` writes them. It needs the extra `context`.
+    """
+    from spacy_btl.context.add import add_context
+
+    refuse_to_replace(output, force=force)
+    add_context(model, output, types=None if types is None else names_in(types))
+    msg.good(f"Saved to {output}")
