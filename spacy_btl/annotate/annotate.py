@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from spacy.language import Language
 from spacy.util import minibatch
 
 from spacy_btl.about import __version__
+from spacy_btl.annotate.concepts import read_concepts
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
+from spacy_btl.annotate.fhir_settings import read_fhir
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.notes import (
@@ -46,6 +49,8 @@ class Options:
         of ids that are not among the notes.
     code (Optional[Path]): A Python file that registers pipes of other packages.
     from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
+    fhir, patients (Optional[Path]): See `read_fhir`.
+    concepts (Optional[Path]): See `read_concepts`: for the OMOP table.
     """
 
     text_column: str = "text"
@@ -59,6 +64,9 @@ class Options:
     from_name: str = "label"
     to_name: str = "text"
     layer: str = "NamedEntity:value"
+    fhir: Path | None = None
+    patients: Path | None = None
+    concepts: Path | None = None
 
 
 def annotate_file(
@@ -93,6 +101,8 @@ def annotate_file(
     """
     kind = format_of(output)
     check_settings(kind, options)
+    fhir = read_fhir(options.fhir, options.patients) if "fhir" in kind.settings else None
+    concepts = None if options.concepts is None else read_concepts(options.concepts)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     if options.code is not None:
@@ -128,6 +138,8 @@ def annotate_file(
             options.to_name,
             options.layer,
             bool(find_contexts(nlp)),
+            fhir,
+            concepts,
         )
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
@@ -175,7 +187,7 @@ def _only(
 
 def check_settings(kind: Format, options: Options) -> None:
     """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
-    for name in ("from_name", "to_name", "layer"):
+    for name in ("from_name", "to_name", "layer", "fhir", "patients", "concepts"):
         if name not in kind.settings and getattr(options, name) != getattr(Options(), name):
             endings = [ending for ending, other in FORMATS.items() if name in other.settings]
             raise AnnotateError(
@@ -236,6 +248,13 @@ def _identity(
         "with_text": options.with_text,
         "batch_size": batch_size,
         "part_size": options.part_size,
-        **{name: getattr(options, name) for name in kind.settings},
+        **{name: _value(getattr(options, name)) for name in kind.settings},
         **({} if options.code is None else {"code": options.code.read_text("utf-8")}),
     }
+
+
+def _value(setting: str | Path | None) -> str | None:
+    """A setting as a JSON value: what a file holds, by its digest."""
+    if isinstance(setting, Path):
+        return blake2b(setting.read_bytes(), digest_size=16).hexdigest()
+    return setting

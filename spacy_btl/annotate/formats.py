@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from spacy_btl.annotate.brat import brat_config, brat_files
-from spacy_btl.annotate.entities import Annotated
+from spacy_btl.annotate.entities import Annotated, Entity
+from spacy_btl.annotate.fhir import fhir_entries, fhir_lines, not_in_fhir
 from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
 from spacy_btl.annotate.preannotations import (
     doccano_lines,
@@ -62,6 +63,7 @@ class Format(NamedTuple):
     problem (Callable[[str], str]): Returns why it cannot hold a text; empty if it can.
     once (Callable[[Collection[str], Stamp], Iterable[Tuple[str, bytes]]]): Returns the files of the
         folder that depend on no note, for the types that the notes have.
+    left_out (Callable[[Entity, Stamp], str]): Returns why it leaves an entity out; empty if not.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Format(NamedTuple):
     settings: tuple[str, ...] = ()
     problem: Callable[[str], str] = lambda text: ""
     once: Callable[[Collection[str], Stamp], Iterable[tuple[str, bytes]]] = lambda types, stamp: ()
+    left_out: Callable[[Entity, Stamp], str] = lambda entity, stamp: ""
 
 
 def format_of(output: Path) -> Format:
@@ -89,7 +92,8 @@ def format_of(output: Path) -> Format:
         return BRAT
     raise AnnotateError(
         f"{output}: unknown format. Use .parquet or .jsonl for rows of entities, note_nlp.parquet "
-        "or note_nlp.csv for the OMOP table, no suffix for a folder of brat files, or "
+        "or note_nlp.csv for the OMOP table, fhir.json or .fhir for FHIR resources, no suffix for "
+        "a folder of brat files, or "
         f"{', '.join(PREANNOTATIONS)} for pre-annotations."
     )
 
@@ -151,7 +155,7 @@ def _jsonl(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator
 def _omop_parquet(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
-    rows = note_nlp_parquet(part.entities, stamp.system, stamp.date, first_row + 1)
+    rows = note_nlp_parquet(part.entities, stamp.system, stamp.date, first_row + 1, stamp.concepts)
     yield f"{name}.parquet", rows
 
 
@@ -159,7 +163,9 @@ def _omop_csv(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
     header = int(name) == 0
-    rows = note_nlp_csv(part.entities, stamp.system, stamp.date, first_row + 1, header=header)
+    rows = note_nlp_csv(
+        part.entities, stamp.system, stamp.date, first_row + 1, stamp.concepts, header=header
+    )
     yield f"{name}.csv", rows
 
 
@@ -167,10 +173,18 @@ LINES = Frame()
 BRAT = Format(
     "brat", brat_files, once=lambda types, stamp: brat_config(types, asserts=stamp.asserts)
 )
+BUNDLE = Frame(b'{"resourceType": "Bundle", "type": "collection", "entry": [\n', b",\n", b"\n]}\n")
+FHIR = Format(
+    "fhir.json", fhir_entries, BUNDLE, settings=("fhir", "patients"), left_out=not_in_fhir
+)
 # In the order in which they are tried.
 FORMATS = {
-    "note_nlp.parquet": Format("note_nlp.parquet", _omop_parquet, integer_ids=True),
-    "note_nlp.csv": Format("note_nlp.csv", _omop_csv, LINES, integer_ids=True),
+    "note_nlp.parquet": Format(
+        "note_nlp.parquet", _omop_parquet, integer_ids=True, settings=("concepts",)
+    ),
+    "note_nlp.csv": Format(
+        "note_nlp.csv", _omop_csv, LINES, integer_ids=True, settings=("concepts",)
+    ),
     "label_studio.json": Format(
         "label_studio.json",
         label_studio_tasks,
@@ -188,6 +202,8 @@ FORMATS = {
         once=xmi_types,
     ),
     "cas.json": Format("cas.json", json_cas_files, with_words=True, settings=("layer",)),
+    "fhir.json": FHIR,
+    ".fhir": FHIR._replace(name="fhir", render=fhir_lines, joined=None),
     ".parquet": Format("parquet", _parquet),
     ".jsonl": Format("jsonl", _jsonl, LINES),
 }

@@ -37,6 +37,7 @@ class Counts:
 
     words (int): The tokens of those that were annotated.
     seconds (float): What the pipeline took for them. Not compared.
+    left_out (Counter[str]): The entities that the format leaves out, by the reason.
     """
 
     notes: int = 0
@@ -44,6 +45,7 @@ class Counts:
     entities: Counter[str] = field(default_factory=Counter)
     words: int = 0
     seconds: float = field(default=0.0, compare=False)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another part."""
@@ -51,6 +53,7 @@ class Counts:
         self.failed += other.failed
         self.entities.update(other.entities)
         self.words += other.words
+        self.left_out.update(other.left_out)
         self.seconds = round(self.seconds + other.seconds, 3)
 
 
@@ -140,6 +143,7 @@ class Job:
             labels,
             annotated.words,
             round(annotated.seconds, 3),
+            Counter(filter(None, (self.kind.left_out(one, stamp) for one in annotated.entities))),
         )
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
@@ -201,7 +205,8 @@ def _beside(output: Path, ending: str) -> Path:
 
 def _counts(values: dict[str, Any]) -> Counts:
     counts = {each.name: values[each.name] for each in fields(Counts)}
-    return Counts(**{**counts, "entities": Counter(counts["entities"])})
+    counters = {name: Counter(counts[name]) for name in ("entities", "left_out")}
+    return Counts(**{**counts, **counters})
 
 
 def _read_json(path: Path) -> dict[str, Any]:

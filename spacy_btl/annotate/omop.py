@@ -9,6 +9,7 @@ from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
 from spacy_btl.about import __version__
+from spacy_btl.annotate.concepts import Concepts
 from spacy_btl.annotate.entities import Entity
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.assertions import PATIENT, Assertions
@@ -47,7 +48,11 @@ LENGTHS = {field.name: field.length for field in NOTE_NLP}
 
 
 def note_nlp_rows(
-    entities: Sequence[Entity], system: str, date: str, first_id: int
+    entities: Sequence[Entity],
+    system: str,
+    date: str,
+    first_id: int,
+    concepts: Concepts | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each entity; unknown values are None.
 
@@ -64,6 +69,7 @@ def note_nlp_rows(
     system (str): The name and version of the pipeline.
     date (str): YYYY-MM-DDTHH:MM:SS.
     first_id (int): The `note_nlp_id` of the first row. The others count up from it.
+    concepts (Optional[Concepts]): For `note_nlp_concept_id`, which is empty without it.
     """
     for number, entity in enumerate(entities, start=first_id):
         modifiers = [f"label={entity.label}", f"end={entity.end}"]
@@ -82,6 +88,8 @@ def note_nlp_rows(
             "nlp_datetime": date,
             "term_modifiers": ";".join(modifiers)[: LENGTHS["term_modifiers"]],
         }
+        if concepts is not None:
+            values["note_nlp_concept_id"] = concepts.of(entity.label, entity.text)
         if said is not None:
             values |= {"term_exists": _exists(said), "term_temporal": _temporal(said)}
         yield {field.name: values.get(field.name) for field in NOTE_NLP}
@@ -110,25 +118,37 @@ def _temporal(said: Assertions) -> str:
 
 
 def note_nlp_csv(
-    entities: Sequence[Entity], system: str, date: str, first_id: int, *, header: bool
+    entities: Sequence[Entity],
+    system: str,
+    date: str,
+    first_id: int,
+    concepts: Concepts | None = None,
+    *,
+    header: bool,
 ) -> bytes:
     """Return the rows as CSV; unknown values are empty."""
     sink = StringIO(newline="")
     writer = csv.DictWriter(sink, [field.name for field in NOTE_NLP], lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(note_nlp_rows(entities, system, date, first_id))
+    writer.writerows(note_nlp_rows(entities, system, date, first_id, concepts))
     return sink.getvalue().encode("utf-8")
 
 
-def note_nlp_parquet(entities: Sequence[Entity], system: str, date: str, first_id: int) -> bytes:
+def note_nlp_parquet(
+    entities: Sequence[Entity],
+    system: str,
+    date: str,
+    first_id: int,
+    concepts: Concepts | None = None,
+) -> bytes:
     """Return the rows as a Parquet file."""
     pyarrow = import_pyarrow()
     fields = [
         pyarrow.field(field.name, pyarrow.type_for_alias(field.type), nullable=not field.required)
         for field in NOTE_NLP
     ]
-    rows = list(note_nlp_rows(entities, system, date, first_id))
+    rows = list(note_nlp_rows(entities, system, date, first_id, concepts))
     columns = []
     for field in fields:
         values = pyarrow.array([row[field.name] for row in rows], _value_type(pyarrow, field.type))

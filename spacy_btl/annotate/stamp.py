@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
+from spacy_btl.annotate.concepts import Concepts
 from spacy_btl.annotate.entities import Annotated, Entity
+from spacy_btl.annotate.fhir_settings import Fhir
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError
 
@@ -23,6 +25,8 @@ class Stamp(NamedTuple):
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
     asserts (bool): Whether the pipeline writes assertions.
+    fhir (Optional[Fhir]): For FHIR alone.
+    concepts (Optional[Concepts]): For OMOP alone.
     """
 
     model: str
@@ -35,6 +39,8 @@ class Stamp(NamedTuple):
     to_name: str = "text"
     layer: str = "NamedEntity:value"
     asserts: bool = False
+    fhir: Fhir | None = None
+    concepts: Concepts | None = None
 
     @property
     def system(self) -> str:

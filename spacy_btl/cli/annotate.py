@@ -45,7 +45,8 @@ def annotate_cli(
     output: Path = typer.Argument(
         ...,
         help="OUT.parquet or OUT.jsonl for a row per entity, note_nlp.parquet or note_nlp.csv for "
-        "the OMOP table, a name without suffix for a folder of brat files. Pre-annotations: "
+        "the OMOP table, fhir.json (a Bundle) or NAME.fhir (a folder of .ndjson) for FHIR, a name "
+        "without suffix for a folder of brat files. Pre-annotations: "
         "label_studio.json, prodigy.jsonl, doccano.jsonl, and for INCEpTION NOTES.xmi or cas.json, "
         "which are folders. Each of these may have more before it: ward-a.prodigy.jsonl",
     ),
@@ -68,6 +69,15 @@ def annotate_cli(
     layer: str = typer.Option(
         "NamedEntity:value", help="INCEpTION: LAYER:FEATURE that is to hold the type"
     ),
+    fhir: Path | None = typer.Option(
+        None, help="FHIR: the YAML file that says which type is which resource"
+    ),
+    patients: Path | None = typer.Option(
+        None, help="FHIR: a CSV file with the columns note_id and patient_id"
+    ),
+    concepts: Path | None = typer.Option(
+        None, help="OMOP: a CSV file with the columns concept_id, and label or text or both"
+    ),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     engine: Engine = typer.Option("local", help="This process, or Apache Spark"),
 ) -> None:
@@ -84,7 +94,7 @@ def annotate_cli(
     from spacy_btl.annotate.processor import processor
 
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only, code)
-    options = Options(*columns, from_name, to_name, layer)
+    options = Options(*columns, from_name, to_name, layer, fhir, patients, concepts)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
     runs_on: list[str] = []
@@ -96,6 +106,9 @@ def annotate_cli(
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
     _print(counts, keys)
+    if counts.left_out:
+        found = [f"{number:,} {reason}" for reason, number in counts.left_out.most_common()]
+        warn(f"Left out of the output: {', '.join(found)}")
     if counts.words:
         speed = f"{counts.words / counts.seconds:,.0f} words/s"
         msg.info(f"{counts.words:,} words in {in_words(counts.seconds)}: {speed} ({runs_on[0]})")

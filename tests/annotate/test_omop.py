@@ -6,9 +6,14 @@ from datetime import date, datetime
 from io import BytesIO, StringIO
 
 import pyarrow.parquet
+import pytest
 
+from spacy_btl.annotate.annotate import Options, annotate_file
+from spacy_btl.annotate.concepts import read_concepts
 from spacy_btl.annotate.entities import Entity
 from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet
+from spacy_btl.errors import AnnotateError
+from tests.annotate.conftest import write_notes
 
 DDL = """
 note_nlp_id integer NOT NULL
@@ -97,3 +102,64 @@ def test_csv_and_parquet_hold_the_same():
             if isinstance(value, datetime):
                 value = value.isoformat()
             assert from_csv[name] == ("" if value is None else str(value)), name
+
+
+def write_concepts(folder, *lines, columns="concept_id,label,text"):
+    path = folder / "concepts.csv"
+    path.write_text("\n".join([columns, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_concept_is_that_of_type_and_text_then_of_the_text_then_of_the_type(tmp_path):
+    lines = ("1,Sign,Fever", "2,,fever", "3,Sign,", "4,,dry  cough")
+    concepts = read_concepts(write_concepts(tmp_path, *lines))
+    found = [
+        concepts.of(*mention)
+        for mention in (
+            ("Sign", "FEVER"),
+            ("Drug", "fever"),
+            ("Sign", "pain"),
+            ("Sign", "dry\ncough"),
+            ("Drug", "aspirin"),
+        )
+    ]
+    assert found == [1, 2, 3, 4, 0]
+    data = note_nlp_csv(ENTITIES, "en", "2026-01-02T03:04:05", 1, concepts, header=True)
+    table = list(csv.DictReader(StringIO(data.decode("utf-8"))))
+    assert [row["note_nlp_concept_id"] for row in table] == ["0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines", "message"),
+    [
+        ("concept,label", ["1,Sign"], "needs the columns concept_id"),
+        ("concept_id,label", ["x,Sign"], "line 2: needs a concept_id"),
+        ("concept_id,label", ["1,"], "line 2: needs a concept_id"),
+        ("concept_id,label", ["1,Sign", "2,Sign"], "line 3: an earlier line has another"),
+    ],
+)
+def test_a_table_of_concepts_that_says_something_else_is_refused(columns, lines, message, tmp_path):
+    path = write_concepts(tmp_path, *lines, columns=columns)
+    with pytest.raises(AnnotateError, match=message):
+        read_concepts(path)
+
+
+@pytest.mark.parametrize("name", ["note_nlp.csv", "note_nlp.parquet"])
+def test_duckdb_loads_the_table(name, calibrated_path, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    notes = write_notes(tmp_path / "notes.jsonl", [(7, "severe fever"), (8, "cough")])
+    concepts = write_concepts(tmp_path, "437663,Sign,")
+    output = tmp_path / name
+    annotate_file(str(calibrated_path), notes, output, Options(concepts=concepts))
+    files = output if output.is_file() else output / "*.parquet"
+    columns = DDL.replace("offset", '"offset"').strip().splitlines()
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE note_nlp ({', '.join(columns)})")
+        database.execute(f"INSERT INTO note_nlp SELECT * FROM '{files}'")
+        found = database.execute(
+            "SELECT note_id, note_nlp_concept_id, term_modifiers FROM note_nlp ORDER BY note_nlp_id"
+        ).fetchall()
+    assert {row[0] for row in found} == {7, 8}
+    expected = [437663 if row[2].startswith("label=Sign;") else 0 for row in found]
+    assert [row[1] for row in found] == expected
+    assert any(expected)
