@@ -109,7 +109,7 @@ def annotate_cli(
     if counts.left_out:
         found = [f"{number:,} {reason}" for reason, number in counts.left_out.most_common()]
         warn(f"Left out of the output: {', '.join(found)}")
-    if counts.words:
+    if counts.words and counts.seconds:
         speed = f"{counts.words / counts.seconds:,.0f} words/s"
         msg.info(f"{counts.words:,} words in {in_words(counts.seconds)}: {speed} ({runs_on[0]})")
     if counts.failed:
