@@ -127,7 +127,7 @@ def count(docs: list[Doc], nlp: Language, said: Said) -> dict[str, dict[str, lis
             for place in [(span.start_char, span.end_char)]
         ]
         for _, pipe in nlp.pipeline:
-            doc = pipe(doc)  # noqa: PLW2901 - as `nlp` itself does
+            doc = pipe(doc)
         for span, copy in zip(annotated.spans[MENTIONS], doc.spans[MENTIONS], strict=True):
             annotation = assertions(span)
             true, found = set(annotation.kinds if annotation else ()), said(copy)

@@ -1,4 +1,5 @@
-"""Write docs/scale.md, performance.md, compile.md and project.md: part of `make results`."""
+"""Write docs/scale.md, performance.md, compile.md, assertions.md and project.md: part of `make
+results`."""
 
 import shutil
 import tempfile
@@ -9,12 +10,22 @@ import jinja2
 import srsly
 from weasel.cli.document import project_document
 
+from spacy_btl.assertions import KINDS, OTHER
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MEASURED = ROOT / "bench" / "results"
 DEVICES = ("cpu", "cuda")
 MEASURED_APART = ("overlapping", "compiled")
 PROJECT = "project.yml"
+# Those of the page of assertions, as its table names them.
+LIBRARIES = {
+    "btl_context": "btl_context",
+    "negspacy": "negspacy, en_clinical",
+    "negspacy_sensitive": "negspacy, en_clinical_sensitive",
+    "medspacy": "medspaCy's ConText",
+    "edsnlp": "EDS-NLP, French terms",
+}
 
 
 def template(name: str, **filters: Any) -> jinja2.Template:
@@ -46,6 +57,37 @@ def performance() -> str:
 def compile_page() -> str:
     """The page of `btl compile`, with what bench/compiled.py measured."""
     return template("compile").render(results=srsly.read_json(MEASURED / "compiled.json"))
+
+
+def assertions() -> str:
+    """The page of assertions, with what experiments/assertions.py measured."""
+    measured = srsly.read_json(ROOT / "experiments" / "results" / "assertions.json")
+
+    def counts(library: str, half: str, kind: str) -> list[int]:
+        return measured["libraries"][library]["counts"][half][kind]
+
+    def figures(library: str, half: str, kind: str) -> str:
+        tp, fp, fn = counts(library, half, kind)
+        return f"{tp / (tp + fp):.2f} / {tp / (tp + fn):.2f}" if tp + fp else "–"
+
+    def gold(half: str, kind: str) -> int:
+        tp, _, fn = counts("btl_context", half, kind)
+        return tp + fn
+
+    return template("assertions").render(
+        measured=measured,
+        figures=figures,
+        gold=gold,
+        halves=("first", "second"),
+        kinds={**KINDS, OTHER: "Another person's"},
+        shown=list(LIBRARIES),
+        names=LIBRARIES,
+        versions=", ".join(
+            sorted({f"{one['package']} {one['version']}" for one in measured["libraries"].values()})
+        ),
+        types="Sign_symptom, Disease_disorder, Medication, Diagnostic_procedure, "
+        "Therapeutic_procedure and Clinical_event",
+    )
 
 
 def limit(row: dict[str, Any]) -> str:
@@ -85,6 +127,7 @@ PAGES = {
     "scale": scale,
     "performance": performance,
     "compile": compile_page,
+    "assertions": assertions,
     "project": project,
 }
 

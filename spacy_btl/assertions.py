@@ -44,8 +44,8 @@ class Assertions(NamedTuple):
     @classmethod
     def of(cls, kinds: Collection[str]) -> "Assertions":
         """The assertions of which these kinds, keys of `KINDS`, hold, and no others."""
-        said = (kind in kinds for kind in KINDS if kind != OTHER)
-        return cls(*said, experiencer=OTHER if OTHER in kinds else PATIENT)
+        said = {kind: True for kind in kinds if kind != OTHER}
+        return cls(**said, experiencer=OTHER if OTHER in kinds else PATIENT)
 
     @property
     def kinds(self) -> list[str]:

@@ -50,7 +50,7 @@ def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [match.span() for match in matches if not match[0].isspace()]
 
 
-def brat_config(labels: Collection[str], *, asserts: bool) -> Iterator[tuple[str, bytes]]:
+def brat_config(labels: Collection[str], *, asserts: bool = False) -> Iterator[tuple[str, bytes]]:
     """Yield the annotation.conf that brat needs to know the types, and the attributes if there are
     assertions.
 

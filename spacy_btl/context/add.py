@@ -52,7 +52,7 @@ def add_context(model: str, output: Path, *, types: Sequence[str] | None = None)
     return nlp
 
 
-def require_english(lang: str) -> None:
+def require_english(lang: str | None) -> None:
     """RAISES: PipelineError, for another language than that of the terms."""
     if lang != LANG:
         raise PipelineError(

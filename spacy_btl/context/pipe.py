@@ -7,7 +7,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from spacy_btl.assertions import KINDS, forget_assertions, install_extensions, set_assertions
-from spacy_btl.context.terms import Terms, no_negspacy
+from spacy_btl.context.terms import Terms, english_assertion_terms, no_negspacy
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import FULL_LINE, SAME_LINE, read_lines
 
@@ -29,7 +29,7 @@ LISTS = {"pseudo_negations", "preceding_negations", "following_negations", "term
         "span._.experiencer",
     ],
     default_config={
-        "terms": {"@misc": "spacy_btl.EnglishAssertionTerms.v1"},
+        "terms": None,
         "types": None,
         "spans_keys": [],
     },
@@ -37,11 +37,16 @@ LISTS = {"pseudo_negations", "preceding_negations", "following_negations", "term
 def make_btl_context(
     nlp: Language,
     name: str,
-    terms: dict[str, Terms],
+    terms: dict[str, Terms] | None,
     types: list[str] | None,
     spans_keys: list[str],
 ) -> "BtlContext":
-    """Make a `btl_context`. See `BtlContext`."""
+    """Make a `btl_context`. See `BtlContext`.
+
+    terms (Optional[Dict[str, Dict[str, List[str]]]]): None for those of `context.terms`, which are
+        English.
+    """
+    terms = english_assertion_terms() if terms is None else terms
     return BtlContext(nlp, name, terms=terms, types=types, spans_keys=spans_keys)
 
 
@@ -126,11 +131,12 @@ def _copy(doc: Doc, spans: Sequence[Span]) -> Doc:
     return copy
 
 
-def _sentence_starts(doc: Doc) -> list[bool]:
+def _sentence_starts(doc: Doc) -> list[bool | int | None]:
     lines = read_lines(doc)
-    starts = [False] * len(doc)
-    stopped = False
-    for word, before in zip(lines.words.tolist(), lines.breaks.tolist(), strict=True):
-        starts[word] = stopped or before not in (SAME_LINE, FULL_LINE)
-        stopped = doc[word].text in STOPS
+    starts: list[bool | int | None] = [False] * len(doc)
+    stopped, short_before = False, True
+    for word, before, short in zip(*(column.tolist() for column in lines), strict=True):
+        wrapped = before == FULL_LINE and not short_before
+        starts[word] = stopped or not (before == SAME_LINE or wrapped)
+        stopped, short_before = doc[word].text in STOPS, short
     return starts

@@ -6,8 +6,6 @@ in one of `pseudo_negations` does not act. What ConText (Harkema et al. 2009, do
 10.1016/j.jbi.2009.05.002) adds to NegEx is that other assertions have such terms, too.
 """
 
-from spacy.util import registry
-
 from spacy_btl.about import how_to_install
 from spacy_btl.assertions import OTHER
 from spacy_btl.errors import PipelineError
@@ -119,7 +117,6 @@ OF_OTHERS = {
 }
 
 
-@registry.misc("spacy_btl.EnglishAssertionTerms.v1")
 def english_assertion_terms() -> dict[str, Terms]:
     """The terms of each assertion. Those of negation are negspacy's `en_clinical` and ours, without
     "free", which is part of words like "pain-free".

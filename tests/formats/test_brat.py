@@ -1,5 +1,6 @@
 """Brat folders: offsets, line ends, byte order marks, and everything that can be wrong."""
 
+import json
 import os
 import re
 import traceback
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import CorpusError
-from spacy_btl.formats.brat import read_brat
+from spacy_btl.formats.brat import OTHER_ATTRIBUTE, read_brat
 from spacy_btl.formats.brat_types import brat_type, label_of
 
 SECRET = "Zyxwvut"  # stands for what must never be in a message
@@ -51,9 +52,31 @@ def test_reads_mentions_and_passes_over_other_annotation(tmp_path: Path) -> None
     (tmp_path / "annotation.conf").write_text("[entities]")
     (tmp_path / "._note.txt").write_bytes(b"\xff")  # macOS leaves such files in archives
     notes, report = read(tmp_path)
-    mentions = (Mention("T1", "Disease", ((12, 18),)), Mention("T2", "Sign", ((23, 28),)))
+    mentions = (
+        Mention("T1", "Disease", ((12, 18),)),
+        Mention("T2", "Sign", ((23, 28),), ("negated",)),
+    )
     assert notes == [Note("note", TEXT, mentions)]
     assert (report.notes_read, report.total("read")) == (1, 2)
+
+
+def test_attributes_that_are_assertions_are_kept_and_the_others_counted(tmp_path: Path) -> None:
+    ann = (
+        "T1\tDisease 12 18\tasthma\nT2\tSign 23 28\tfever\nE1\tSign:T2\n"
+        "A1\tNegated T2\nA2\tfamily T2\nA3\tNegated T2\nA4\tUncertain E1\n"
+        "A5\tNegated T9\nA6\tNegated T1 partly\nA7\tColour T1\nA8\tHistorical\nA9 Negated T1\n"
+        "A10\tHistorical T1\r\n"
+    )
+    write_note(tmp_path, TEXT, ann)
+    (note,), report = read(tmp_path)
+    assert [mention.assertions for mention in note.mentions] == [
+        ("historical",),
+        ("negated", "other"),
+    ]
+    assert report.assertions == {"historical": 1, "negated": 1, "other": 1}
+    # Of an event, of no mention, with a value, of another name, incomplete, without a tab.
+    assert report.remarks == {OTHER_ATTRIBUTE: 6}
+    assert json.loads(json.dumps(report.to_json()))["assertions"] == report.assertions
 
 
 def test_notes_come_by_name_with_their_dots(tmp_path: Path) -> None:
