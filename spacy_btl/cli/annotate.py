@@ -76,18 +76,21 @@ def annotate_cli(
     """
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
+    from spacy_btl.guarantee.promises import read_promises
 
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
     options = Options(*columns, from_name, to_name, layer)
     annotate = _on_spark if engine == Engine.spark else _here
     keys: list[str] = []  # of the pipeline
+    promises: list[str] = []
 
     def on_loaded(nlp: "Language") -> None:
         keys.extend(spans_keys(nlp))
+        promises.extend(map(str, read_promises(nlp)))
         warn_of_confidence(nlp)
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
-    _print(counts, keys)
+    _print(counts, keys, promises)
     if counts.failed:
         msg.warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
@@ -156,7 +159,7 @@ class _Speed(bars.ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} notes/s")
 
 
-def _print(counts: "Counts", keys: Sequence[str]) -> None:
+def _print(counts: "Counts", keys: Sequence[str], promises: Sequence[str]) -> None:
     noun = "mention" if keys else "entity"
     total = counted(counts.entities.total(), noun)
     table = Table("type", "mentions" if keys else "entities", box=None)
@@ -172,3 +175,5 @@ def _print(counts: "Counts", keys: Sequence[str]) -> None:
         f"\n{counted(counts.notes, 'note')}, {done:,} annotated, {counts.failed:,} failed, "
         f"{total}: {source}\n"
     )
+    for promise in promises:
+        console.print(f"Promised, for notes like those that it rests on: {promise}.\n")

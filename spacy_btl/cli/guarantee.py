@@ -52,12 +52,12 @@ def guarantee_cli(
     certify is not promised: the error says what they can, and about how many more it takes.
     """
     from spacy_btl.guarantee.asked import read_levels
-    from spacy_btl.guarantee.guarantee import guarantee
+    from spacy_btl.guarantee.guarantee import guarantee_pipeline
 
     refuse_to_replace(output, force=force)
     asked = {"recall": read_levels(recall), "precision": read_levels(precision)}
     msg.info(f"Certifying {model} on {notes}")
-    chosen = guarantee(model, notes, output, **asked, risk=risk, match=match.value)
+    chosen = guarantee_pipeline(model, notes, output, **asked, risk=risk, match=match.value)
     _print(chosen, risk)
     msg.good(f"Saved to {output}")
 

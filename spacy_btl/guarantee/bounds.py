@@ -53,7 +53,7 @@ def certified(p_values: Floats, starts: NDArray[np.bool_], risk: float) -> NDArr
     passed = np.zeros(len(p_values), dtype=bool)
     for i, (p, is_start) in enumerate(zip(p_values, starts, strict=True)):
         budget += share * is_start
-        passed[i] = p <= budget
+        passed[i] = p <= budget > 0
         budget *= passed[i]
     return passed
 

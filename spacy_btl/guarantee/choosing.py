@@ -181,7 +181,7 @@ def _explain(sweep: Sweep, asked: Asked, notes: Notes) -> Iterator[str]:
             f"{counted(max(map(len, each), default=0), 'document')} with {WHOLES[sweep.kind]} "
             f"mentions, of {n_documents:,} in {notes.file}. {today}. "
             + (
-                f"About {counted(more, 'note')} more like these would do."
+                f"About {counted(more, 'more note')} like these would do."
                 if needed
                 else "More notes like these would not help: the pipeline is not that good."
             )

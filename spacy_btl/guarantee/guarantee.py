@@ -27,7 +27,7 @@ from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_fold
 from spacy_btl.training.trained_on import had_before
 
 
-def guarantee(
+def guarantee_pipeline(
     model: str,
     corpus: Path,
     output: Path,
@@ -56,8 +56,8 @@ def guarantee(
     RAISES: BtlError, where the model, the corpus, the output or what is asked cannot be used, or a
         level cannot be certified: the error says which can, and about how many notes it takes.
 
-    >>> from spacy_btl import guarantee
-    >>> chosen = guarantee("calibrated", Path("unseen.spacy"), Path("safe"), recall={"Sign": 0.1})
+    >>> from spacy_btl import guarantee_pipeline
+    >>> chosen = guarantee_pipeline("calibrated", Path("unseen.spacy"), Path("safe"), recall={"Sign": 0.1})
     """
     refuse_foreign_folder(output)
     asked = Asked(dict(recall or {}), dict(precision or {}), risk, match)

@@ -15,8 +15,8 @@ from spacy_btl.pipeline.logits import name_of_network
 META = "promises"  # the key in the meta data
 WHOLES = {"recall": "annotated", "precision": "predicted"}
 MATCHES = {
-    "overlap": "one found counts if it shares a word with an annotated one of its type",
-    "strict": "one found counts if it has the boundaries of an annotated one of its type",
+    "overlap": "counts if it shares a word with one of its type",
+    "strict": "counts if it has the boundaries of one of its type",
 }
 
 
@@ -49,7 +49,7 @@ class Promise:
         return (
             f"{self.kind} of {self.label} at least {self.level:.1%}, with probability "
             f"{1 - self.risk:.1%}: by {counted(self.documents, 'document')} of {self.corpus} with "
-            f"{WHOLES[self.kind]} mentions ({self.seen:.1%} seen), {self.date}; "
+            f"{WHOLES[self.kind]} mentions ({self.seen:.1%} seen), {self.date}; a mention "
             f"{MATCHES[self.match]}"
         )
 
