@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
     from spacy_btl.formats.convert import convert as convert
+    from spacy_btl.guarantee.guarantee import guarantee_pipeline as guarantee_pipeline
     from spacy_btl.losses.base import TokenLoss as TokenLoss
     from spacy_btl.losses.baselines import dice_loss as dice_loss
     from spacy_btl.losses.baselines import focal_loss as focal_loss
@@ -82,6 +83,7 @@ MODULES = {
     "evaluate": "evaluation.evaluate",
     "export_hf": "exchange.huggingface",
     "focal_loss": "losses.baselines",
+    "guarantee_pipeline": "guarantee.guarantee",
     "import_hf": "exchange.huggingface",
     "logit_adjusted_loss": "losses.baselines",
     "make_ner_scorer": "metrics.scorer",

@@ -27,6 +27,10 @@ class CalibratorError(BtlError):
     """A calibrator that cannot be fitted, or a saved one that cannot be trusted."""
 
 
+class GuaranteeError(BtlError):
+    """A promise that cannot be made: what is asked for, or the notes to certify it on."""
+
+
 class AnnotateError(BtlError):
     """Notes that cannot be annotated as asked: the input, the output, or a change between runs."""
 

@@ -14,10 +14,11 @@ from spacy.util import minibatch
 
 from spacy_btl.about import __version__
 from spacy_btl.annotate.concepts import read_concepts
-from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
+from spacy_btl.annotate.entities import annotate_notes, stop_at_failure
 from spacy_btl.annotate.fhir_settings import read_fhir
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
+from spacy_btl.annotate.loading import Source, open_pipeline
 from spacy_btl.annotate.notes import (
     Note,
     Summary,
@@ -31,7 +32,8 @@ from spacy_btl.annotate.stamp import NOTE_ID, Stamp
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
-from spacy_btl.pipelines import fingerprint, import_code, load_pipeline, model_name
+from spacy_btl.pipeline.thresholds import Thresholds
+from spacy_btl.pipelines import fingerprint, model_name
 
 PART_SIZE = 1000
 
@@ -47,6 +49,7 @@ class Options:
     strict (bool): Stop at the first note that fails, instead of listing it.
     only (Optional[Path]): A ranking of `suggest`, or a table: only the notes with its ids. It warns
         of ids that are not among the notes.
+    thresholds (Optional[Thresholds]): In place of the pipeline's own `min_confidence`.
     code (Optional[Path]): A Python file that registers pipes of other packages.
     from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
     fhir, patients (Optional[Path]): See `read_fhir`.
@@ -60,6 +63,7 @@ class Options:
     part_size: int = PART_SIZE
     strict: bool = False
     only: Path | None = None
+    thresholds: Thresholds | None = None
     code: Path | None = None
     from_name: str = "label"
     to_name: str = "text"
@@ -105,10 +109,7 @@ def annotate_file(
     concepts = None if options.concepts is None else read_concepts(options.concepts)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
-    if options.code is not None:
-        import_code(options.code)
-    nlp = load_pipeline(model)
-    spans_keys(nlp)  # here, so that its error comes before any file
+    nlp = open_pipeline(Source(model, options.code, options.thresholds))
     on_loaded(nlp)
     read: Callable[[], Iterator[Note]] = partial(
         read_notes,
@@ -248,8 +249,9 @@ def _identity(
         "with_text": options.with_text,
         "batch_size": batch_size,
         "part_size": options.part_size,
+        "code": _value(options.code),
+        "min_confidence": _confidences(options.thresholds),
         **{name: _value(getattr(options, name)) for name in kind.settings},
-        **({} if options.code is None else {"code": options.code.read_text("utf-8")}),
     }
 
 
@@ -258,3 +260,7 @@ def _value(setting: str | Path | None) -> str | None:
     if isinstance(setting, Path):
         return blake2b(setting.read_bytes(), digest_size=16).hexdigest()
     return setting
+
+
+def _confidences(thresholds: Thresholds | None) -> dict[str, float] | None:
+    return None if thresholds is None else {"": thresholds.others, **dict(thresholds.by_type)}

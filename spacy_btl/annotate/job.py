@@ -28,6 +28,7 @@ from spacy_btl.errors import AnnotateError
 from spacy_btl.files import whole_file, write_file
 
 FORMAT_VERSION = 3
+UNSURE = 0.5  # a confidence
 NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 
@@ -38,6 +39,7 @@ class Counts:
     words (int): The tokens of those that were annotated.
     seconds (float): What the pipeline took for them. Not compared.
     left_out (Counter[str]): The entities that the format leaves out, by the reason.
+    unsure (int): The entities of less confidence than one half.
     """
 
     notes: int = 0
@@ -46,6 +48,7 @@ class Counts:
     words: int = 0
     seconds: float = field(default=0.0, compare=False)
     left_out: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another part."""
@@ -54,6 +57,7 @@ class Counts:
         self.entities.update(other.entities)
         self.words += other.words
         self.left_out.update(other.left_out)
+        self.unsure += other.unsure
         self.seconds = round(self.seconds + other.seconds, 3)
 
 
@@ -137,13 +141,16 @@ class Job:
         lines = (json.dumps(failure) + "\n" for failure in failed)
         write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("ascii"))
         labels = Counter(entity.label for entity in annotated.entities)
+        left_out = (self.kind.left_out(one, stamp) for one in annotated.entities)
+        confidences = [one.confidence for one in annotated.entities if one.confidence is not None]
         counts = Counts(
             len(annotated.notes),
             len(annotated.failures),
             labels,
             annotated.words,
             round(annotated.seconds, 3),
-            Counter(filter(None, (self.kind.left_out(one, stamp) for one in annotated.entities))),
+            Counter(filter(None, left_out)),
+            sum(value < UNSURE for value in confidences),
         )
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts

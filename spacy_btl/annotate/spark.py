@@ -15,16 +15,18 @@ from spacy.language import Language
 from thinc.compat import has_torch, torch
 
 from spacy_btl.annotate.annotate import Options, check_settings
-from spacy_btl.annotate.entities import Annotated, annotate_notes, spans_keys
+from spacy_btl.annotate.entities import Annotated, annotate_notes
 from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import Counts
+from spacy_btl.annotate.loading import Source, open_pipeline
 from spacy_btl.annotate.notes import Note, make_note, no_notes, note_files, notes_of
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
-from spacy_btl.pipelines import import_code, load_pipeline, model_name
+from spacy_btl.pipeline.thresholds import Thresholds
+from spacy_btl.pipelines import model_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,6 +44,7 @@ def annotate_dataframe(
     with_text: bool = False,
     batch_size: int | None = None,
     code: Path | None = None,
+    thresholds: Thresholds | None = None,
 ) -> "DataFrame":
     """Annotate the notes of a DataFrame.
 
@@ -54,6 +57,7 @@ def annotate_dataframe(
     batch_size (Optional[int]): Notes per batch; None uses the pipeline's own.
     code (Optional[Path]): A Python file that registers pipes of other packages, at this path on
         every executor.
+    thresholds (Optional[Thresholds]): In place of the pipeline's own `min_confidence`.
     RETURNS (DataFrame): A row per entity, or, with the `spans_key` of `btl_ner`, per mention:
         `note_id`, `start`, `end`, `text` if asked for, `label`, `confidence`, `model`,
         `model_version`, `error`. Before `error`, if the pipeline has a `btl_context`, `negated`,
@@ -64,24 +68,23 @@ def annotate_dataframe(
     >>> from spacy_btl import annotate_dataframe
     >>> entities = annotate_dataframe(df, "calibrated")  # doctest: +SKIP
     """
-    if code is not None:
-        import_code(code)
-    asserts = bool(find_contexts(load_pipeline(model)))
+    source = Source(model, code, thresholds)
+    asserts = bool(find_contexts(open_pipeline(source)))
     integer_ids = _has_integer_ids(df, text_col, id_col)
     stamp = Stamp("", "", "", integer_ids, with_text, asserts=asserts)
     note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
     columns = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")
-    return _annotate(df.selectExpr(*columns), model, stamp, batch_size, code)
+    return _annotate(df.selectExpr(*columns), source, stamp, batch_size)
 
 
 def _annotate(
-    notes: "DataFrame", model: str, stamp: Stamp, batch_size: int | None, code: Path | None
+    notes: "DataFrame", source: Source, stamp: Stamp, batch_size: int | None
 ) -> "DataFrame":
     """Annotate the columns id, text and missing (why there is no text)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
     return notes.mapInArrow(
-        partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size, code=code),
+        partial(_annotate_batches, source=source, stamp=stamp, batch_size=batch_size),
         schema,
     )
 
@@ -118,10 +121,8 @@ def annotate_file(
             f"{output}: the Spark engine writes .parquet or .jsonl only, with rows of entities."
         )
     check_settings(kind, options)
-    if options.code is not None:
-        import_code(options.code)
-    nlp = load_pipeline(model)  # here, so that errors come before any task
-    spans_keys(nlp)
+    source = Source(model, options.code, options.thresholds)
+    nlp = open_pipeline(source)  # here, so that errors come before any task
     on_loaded(nlp)
     df, n_notes, integer_ids = _read(spark, notes, options)
     if df.groupBy("id").count().filter("count > 1").limit(1).count():
@@ -131,7 +132,7 @@ def annotate_file(
         df = df.repartition(enough)
     asserts = bool(find_contexts(nlp))
     stamp = Stamp("", "", "", integer_ids, options.with_text, asserts=asserts)
-    annotated = _annotate(df, model, stamp, options.batch_size, options.code)
+    annotated = _annotate(df, source, stamp, options.batch_size)
     combined = output.with_name(f"{output.name}.spark")
     try:
         # Entities and errors are both read from this file, so that the network runs once.
@@ -162,15 +163,10 @@ def _divide(
 
 
 def _annotate_batches(
-    batches: Iterator[Any],
-    *,
-    model: str,
-    stamp: Stamp,
-    batch_size: int | None,
-    code: Path | None = None,
+    batches: Iterator[Any], *, source: Source, stamp: Stamp, batch_size: int | None
 ) -> Iterator[Any]:
     """Annotate Arrow batches of notes, in a task."""
-    nlp = _load(model, code)
+    nlp = _load(source)
     name, version = model_name(nlp)
     stamp = stamp._replace(model=name, version=version)
     for batch in batches:
@@ -185,16 +181,14 @@ def _annotate_batches(
 
 
 @lru_cache(maxsize=1)
-def _load(model: str, code: Path | None) -> Language:
+def _load(source: Source) -> Language:
     """Load the pipeline once in each Python worker, and use the threads of a Spark task."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     if has_torch:
         torch.set_num_threads(1 if context is None else context.cpus())
-    if code is not None:
-        import_code(code)
-    return load_pipeline(model)
+    return open_pipeline(source)
 
 
 def _to_arrow(annotated: Annotated, stamp: Stamp) -> Any:

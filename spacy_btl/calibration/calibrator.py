@@ -15,7 +15,13 @@ from spacy_btl.arrays import OPS, Probabilities
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.candidates import Words
 from spacy_btl.calibration.datastore import Datastore
-from spacy_btl.calibration.decisions import Tau, decide, tau_per_tag, type_shifts
+from spacy_btl.calibration.decisions import (
+    Tau,
+    confidence_limits,
+    decide,
+    tau_per_tag,
+    type_shifts,
+)
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.calibration.mention_map import MentionMap, choose_mentions
 from spacy_btl.calibration.settings import Settings, check_tau
@@ -229,7 +235,8 @@ class Calibrator:
             values = scheme.run_probabilities(runs, p)
             if isinstance(curve, ConfidenceMap):
                 values = curve(values)
-        kept = values >= self.settings.min_confidence
+        limits = confidence_limits(self.settings.min_confidence, scheme.types)
+        kept = values >= limits[runs.types]
         return runs.take(kept), values[kept]
 
     def use(self, datastore: Datastore) -> None:

@@ -4,6 +4,7 @@ N tokens, C tags. Where each type decides for itself, [N, C] stands for [N, K, S
 decisions per token.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +16,9 @@ from spacy_btl.arrays import Probabilities
 from spacy_btl.errors import CalibratorError
 from spacy_btl.tags import TagScheme
 
-Tau = float | dict[str, float]
+# One number, or one per type.
+PerType = float | dict[str, float]
+Tau = PerType
 
 # Added to the count of every pair, so that one that was never seen stays possible.
 UNSEEN = 0.1
@@ -60,14 +63,35 @@ def tau_per_tag(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
     if not isinstance(tau, dict):
         return np.full(shape, float(tau))
     classes = scheme.types if scheme.overlapping else ("O", *scheme.types)
-    unknown = sorted(set(tau) - set(classes))
-    if unknown:
-        raise CalibratorError(
-            f"tau names the types {unknown}, which the calibrator does not know. "
-            f"It knows {list(classes)}."
-        )
+    _check_types("tau", tau, classes)
     names = classes if scheme.overlapping else [classes[i] for i in scheme.tag_types]
     return np.array([tau.get(name, 0.0) for name in names]).reshape(shape)
+
+
+def tau_per_type(tau: Tau, scheme: TagScheme) -> NDArray[np.float64]:
+    """The tau of each type, float64 [K]."""
+    per_tag = tau_per_tag(tau, scheme)
+    return per_tag[:, 0] if scheme.overlapping else per_tag[1 :: scheme.width]
+
+
+def confidence_limits(min_confidence: PerType, types: Sequence[str]) -> NDArray[np.float64]:
+    """The least confidence of a mention of each type, float64 [K]: 0 for those that are not named.
+
+    RAISES: CalibratorError, for a type that is not among the types.
+    """
+    if not isinstance(min_confidence, dict):
+        return np.full(len(types), float(min_confidence))
+    _check_types("min_confidence", min_confidence, types)
+    return np.array([min_confidence.get(label, 0.0) for label in types], dtype="float64")
+
+
+def _check_types(name: str, named: dict[str, float], known: Sequence[str]) -> None:
+    unknown = sorted(set(named) - set(known))
+    if unknown:
+        raise CalibratorError(
+            f"{name} names the types {unknown}, which the calibrator does not know. "
+            f"It knows {list(known)}."
+        )
 
 
 def type_shifts(tau: Tau, scheme: TagScheme, prior: Probabilities) -> NDArray[np.float64]:
@@ -76,7 +100,7 @@ def type_shifts(tau: Tau, scheme: TagScheme, prior: Probabilities) -> NDArray[np
     prior (float64 [K, S]): Training frequencies of the tags of each decision.
     """
     outside, inside = prior[:, 0], prior[:, 1:].sum(axis=1)
-    return tau_per_tag(tau, scheme)[:, 0] * np.log(outside / inside)
+    return tau_per_type(tau, scheme) * np.log(outside / inside)
 
 
 def count_pairs(tags: NDArray[np.integer], documents: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -56,11 +56,21 @@ def fit_maps(
         p = scheme.add_borders(p, held_out.logits)
         confidence_map = fit_mentions(held_out, p, datastore, settings)
     else:
-        tags = decide_held_out(held_out, p, datastore, settings)
-        entities = read_entities(held_out, tags, p, scheme=scheme)
-        _require(len(entities.correct))
-        confidence_map = fit_confidence_map(entities.p, entities.correct)
+        confidence_map = fit_entities(held_out, p, datastore, settings)
     return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
+
+
+def fit_entities(
+    held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
+) -> ConfidenceMap:
+    """Fit the confidence of the entities that settings decide, by probabilities [N, C].
+
+    RAISES: CalibratorError, without a predicted entity.
+    """
+    tags = decide_held_out(held_out, p, datastore, settings)
+    entities = read_entities(held_out, tags, p, scheme=datastore.tag_scheme)
+    _require(len(entities.correct))
+    return fit_confidence_map(entities.p, entities.correct)
 
 
 def fit_mentions(

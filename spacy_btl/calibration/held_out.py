@@ -118,12 +118,17 @@ def part(held_out: HeldOut, documents: NDArray[np.bool_]) -> HeldOut:
         for field in fields(HeldOut)
         if field.name not in ("annotated", "gold_ents")
     }
+    ents = held_out.gold_ents[documents[gold_documents(held_out)]]
+    return HeldOut(**tokens, annotated=held_out.annotated, gold_ents=ents)
+
+
+def gold_documents(held_out: HeldOut) -> NDArray[np.int32]:
+    """The documents of the entities of the annotation, int32 [M]."""
     aligned = held_out.gold_starts >= 0
     numbers, first = np.unique(held_out.documents[aligned], return_index=True)
     begins = held_out.gold_starts[aligned][first]  # of each document that has one
     places = np.searchsorted(begins, held_out.gold_ents[:, 0], side="right") - 1
-    ents = documents[numbers[np.maximum(places, 0)]] if len(numbers) else np.zeros(0, "bool")
-    return HeldOut(**tokens, annotated=held_out.annotated, gold_ents=held_out.gold_ents[ents])
+    return numbers[np.maximum(places, 0)] if len(numbers) else np.zeros(0, "int32")
 
 
 def read_entities(
@@ -142,10 +147,17 @@ def read_entities(
 def judge_runs(held_out: HeldOut, runs: Runs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of P runs of words are where annotation is known, bool [P], and which of these are
     gold entities."""
+    spans, known = in_annotation(held_out, runs)
+    return known, are_correct(spans[known], held_out.gold_ents)
+
+
+def in_annotation(held_out: HeldOut, runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """P runs of words as rows of `gold_ents`, int64 [P, 3], and which of them are where annotation
+    is known, bool [P]."""
     spans = np.stack(
         [held_out.gold_starts[runs.first], held_out.gold_ends[runs.last], runs.types + 1], axis=1
     )
     unknown = np.concatenate([[0], np.cumsum(~held_out.annotated)])
     known = (spans[:, 0] >= 0) & (spans[:, 1] >= 0)
     known[known] = unknown[spans[known, 1]] == unknown[spans[known, 0]]
-    return known, are_correct(spans[known], held_out.gold_ents)
+    return spans, known

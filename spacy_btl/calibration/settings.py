@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from numbers import Integral, Real
 
-from spacy_btl.calibration.decisions import Tau
+from spacy_btl.calibration.decisions import PerType, Tau
 from spacy_btl.errors import CalibratorError
 
 # Those to choose from, from those that favour the common types to those that favour the rare ones.
@@ -21,8 +21,9 @@ class Settings:
         tau favours rare types. One number, or one per type (0 for a type that is not named).
     transition_weight (float): The weight of tag transitions in the decision for a whole note; at 0
         each token is decided by itself.
-    min_confidence (float): Entities, or mentions, of less confidence are dropped. It is not
-        compared, since calibration maps do not depend on it.
+    min_confidence (float | Dict[str, float]): Entities, or mentions, of less confidence are
+        dropped. One number, or one per type (0 for a type that is not named). It is not compared,
+        since calibration maps do not depend on it.
     RAISES: CalibratorError, for a value out of range.
 
     >>> from spacy_btl import Settings
@@ -34,7 +35,7 @@ class Settings:
     knn_weight: float = 0.25
     tau: Tau = 0.15
     transition_weight: float = 0.15
-    min_confidence: float = field(default=0.0, compare=False)
+    min_confidence: PerType = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         is_count = isinstance(self.n_neighbors, Integral) and not isinstance(self.n_neighbors, bool)
@@ -45,19 +46,20 @@ class Settings:
             and 0 <= self.knn_weight <= 1
             and is_number(self.transition_weight)
             and self.transition_weight >= 0
-            and is_number(self.min_confidence)
-            and 0 <= self.min_confidence <= 1
+            and all(is_number(value) and 0 <= value <= 1 for value in _values(self.min_confidence))
         )
         if not in_range:
             raise CalibratorError(
                 "A calibrator needs n_neighbors >= 1, knn_weight from 0 to 1, and "
-                "transition_weight >= 0, finite, and min_confidence from 0 to 1; it got "
+                "transition_weight >= 0, finite, and min_confidence from 0 to 1, one number or "
+                "one per type; it got "
                 f"{self.n_neighbors!r}, {self.knn_weight!r}, {self.transition_weight!r} and "
                 f"{self.min_confidence!r}."
             )
         check_tau(self.tau)
-        if isinstance(self.tau, dict):
-            object.__setattr__(self, "tau", dict(self.tau))  # the caller may change its own
+        for name in ("tau", "min_confidence"):
+            if isinstance(value := getattr(self, name), dict):
+                object.__setattr__(self, name, dict(value))  # the caller may change its own
 
     @property
     def needs_rows(self) -> bool:
@@ -67,9 +69,12 @@ class Settings:
 
 def check_tau(tau: Tau) -> None:
     """RAISES: CalibratorError, for anything but a finite number, or one per type."""
-    values = tau.values() if isinstance(tau, dict) else [tau]
-    if not all(is_number(value) for value in values):
+    if not all(map(is_number, _values(tau))):
         raise CalibratorError("A calibrator needs a tau that is a finite number, or one per type.")
+
+
+def _values(setting: PerType) -> list[float]:
+    return list(setting.values()) if isinstance(setting, dict) else [setting]
 
 
 def is_number(value: object) -> bool:

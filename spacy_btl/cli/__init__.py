@@ -19,6 +19,7 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     exchange,
     explain,
     fit,
+    guarantee,
     pretrain,
     pseudo_label,
     serve,

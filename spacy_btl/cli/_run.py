@@ -22,6 +22,9 @@ btl = typer.Typer(
     no_args_is_help=True,
 )
 INTERRUPTED = 130  # the exit status after Ctrl-C, as a shell says it
+MIN_CONFIDENCE = typer.Option(
+    [], help="Leave out entities of less confidence: 0.5, or Type=0.6 for one type; may be repeated"
+)
 FORCE = typer.Option(False, "--force", "-F", help="Replace the output of an earlier run")
 
 

@@ -13,7 +13,14 @@ from rich.table import Table
 from wasabi import msg
 
 from spacy_btl.cli._progress import shown
-from spacy_btl.cli._run import INTERRUPTED, btl, exits_on_error, warn, warn_of_confidence
+from spacy_btl.cli._run import (
+    INTERRUPTED,
+    MIN_CONFIDENCE,
+    btl,
+    exits_on_error,
+    warn,
+    warn_of_confidence,
+)
 from spacy_btl.errors import counted, in_words
 
 if TYPE_CHECKING:
@@ -58,6 +65,7 @@ def annotate_cli(
     code: Path | None = typer.Option(
         None, "--code", "-c", help="A Python file that registers pipes of other packages"
     ),
+    min_confidence: list[str] = MIN_CONFIDENCE,
     with_text: bool = typer.Option(False, help="Also write the text of the entities"),
     batch_size: int | None = typer.Option(None, min=1, help="Notes per batch, if not the model's"),
     part_size: int = typer.Option(
@@ -92,26 +100,36 @@ def annotate_cli(
     from spacy_btl.annotate.annotate import Options
     from spacy_btl.annotate.entities import spans_keys
     from spacy_btl.annotate.processor import processor
+    from spacy_btl.guarantee.promises import read_promises
+    from spacy_btl.pipeline.thresholds import read_thresholds
 
-    columns = (text_column, id_column, with_text, batch_size, part_size, strict, only, code)
-    options = Options(*columns, from_name, to_name, layer, fhir, patients, concepts)
+    thresholds = read_thresholds(min_confidence)
+    columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
+    of_formats = (from_name, to_name, layer, fhir, patients, concepts)
+    options = Options(*columns, thresholds, code, *of_formats)
     annotate = _on_spark if engine == Engine.spark else _here
-    keys: list[str] = []  # of the pipeline
-    runs_on: list[str] = []
+    loaded: list[Language] = []
 
     def on_loaded(nlp: "Language") -> None:
-        keys.extend(spans_keys(nlp))
-        runs_on.append(processor(nlp))
+        loaded.append(nlp)
         warn_of_confidence(nlp)
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
-    _print(counts, keys)
+    (nlp,) = loaded
+    promises = list(map(str, read_promises(nlp)))
+    _print(counts, spans_keys(nlp), promises if thresholds is None else [])
+    if promises and thresholds is not None:
+        warn("What is promised of this pipeline holds without --min-confidence only.")
+    if counts.unsure:
+        share = f"{counts.unsure:,} of {counts.entities.total():,}"
+        msg.info(f"Confidence below 0.5: {share}. --min-confidence 0.5 leaves them out.")
     if counts.left_out:
         found = [f"{number:,} {reason}" for reason, number in counts.left_out.most_common()]
         warn(f"Left out of the output: {', '.join(found)}")
     if counts.words and counts.seconds:
         speed = f"{counts.words / counts.seconds:,.0f} words/s"
-        msg.info(f"{counts.words:,} words in {in_words(counts.seconds)}: {speed} ({runs_on[0]})")
+        took = in_words(counts.seconds)
+        msg.info(f"{counts.words:,} words in {took}: {speed} ({processor(nlp)})")
     if counts.failed:
         warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
@@ -183,7 +201,7 @@ def _on_spark(
         spark.stop()
 
 
-def _print(counts: "Counts", keys: Sequence[str]) -> None:
+def _print(counts: "Counts", keys: Sequence[str], promises: Sequence[str]) -> None:
     noun = "mention" if keys else "entity"
     total = counted(counts.entities.total(), noun)
     table = Table("type", "mentions" if keys else "entities", box=None)
@@ -199,3 +217,5 @@ def _print(counts: "Counts", keys: Sequence[str]) -> None:
         f"\n{counted(counts.notes, 'note')}, {done:,} annotated, {counts.failed:,} failed, "
         f"{total}: {source}\n"
     )
+    for promise in promises:
+        console.print(f"Promised, for notes like those that it rests on: {promise}.\n")

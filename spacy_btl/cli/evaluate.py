@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from wasabi import msg
 
-from spacy_btl.cli._run import FORCE, btl, exits_on_error, refuse_to_replace, warn
+from spacy_btl.cli._run import (
+    FORCE,
+    MIN_CONFIDENCE,
+    btl,
+    exits_on_error,
+    refuse_to_replace,
+    warn,
+)
 from spacy_btl.errors import counted
 
 SHOWN = 8  # characters of a fingerprint
@@ -24,6 +31,7 @@ def evaluate_cli(
         None, help="A folder for metrics.json and report.html, a page for readers"
     ),
     versus: str | None = typer.Option(None, help="Another pipeline, to compare with"),
+    min_confidence: list[str] = MIN_CONFIDENCE,
     with_text: bool = typer.Option(
         False, "--with-text", help="Show the worst errors in the report: it then quotes the notes"
     ),
@@ -42,6 +50,7 @@ def evaluate_cli(
     from spacy_btl.evaluation.evaluate import evaluate
     from spacy_btl.evaluation.report import require_extra, write_report
     from spacy_btl.files import write_file
+    from spacy_btl.pipeline.thresholds import read_thresholds
 
     if output is None and with_text:
         raise BtlError("--with-text is for the report: say where to write it with --output DIR.")
@@ -49,7 +58,10 @@ def evaluate_cli(
         refuse_to_replace(output / "metrics.json", output / "report.html", force=force)
         require_extra()
     msg.info(f"Scoring {model} on {corpus}")
-    metrics = evaluate(model, corpus, versus=versus, seed=seed, with_text=with_text)
+    thresholds = read_thresholds(min_confidence)
+    metrics = evaluate(
+        model, corpus, versus=versus, seed=seed, with_text=with_text, thresholds=thresholds
+    )
     errors = metrics.pop("errors", None)
     print_metrics(metrics)
     if output is not None:

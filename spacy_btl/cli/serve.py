@@ -8,7 +8,7 @@ import typer
 from typer.main import get_command
 from wasabi import msg
 
-from spacy_btl.cli._run import btl, exits_on_error, warn
+from spacy_btl.cli._run import MIN_CONFIDENCE, btl, exits_on_error, warn
 from spacy_btl.errors import ServeError
 
 
@@ -18,6 +18,7 @@ def serve_cli(
     model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
     host: str = typer.Option("127.0.0.1", help="The address to listen on"),
     port: int = typer.Option(9090, min=0, max=65535, help="The port; 0 for any that is free"),
+    min_confidence: list[str] = MIN_CONFIDENCE,
     max_mb: int = typer.Option(100, min=1, help="The largest request, in MB"),
     train_to: Path | None = typer.Option(
         None, help="Train on what the tool sends, in this folder, which will hold the notes"
@@ -38,15 +39,17 @@ def serve_cli(
     from spacy_btl.serve.start import HERE, open_port, require_libraries
 
     require_libraries()
+    from spacy_btl.pipeline.thresholds import read_thresholds
     from spacy_btl.serve.app import INCEPTION, LABEL_STUDIO
     from spacy_btl.serve.model import Model
     from spacy_btl.serve.server import serve
     from spacy_btl.serve.training import Training
 
     options = _checked(fit_options)
+    thresholds = read_thresholds(min_confidence)
     with open_port(host, port) as opened:
         use_gpu(gpu_id)
-        served = Model(model)
+        served = Model(model, thresholds)
         training = None
         if train_to is not None:
             training = Training(train_to, served, every=train_every, options=options)

@@ -28,6 +28,7 @@ from spacy_btl.compiled.engine import (
 from spacy_btl.compiled.export import export, quantize, round_weights, to_network
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlWarning, PipelineError, counted
+from spacy_btl.guarantee.promises import forget_promises
 from spacy_btl.models.compiled import COMPILED, is_compiled
 from spacy_btl.models.encoder import windowed_tok2vec
 from spacy_btl.models.shim import shim_of as trained_shim_of
@@ -149,6 +150,7 @@ def compile_pipeline(
         )
     maps = _fit_maps(nlp, precision, calibration, corpus)
     identical = _identical(trained, nlp, docs)
+    forget_promises(nlp)
     nlp.meta.update(
         compiled={"precision": precision, "encoder": place.described},
         performance={},

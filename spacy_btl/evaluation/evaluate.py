@@ -22,6 +22,7 @@ from spacy_btl.metrics.predictions import Predictions
 from spacy_btl.metrics.significance import compare, require_statsmodels
 from spacy_btl.pipeline.explanation import top_neighbors
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
+from spacy_btl.pipeline.thresholds import Thresholds, set_thresholds
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 from spacy_btl.training.trained_on import warn_of_trained_on
 
@@ -35,6 +36,7 @@ def evaluate(
     versus: str | None = None,
     seed: int = 0,
     with_text: bool = False,
+    thresholds: Thresholds | None = None,
 ) -> dict[str, Any]:
     """Compute the scores of a pipeline, and compare it with another.
 
@@ -43,6 +45,8 @@ def evaluate(
     versus (Optional[str]): Another pipeline, to compare with.
     seed (int): Of the bootstrap and of the randomization test.
     with_text (bool): Whether to return the worst errors, which quote the notes.
+    thresholds (Optional[Thresholds]): In place of the `min_confidence` of the pipeline, and of the
+        other.
     RETURNS (Dict[str, Any]): What `summary.summarize` returns, with `model` (a name and a version),
         `model_files` (a fingerprint of the pipeline's files), `pipeline` (both, its folder or
         package, and the settings of its calibrator), `corpus` (its file and a fingerprint of it),
@@ -60,6 +64,9 @@ def evaluate(
     if versus is not None:  # not after minutes of scoring
         require_statsmodels()
         other = load_pipeline(versus)
+    if thresholds is not None:
+        for each in filter(None, (nlp, other)):
+            set_thresholds(each, thresholds)
     predictions, docs = _predictions(nlp, model, corpus)
     metrics = {
         "model": " ".join(model_name(nlp)),

@@ -13,6 +13,7 @@ from spacy.language import Language
 
 from spacy_btl.errors import PipelineError
 from spacy_btl.exchange.card_file import CardFile
+from spacy_btl.guarantee.promises import MATCHES, WHOLES, read_promises
 from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
@@ -85,6 +86,9 @@ def card_text(
         unmeasured=sorted(set(ner.labels) - set(metrics["types"])),
         things="mentions" if metrics["overlapping"] else "entities",
         bands=_bands(metrics["calibration"]["mentions" if metrics["overlapping"] else "entities"]),
+        promises=read_promises(nlp),
+        wholes=WHOLES,
+        matches=MATCHES,
         facts=facts,
         versions=versions,
     )

@@ -3,12 +3,15 @@
 Entities are rows of integers, [P, F]: where they are and their type.
 """
 
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Entities = NDArray[np.integer[Any]]
+Span = tuple[int, int]
 
 
 def are_correct(predicted: Entities, gold: Entities) -> NDArray[np.bool_]:
@@ -35,6 +38,25 @@ def _numbered(entities: Entities, others: Entities) -> tuple[Entities, Entities]
     _, numbers = np.unique(np.concatenate([entities, others]), axis=0, return_inverse=True)
     numbers = numbers.reshape(-1)
     return numbers[: len(entities)], numbers[len(entities) :]
+
+
+def count_overlaps(gold: Iterable[Span], predicted: Iterable[Span]) -> int:
+    """How many predicted entities of one type in one document share a token with a gold one, each
+    matched to at most one other, as in SemEval-2013 task 9.1.
+
+    gold (Iterable[Tuple[int, int]]): Boundaries; they may overlap each other.
+    predicted (Iterable[Tuple[int, int]]): Boundaries. If none overlaps another, no other matching
+        has more pairs (Glover 1967).
+    """
+    free = sorted(gold, key=itemgetter(1))
+    matched = 0
+    for start, end in sorted(predicted):
+        for i, (gold_start, gold_end) in enumerate(free):
+            if gold_start < end and start < gold_end:
+                del free[i]  # the one that ends first: later ones have more to choose from
+                matched += 1
+                break
+    return matched
 
 
 def partial_credit(gold: list[tuple[int, int]], predicted: list[tuple[int, int]]) -> float:

@@ -24,7 +24,7 @@ from spacy.training import Example
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import PARTS, Calibrator
 from spacy_btl.calibration.datastore import LabelledRows, empty_rows
-from spacy_btl.calibration.decisions import Tau
+from spacy_btl.calibration.decisions import PerType, Tau
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
@@ -101,7 +101,7 @@ def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of
     knn_weight: float,
     tau: Tau,
     transition_weight: float,
-    min_confidence: float,
+    min_confidence: PerType,
     search: Search,
     scorer: Scorer | None,
 ) -> "KnnCalibrator":
@@ -119,7 +119,8 @@ def make_knn_calibrator(  # noqa: PLR0913, PLR0917 - an argument is a setting of
         tau favours rare types. One number, or one per type (0 for a type that is not named).
     transition_weight (float): The weight of tag transitions, as in the corpus that the pipe is
         fitted to, in the decision for a whole note. With 0 each token is decided by itself.
-    min_confidence (float): Entities, or mentions with `spans_key`, of less confidence are dropped.
+    min_confidence (float | Dict[str, float]): Entities, or mentions with `spans_key`, of less
+        confidence are dropped. One number, or one per type (0 for a type that is not named).
     search (Search): How neighbours are found.
     scorer (Optional[Callable]): `spacy_btl.NerScorer.v1`.
     """

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from spacy.language import Language
 from spacy.util import minibatch
 
-from spacy_btl.annotate.entities import Entity, annotate_notes, spans_keys
+from spacy_btl.annotate.entities import Entity, annotate_notes
+from spacy_btl.annotate.loading import Source, open_pipeline
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import ServeError
-from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
+from spacy_btl.pipeline.thresholds import Thresholds
+from spacy_btl.pipelines import fingerprint, model_name
 from spacy_btl.training.uncalibrated import uncalibrated
 
 BATCH = 16  # notes: so few that `annotate_notes` never takes the pipeline for the cause of failures
@@ -50,17 +52,19 @@ class Model:
     """A pipeline for several threads.
 
     model (str): A package name or a folder.
+    thresholds (Optional[Thresholds]): In place of its own `min_confidence`, and of its successors'.
     RAISES: BtlError, if it cannot be loaded.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, thresholds: Thresholds | None = None) -> None:
         self._lock = Lock()
-        self.current = _load(model)
+        self._thresholds = thresholds
+        self.current = _load(Source(model, thresholds=thresholds))
 
     def replace(self, model: str) -> None:
         """Take another pipeline. Requests wait for it. RAISES: As the class."""
         with self._lock:  # loading touches settings of torch that all threads share
-            self.current = _load(model)
+            self.current = _load(Source(model, thresholds=self._thresholds))
 
     def predict(self, texts: Sequence[str]) -> Predicted:
         """Find the mentions of texts, in their order.
@@ -82,9 +86,8 @@ class Model:
         return Predicted(found, by)
 
 
-def _load(model: str) -> Loaded:
-    nlp = load_pipeline(model)
-    spans_keys(nlp)  # here, so that its error comes before any request
+def _load(source: Source) -> Loaded:
+    nlp = open_pipeline(source)
     if nlp.path is None:
         raise ServeError("This pipeline is not saved. Save it, and give its folder.")
     name, version = model_name(nlp)

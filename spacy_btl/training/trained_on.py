@@ -35,12 +35,7 @@ def warn_of_trained_on(nlp: Language, docs: Sequence[Doc], corpus: Path) -> None
 
     corpus (Path): Where they are from.
     """
-    had = same_text(docs, training_docs(nlp))
-    pipe = find_calibrator(nlp)
-    if pipe is not None:
-        had |= in_datastore(
-            pipe.calibrator.fitted_datastore(), [nlp.make_doc(doc.text) for doc in docs]
-        )
+    had = had_before(nlp, docs)
     if had.any():
         warnings.warn(
             f"{corpus}: {had.sum():,} of {len(docs):,} documents are among those that the pipeline "
@@ -48,6 +43,17 @@ def warn_of_trained_on(nlp: Language, docs: Sequence[Doc], corpus: Path) -> None
             BtlWarning,
             stacklevel=2,
         )
+
+
+def had_before(nlp: Language, docs: Sequence[Doc]) -> NDArray[np.bool_]:
+    """Which docs a pipeline's network or datastore had, as far as that can be told: bool [D]."""
+    had = same_text(docs, training_docs(nlp))
+    pipe = find_calibrator(nlp)
+    if pipe is not None:
+        had |= in_datastore(
+            pipe.calibrator.fitted_datastore(), [nlp.make_doc(doc.text) for doc in docs]
+        )
+    return had
 
 
 def training_docs(nlp: Language) -> list[Doc]:

@@ -88,6 +88,8 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
     note = _note(pipeline)
     if pipeline.missing:
         st.info(pipeline.missing)
+    for promise in pipeline.promises:
+        st.caption(f"Promised, with the pipeline's own tau and no minimum confidence: {promise}.")
     ents = _choose(pipeline, note)
     st.html(content.legend(ents, pipeline.labels) or "No entities with these settings.")
     with st.container(border=True):

@@ -18,6 +18,7 @@ from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
+from spacy_btl.guarantee.promises import read_promises
 from spacy_btl.pipeline.annotations import confidence, write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
@@ -38,6 +39,7 @@ class OpenPipeline:
     missing (str): What the page cannot show without a calibrator; empty with one.
     labels (Tuple[str, ...]): The types that it can predict.
     keys (Tuple[str, ...]): The groups of spans that hold its mentions, if these can overlap.
+    promises (Tuple[str, ...]): What `btl guarantee` promised of it, in words.
     lock (Lock): Held while a note is read, since each browser tab has its own thread.
     """
 
@@ -46,6 +48,7 @@ class OpenPipeline:
     missing: str
     labels: tuple[str, ...]
     keys: tuple[str, ...] = ()
+    promises: tuple[str, ...] = ()
     lock: Lock = field(default_factory=Lock, compare=False)
 
 
@@ -79,7 +82,8 @@ def opened(nlp: Language) -> OpenPipeline:
         missing = NO_CALIBRATOR.format(missing="" if keys else "confidence, ")
     finders = [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
     labels = {label for name in finders for label in nlp.pipe_labels.get(name, ())}
-    return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)), tuple(keys))
+    promises = tuple(map(str, read_promises(nlp)))
+    return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)), tuple(keys), promises)
 
 
 def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:

@@ -13,6 +13,7 @@ import pytest
 import spacy
 
 from spacy_btl.annotate import annotate as module
+from spacy_btl.annotate import loading
 from spacy_btl.annotate.annotate import Options, annotate_file
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.progress import Meter, Progress
@@ -130,7 +131,7 @@ def test_a_job_of_another_input_model_or_option_is_refused(
         shutil.copytree(calibrated_path, model)
         with (model / "ner/model").open("ab") as file:
             file.write(b"\0")
-        monkeypatch.setattr(module, "load_pipeline", lambda path: spacy.load(calibrated_path))
+        monkeypatch.setattr(loading, "load_pipeline", lambda path: spacy.load(calibrated_path))
         monkeypatch.setattr(module, "fingerprint", lambda _, of=module.fingerprint: of(model))
     else:
         other = {"batch size": {"batch_size": 3}, "with text": {"with_text": True}}[changed]
