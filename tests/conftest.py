@@ -17,9 +17,9 @@ from spacy.training import Example
 from thinc.api import Optimizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from spacy_btl.context.add import add_context
 from spacy_btl.lines import read_lines
 from spacy_btl.tags import TagScheme
+from spacy_btl.training.add_context import add_context
 from spacy_btl.training.calibrate import calibrate
 
 # The same examples on every run, however slow the machine.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spacy_btl.assertions import KINDS
+from spacy_btl.context.assertions import KINDS
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.formats.brat import read_brat

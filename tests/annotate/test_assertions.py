@@ -11,8 +11,8 @@ import spacy
 from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.assertions import Assertions
 from spacy_btl.cli import btl
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import PipelineError
 from spacy_btl.formats.brat import read_brat

@@ -10,7 +10,7 @@ import pytest
 
 from spacy_btl.annotate.entities import Entity
 from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet, note_nlp_rows
-from spacy_btl.assertions import Assertions
+from spacy_btl.context.assertions import Assertions
 
 DDL = """
 note_nlp_id integer NOT NULL

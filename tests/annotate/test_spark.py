@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
 from spacy_btl.annotate.notes import read_notes
-from spacy_btl.assertions import Assertions
 from spacy_btl.cli import btl
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES

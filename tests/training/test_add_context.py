@@ -4,10 +4,10 @@ import pytest
 import spacy
 from typer.testing import CliRunner
 
-from spacy_btl.assertions import assertions
 from spacy_btl.cli import btl
-from spacy_btl.context.add import REQUIREMENT, add_context
+from spacy_btl.context.assertions import assertions
 from spacy_btl.errors import PipelineError
+from spacy_btl.training.add_context import REQUIREMENT, add_context
 from tests.conftest import SENTENCES
 from tests.pipeline.test_overlapping import NOTES
 
