@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -221,5 +222,5 @@ def _identity(
         "batch_size": batch_size,
         "part_size": options.part_size,
         **{name: getattr(options, name) for name in kind.settings},
-        **({} if options.code is None else {"code": options.code.read_text("utf-8")}),
+        **({} if options.code is None else {"code": sha256(options.code.read_bytes()).hexdigest()}),
     }

@@ -80,6 +80,7 @@ def _annotate(
     """Annotate the columns id, text and missing (why there is no text)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
+    code = None if code is None else code.resolve()  # workers have folders of their own
     return notes.mapInArrow(
         partial(_annotate_batches, model=model, stamp=stamp, batch_size=batch_size, code=code),
         schema,
