@@ -29,7 +29,7 @@ import srsly
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.assertions import KINDS, assertions
+from spacy_btl.context.assertions import KINDS, assertions
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.formats.convert import convert
 from spacy_btl.mentions import MENTIONS

@@ -10,7 +10,7 @@ import jinja2
 import srsly
 from weasel.cli.document import project_document
 
-from spacy_btl.assertions import KINDS, OTHER
+from spacy_btl.context.assertions import KINDS, OTHER
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

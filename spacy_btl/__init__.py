@@ -13,13 +13,13 @@ from spacy_btl.about import __version__ as __version__
 if TYPE_CHECKING:
     from spacy_btl.annotate.annotate import annotate_file as annotate_file
     from spacy_btl.annotate.spark import annotate_dataframe as annotate_dataframe
-    from spacy_btl.assertions import assertions as assertions
     from spacy_btl.calibration.calibrator import Calibrator as Calibrator
     from spacy_btl.calibration.settings import Settings as Settings
     from spacy_btl.colors import DISPLACY_COLORS as DISPLACY_COLORS
     from spacy_btl.compiled.compile import compile_pipeline as compile_pipeline
     from spacy_btl.compiled.encoder import compiled_transformer as compiled_transformer
-    from spacy_btl.context.add import add_context as add_context
+    from spacy_btl.context.assertions import assertions as assertions
+    from spacy_btl.context.pipe import BtlContext as BtlContext
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from spacy_btl.search.search import sklearn_search as sklearn_search
     from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
+    from spacy_btl.training.add_context import add_context as add_context
     from spacy_btl.training.average import average as average
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 # The module of each name, by which it is loaded; type checkers read the imports above.
 MODULES = {
+    "BtlContext": "context.pipe",
     "BtlNer": "pipeline.btl_ner",
     "Calibrator": "calibration.calibrator",
     "DISPLACY_COLORS": "colors",
@@ -63,11 +65,11 @@ MODULES = {
     "Search": "search.search",
     "Settings": "calibration.settings",
     "TokenLoss": "losses.base",
-    "add_context": "context.add",
+    "add_context": "training.add_context",
     "all_token_labels": "losses.cross_entropy",
     "annotate_dataframe": "annotate.spark",
     "annotate_file": "annotate.annotate",
-    "assertions": "assertions",
+    "assertions": "context.assertions",
     "average": "training.average",
     "binary_copies": "losses.binary_copies",
     "binary_token_labels": "losses.binary_token_labels",

@@ -19,6 +19,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from spacy_btl.lines import read_lines
 from spacy_btl.tags import TagScheme
+from spacy_btl.training.add_context import add_context
 from spacy_btl.training.calibrate import calibrate
 
 # The same examples on every run, however slow the machine.
@@ -245,3 +246,12 @@ def calibrated_overlapping_path(overlapping_path, tmp_path_factory):
     settings = {"n_neighbors": 3}
     calibrate(str(overlapping_path), folder / "gold.spacy", folder / "model", settings=settings)
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def asserted_path(calibrated_path, tmp_path_factory):
+    """The calibrated pipeline with a btl_context behind it, on disk."""
+    pytest.importorskip("negspacy", reason="pip install '.[context]' to test it")
+    path = tmp_path_factory.mktemp("asserted") / "model"
+    add_context(str(calibrated_path), path)
+    return path

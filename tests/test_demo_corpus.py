@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spacy_btl.context.assertions import KINDS
 from spacy_btl.corpora.note import Note
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.formats.brat import read_brat
@@ -73,3 +74,30 @@ def test_the_stated_agreement_is_that_of_the_two_passes():
     )
     f1 = 2 * len(first & second) / (len(first) + len(second))
     assert f"is {f1:.3f}:" in (DEMO / "README.md").read_text()
+
+
+ASSERTED = {
+    *("Sign_symptom", "Disease_disorder", "Medication", "Diagnostic_procedure"),
+    *("Therapeutic_procedure", "Clinical_event"),
+}
+
+
+def test_assertions_are_of_the_types_that_the_guide_names_and_every_attribute_is_read():
+    report = ConversionReport()
+    found = [mention for note in read_brat(DEMO, report=report) for mention in note.mentions]
+    assert not report.remarks
+    asserted = [mention for mention in found if mention.assertions]
+    assert {mention.type for mention in asserted} == ASSERTED
+    assert all(label in (DEMO / "README.md").read_text() for label in ASSERTED)
+    counts = Counter(kind for mention in asserted for kind in mention.assertions)
+    assert set(counts) == set(KINDS)
+    assert min(counts.values()) >= 20
+
+
+def test_what_stands_within_a_family_history_is_of_another_person(notes):
+    for note in notes:
+        families = [m.enclosing_span for m in note.mentions if m.type == "Family_history"]
+        for mention in note.mentions:
+            start, end = mention.enclosing_span
+            if mention.type in ASSERTED and any(a <= start and end <= b for a, b in families):
+                assert "other" in mention.assertions, (note.id, mention)

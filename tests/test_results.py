@@ -27,7 +27,7 @@ def test_a_page_of_results_is_made_from_the_result_files(name):
 
 
 @IN_A_CLONE
-@pytest.mark.parametrize("name", ["scale", "performance", "project"])
+@pytest.mark.parametrize("name", ["scale", "performance", "assertions", "project"])
 def test_the_page_is_made_from_its_files(name):
     pages = runpy.run_path(str(ROOT / "scripts" / "pages.py"))["PAGES"]
     assert pages[name]() == (DOCS / f"{name}.md").read_text("utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from spacy_btl.annotate.entities import Annotated, Entity
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp, entities_by_note, file_name
-from spacy_btl.assertions import KINDS
+from spacy_btl.context.assertions import KINDS
 from spacy_btl.errors import AnnotateError
 from spacy_btl.formats.brat_types import brat_type
 

@@ -9,7 +9,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
-from spacy_btl.assertions import Assertions, assertions
+from spacy_btl.context.assertions import Assertions, assertions
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.btl_ner import BtlNer

@@ -17,7 +17,7 @@ from spacy_btl.annotate.entities import Annotated, Entity
 from spacy_btl.annotate.fhir_settings import Fhir, Kind, Release
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp, entities_by_note
-from spacy_btl.assertions import PATIENT, Assertions
+from spacy_btl.context.assertions import PATIENT, Assertions
 
 Resource = dict[str, Any]
 

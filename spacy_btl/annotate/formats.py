@@ -20,7 +20,7 @@ from spacy_btl.annotate.preannotations import (
 )
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.annotate.tables import import_pyarrow
-from spacy_btl.assertions import Assertions
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError
 from spacy_btl.inception.write import xmi_problem
 from spacy_btl.preannotations.records import doccano_problem

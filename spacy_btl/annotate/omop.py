@@ -12,7 +12,7 @@ from spacy_btl.about import __version__
 from spacy_btl.annotate.concepts import Concepts
 from spacy_btl.annotate.entities import Entity
 from spacy_btl.annotate.tables import import_pyarrow
-from spacy_btl.assertions import PATIENT, Assertions
+from spacy_btl.context.assertions import PATIENT, Assertions
 
 
 class Field(NamedTuple):

@@ -83,6 +83,8 @@ def _annotate(
     """Annotate the columns id, text and missing (why there is no text)."""
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
+    code = source.code and source.code.resolve()  # workers have folders of their own
+    source = source._replace(code=code)
     return notes.mapInArrow(
         partial(_annotate_batches, source=source, stamp=stamp, batch_size=batch_size),
         schema,

@@ -25,7 +25,7 @@ def add_context_cli(
     entity: ent._.negated, .uncertain, .historical, .hypothetical, and .experiencer ("patient" or
     "other"). `btl annotate` writes them. It needs the extra `context`.
     """
-    from spacy_btl.context.add import add_context
+    from spacy_btl.training.add_context import add_context
 
     refuse_to_replace(output, force=force)
     add_context(model, output, types=None if types is None else names_in(types))

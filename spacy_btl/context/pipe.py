@@ -6,7 +6,12 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.assertions import KINDS, forget_assertions, install_extensions, set_assertions
+from spacy_btl.context.assertions import (
+    KINDS,
+    forget_assertions,
+    install_extensions,
+    set_assertions,
+)
 from spacy_btl.context.terms import Terms, english_assertion_terms, no_negspacy
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import FULL_LINE, SAME_LINE, read_lines
@@ -59,10 +64,14 @@ class BtlContext:
     that is wrapped ends no sentence.
 
     terms (Dict[str, Dict[str, List[str]]]): The terms of each assertion, by the keys of
-        `assertions.KINDS`. An assertion without terms never holds.
+        `context.assertions.KINDS`. An assertion without terms never holds.
     types (Optional[List[str]]): The types to which assertions apply; None for all.
     spans_keys (List[str]): The groups of `doc.spans`, beside `doc.ents`.
     RAISES: PipelineError, for terms of an unknown assertion or kind, or without negspacy.
+
+    >>> _ = nlp.add_pipe("btl_context")
+    >>> [(ent.text, ent._.negated) for ent in nlp("pain in the left arm , no fever").ents]
+    [('pain', False), ('fever', True)]
     """
 
     def __init__(

@@ -7,7 +7,7 @@ in one of `pseudo_negations` does not act. What ConText (Harkema et al. 2009, do
 """
 
 from spacy_btl.about import how_to_install
-from spacy_btl.assertions import OTHER
+from spacy_btl.context.assertions import OTHER
 from spacy_btl.errors import PipelineError
 
 Terms = dict[str, list[str]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.assertions import set_assertions
+from spacy_btl.context.assertions import set_assertions
 from spacy_btl.corpora.note import Mention, Note
 from spacy_btl.corpora.patients import PATIENT
 from spacy_btl.corpora.report import ConversionReport, ModeReport

@@ -19,7 +19,7 @@ class Mention:
     type (str): The entity type.
     fragments (Tuple[Tuple[int, int], ...]): Character offsets of its pieces, end exclusive.
         A discontinuous mention has more than one.
-    assertions (Tuple[str, ...]): What is annotated of it, of the keys of `assertions.KINDS`.
+    assertions (Tuple[str, ...]): What is annotated of it: keys of `context.assertions.KINDS`.
     """
 
     id: str

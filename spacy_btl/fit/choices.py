@@ -57,7 +57,7 @@ class Options:
     name, version (str): Of the package; the name is without its language.
     patients, skip_invalid, trust_offsets, annotator, layers: As for `convert`.
     card (Optional[Path]): The card file, see `exchange.card_file`.
-    context (bool): Whether the pipeline writes assertions, see `context.add`.
+    context (bool): Whether the pipeline writes assertions, see `training.add_context`.
     """
 
     effort: Effort = "standard"

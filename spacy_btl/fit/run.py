@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spacy_btl.context.add import add_context, require_english
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import report_file
 from spacy_btl.errors import in_words
@@ -27,6 +26,7 @@ from spacy_btl.fit.package import build_wheel, install_command, wheel_name
 from spacy_btl.fit.progress import MEASURED, Clock, Listener, work_of
 from spacy_btl.fit.steps import MadeOf, Steps, tree_hash
 from spacy_btl.gpu import use_gpu
+from spacy_btl.training.add_context import add_context, require_english
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spacy_btl.assertions import KINDS
+from spacy_btl.context.assertions import KINDS
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, text_problem
 from spacy_btl.corpora.report import ConversionReport

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from spacy_btl.assertions import assertions
+from spacy_btl.context.assertions import assertions
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.note import Mention, Note

@@ -14,8 +14,8 @@ from spacy_btl.annotate.entities import Annotated, entities_of
 from spacy_btl.annotate.formats import BRAT, rows
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.assertions import assertions
 from spacy_btl.colors import colors_of
+from spacy_btl.context.assertions import assertions
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn

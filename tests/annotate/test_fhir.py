@@ -15,8 +15,8 @@ from spacy_btl.annotate.fhir_settings import Fhir, Kind, Release
 from spacy_btl.annotate.formats import FORMATS, format_of
 from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.assertions import Assertions
 from spacy_btl.cli import btl
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import BtlError
 from tests.annotate.conftest import write_notes
 

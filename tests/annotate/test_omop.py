@@ -11,7 +11,8 @@ import pytest
 from spacy_btl.annotate.annotate import Options, annotate_file
 from spacy_btl.annotate.concepts import read_concepts
 from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet
+from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet, note_nlp_rows
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError
 from tests.annotate.conftest import write_notes
 
@@ -163,3 +164,33 @@ def test_duckdb_loads_the_table(name, calibrated_path, tmp_path):
     expected = [437663 if row[2].startswith("label=Sign;") else 0 for row in found]
     assert [row[1] for row in found] == expected
     assert any(expected)
+
+
+# What the conventions of NOTE_NLP say of each modifier:
+# https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp
+@pytest.mark.parametrize(
+    ("kinds", "exists", "temporal"),
+    [
+        ([], "Y", "present"),
+        (["negated"], "N", "present"),
+        (["other"], "N", "present"),
+        (["hypothetical"], "N", "present"),  # Conditional = true
+        (["uncertain"], "Y", "present"),  # true or low; only a very low certainty makes it false
+        (["historical"], "Y", "past"),
+        (["negated", "historical"], "N", "past"),
+    ],
+)
+def test_the_conventions_of_the_table_decide_by_modifiers(kinds, exists, temporal):
+    entity = Entity(1, 0, 5, "fever", "Sign", None, Assertions.of(kinds))
+    (row,) = note_nlp_rows([entity], "en_model 1.0", "2026-01-02T03:04:05", 1)
+    assert (row["term_exists"], row["term_temporal"]) == (exists, temporal)
+    modifiers = dict(pair.split("=") for pair in row["term_modifiers"].split(";"))
+    assert modifiers == {
+        "label": "Sign",
+        "end": "5",
+        "negation": str("negated" in kinds).lower(),
+        "subject": "other" if "other" in kinds else "patient",
+        "conditional": str("hypothetical" in kinds).lower(),
+        "uncertain": str("uncertain" in kinds).lower(),
+        "history": str("historical" in kinds).lower(),
+    }

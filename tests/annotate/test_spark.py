@@ -17,6 +17,7 @@ from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
 from spacy_btl.annotate.notes import read_notes
 from spacy_btl.cli import btl
+from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError, BtlError
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
@@ -74,6 +75,21 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
         assert math.isclose(mine["confidence"], other["confidence"], abs_tol=1e-4)
         assert mine["text"] == other["text"]
         assert other["error"] is None
+
+
+def test_assertions_are_those_of_the_local_engine(session, asserted_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", NOTES[:40])
+    annotate_here(str(asserted_path), notes, tmp_path / "here.parquet")
+    here = by_place(pyarrow.parquet.read_table(tmp_path / "here.parquet").to_pylist())
+    df = session.createDataFrame(COMPLETE[:40], SCHEMA).drop("missing").repartition(2)
+    found = module.annotate_dataframe(df, str(asserted_path))
+    assert found.columns[-6:] == [*Assertions._fields, "error"]
+    there = by_place(row.asDict() for row in found.collect())
+    assert here.keys() == there.keys()
+    for place, row in here.items():
+        names = Assertions._fields
+        assert [row[name] for name in names] == [there[place][name] for name in names]
+    assert {row["negated"] for row in here.values()} == {True, False}
 
 
 def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calibrated_path):

@@ -8,7 +8,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Span
 
-from spacy_btl.assertions import Assertions, assertions
+from spacy_btl.context.assertions import Assertions, assertions
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.context.terms import english_assertion_terms
 from spacy_btl.errors import PipelineError

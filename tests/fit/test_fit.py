@@ -241,6 +241,19 @@ def test_a_changed_option_is_said_and_only_what_depends_on_it_is_done_again(agai
     assert told.reasons["average"] == "changed: network btl, network standard"
 
 
+def test_assertions_are_added_if_asked_for_and_measured_with_the_rest(again, options):
+    pytest.importorskip("negspacy", reason="pip install '.[context]' to test it")
+    told = Recorder()
+    fit(again / "my-notes.jsonl", again / "out", replace(options, context=True), told)
+    assert told.steps == ["context", "evaluate", "card", "package"]
+    assert spacy.load(again / "out" / "pipeline").pipe_names[-1] == "btl_context"
+    told = Recorder()
+    french = replace(options, context=True, lang="fr")
+    with pytest.raises(BtlError, match="language is 'fr'"):
+        fit(again / "my-notes.jsonl", again / "out", french, told)
+    assert "train btl" not in told.steps
+
+
 def test_changed_notes_are_noticed(again, options):
     told = Recorder()
     notes = write_notes(again / "my-notes.jsonl", 9)

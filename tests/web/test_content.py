@@ -1,12 +1,14 @@
 """Marked text, downloads and tables say what the entities are."""
 
 import json
+import re
 
 import pytest
 import spacy
 
 from spacy_btl.colors import DISPLACY_COLORS, color_of
 from spacy_btl.errors import PageError
+from spacy_btl.marks import Mention, drawn
 from spacy_btl.pipelines import fingerprint
 from spacy_btl.web import content
 from spacy_btl.web.session import chosen_entities, opened, read_note
@@ -110,3 +112,24 @@ def test_mentions_that_overlap_are_marks_within_marks_and_rows(overlapping_path)
     assert all(f"{row['confidence']:.2f}" in markup for row in rows)
     downloaded = json.loads(content.as_json(pipeline, note, ents))
     assert [row["label"] for row in downloaded] == ["Negation", "Sign", "Sign"]
+
+
+def test_words_of_negated_mentions_are_struck_through_and_rows_say_so(asserted_path):
+    pipeline = opened(spacy.load(asserted_path))
+    text = "pain in the left arm , no fever"
+    note = read_note(pipeline, text)
+    for tau in (None, 0.0):  # decided again, and judged again
+        ents = chosen_entities(pipeline, note, tau=tau)
+        markup = content.marked(text, ents)
+        assert re.findall("<s>(.*?)</s>", markup) == ["fever"]
+        assert 'title="Sign, negated, characters 26 to 31"' in markup
+        rows = {row["text"]: row for row in content.entity_rows(ents)}
+        assert (rows["fever"]["negated"], rows["pain"]["negated"]) == (True, False)
+    assert [row["negated"] for row in json.loads(content.as_json(pipeline, note, ents))]
+    assert "\tNegated T" in content.as_brat(pipeline, note, ents).decode()
+
+
+def test_a_mention_within_a_negated_one_is_struck_through_once():
+    mentions = [Mention(0, 11, "Sign", None, True), Mention(4, 11, "Part")]
+    markup = drawn("dry cough  x", mentions, {"Sign": "#fff", "Part": "#fff"})
+    assert re.findall("<s>(.*?)</s>", markup) == ["dry ", "cough  "]

@@ -1,4 +1,4 @@
-"""Add `btl_context` to a pipeline on disk."""
+"""Add `btl_context` to a trained pipeline."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,7 +5,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 
-from spacy_btl.assertions import (
+from spacy_btl.context.assertions import (
     KINDS,
     Assertions,
     assertions,
