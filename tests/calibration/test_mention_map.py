@@ -159,7 +159,7 @@ def reference_model():
     return make_pipeline(
         PolynomialFeatures(2, include_bias=False),
         StandardScaler(),
-        LogisticRegression(C=0.1, max_iter=3000),
+        LogisticRegression(C=0.1, max_iter=3000, tol=1e-8),
     )
 
 
