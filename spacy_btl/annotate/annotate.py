@@ -12,6 +12,7 @@ from spacy.language import Language
 from spacy.util import minibatch
 
 from spacy_btl.about import __version__
+from spacy_btl.annotate.check import unlike_source
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
@@ -126,6 +127,7 @@ def annotate_file(
             on_progress(total.notes, summary.notes)
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
+        total.unlike = unlike_source(nlp, total.facts)
         _finish(job, total, stamp)
     return job.total()
 

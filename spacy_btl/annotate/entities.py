@@ -9,11 +9,12 @@ from spacy.util import minibatch
 
 from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError, BtlError
-from spacy_btl.pipeline.annotations import confidence
+from spacy_btl.pipeline.annotations import FACTS, confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.preannotations.words import words_of
 
 MANY = 20  # notes: if so many fail and none succeeds, the cause is elsewhere
+COMPARED = 100  # notes of a part that are compared with the pipeline's held-out documents
 DIGITS = 6  # of a confidence: further ones depend on the batch
 
 
@@ -41,11 +42,16 @@ class Failure(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """Notes, the entities of those that were annotated, and the failures."""
+    """Notes, the entities of those that were annotated, and the failures.
+
+    facts (List[List[float]]): What some of the notes are compared with others by, evenly chosen;
+        none where the pipeline has no held-out documents to compare with.
+    """
 
     notes: list[Note]
     entities: list[Entity]
     failures: list[Failure]
+    facts: list[list[float]]
 
 
 def annotate_notes(
@@ -68,10 +74,12 @@ def annotate_notes(
     entities: list[Entity] = []
     failures: list[Failure] = []
     done: list[Note] = []
+    facts: list[list[float]] = []
     for note, reason in zip(notes, reasons, strict=True):
         result = reason or next(docs)
         if isinstance(result, Doc):
             entities += entities_of(note.id, mentions_of(result, keys))
+            facts += facts_of([result])
             words = words_of(result) if with_words else None
             done.append(note._replace(words=words))
         else:
@@ -83,7 +91,17 @@ def annotate_notes(
             "unlikely to be the cause. Remove the cause and run the command again: finished parts "
             "are kept."
         )
-    return Annotated(done, entities, failures)
+    return Annotated(done, entities, failures, thinned(facts, COMPARED))
+
+
+def facts_of(docs: Iterable[Doc]) -> list[list[float]]:
+    """The rows by which notes are compared, see `calibration.reference`, of docs that have one."""
+    return [doc.user_data[FACTS].tolist() for doc in docs if FACTS in doc.user_data]
+
+
+def thinned(rows: list[list[float]], most: int) -> list[list[float]]:
+    """At most so many rows, evenly chosen."""
+    return rows[:: max(1, -(-len(rows) // most))]
 
 
 def stop_at_failure(annotated: Annotated) -> None:

@@ -21,29 +21,38 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from spacy_btl.annotate.entities import Annotated
+from spacy_btl.annotate.entities import Annotated, thinned
 from spacy_btl.annotate.formats import Format, Frame
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import whole_file, write_file
 
 FORMAT_VERSION = 2
+MOST = 1000  # notes of all parts that are compared
 NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 
 @dataclass
 class Counts:
-    """The notes, failed notes and entities of each type, of a part or of all parts."""
+    """The notes, failed notes and entities of each type, of a part or of all parts.
+
+    facts (List[List[float]]): See `Annotated`; of all parts, until the job is finished.
+    unlike (str): Of a finished job: how its notes are unlike those of the pipeline's own source;
+        empty if they are alike, or that is not known.
+    """
 
     notes: int = 0
     failed: int = 0
     entities: Counter[str] = field(default_factory=Counter)
+    facts: list[list[float]] = field(default_factory=list)
+    unlike: str = ""
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another part."""
         self.notes += other.notes
         self.failed += other.failed
         self.entities.update(other.entities)
+        self.facts = thinned(self.facts + other.facts, MOST)
 
 
 class Job:
@@ -126,7 +135,7 @@ class Job:
         lines = (json.dumps(failure) + "\n" for failure in failed)
         write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("ascii"))
         labels = Counter(entity.label for entity in annotated.entities)
-        counts = Counts(len(annotated.notes), len(annotated.failures), labels)
+        counts = Counts(len(annotated.notes), len(annotated.failures), labels, annotated.facts)
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
 
@@ -135,7 +144,8 @@ class Job:
         rows = self.parts / "rows"
         try:
             _join(sorted((self.parts / "errors").glob("*.jsonl")), self.errors)
-            _write_json(self.manifest, {"started": self.started, **self.identity, **vars(total)})
+            counts = {name: value for name, value in vars(total).items() if name != "facts"}
+            _write_json(self.manifest, {"started": self.started, **self.identity, **counts})
             if self.kind.joined is not None:
                 _join(sorted(rows.iterdir()), self.output, self.kind.joined)
             else:
@@ -186,7 +196,8 @@ def _beside(output: Path, ending: str) -> Path:
 
 
 def _counts(values: dict[str, Any]) -> Counts:
-    return Counts(values["notes"], values["failed"], Counter(values["entities"]))
+    facts, unlike = values.get("facts", []), values.get("unlike", "")
+    return Counts(values["notes"], values["failed"], Counter(values["entities"]), facts, unlike)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

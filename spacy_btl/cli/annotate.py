@@ -88,6 +88,8 @@ def annotate_cli(
 
     counts = annotate(model, notes, output, options, gpu_id, on_loaded)
     _print(counts, keys)
+    if counts.unlike:
+        msg.warn(f"{counts.unlike} `btl check` says more.")
     if counts.failed:
         msg.warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")
