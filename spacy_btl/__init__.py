@@ -12,7 +12,6 @@ from spacy_btl.about import __version__ as __version__
 
 if TYPE_CHECKING:
     from spacy_btl.annotate.annotate import annotate_file as annotate_file
-    from spacy_btl.annotate.check import check_notes as check_notes
     from spacy_btl.annotate.spark import annotate_dataframe as annotate_dataframe
     from spacy_btl.calibration.calibrator import Calibrator as Calibrator
     from spacy_btl.calibration.settings import Settings as Settings
@@ -43,13 +42,14 @@ if TYPE_CHECKING:
     from spacy_btl.search.ivf import cluster_search as cluster_search
     from spacy_btl.search.search import Search as Search
     from spacy_btl.search.search import sklearn_search as sklearn_search
+    from spacy_btl.shift.check import check_notes as check_notes
+    from spacy_btl.shift.recalibrate import recalibrate as recalibrate
+    from spacy_btl.shift.recalibrate import recalibrate_unannotated as recalibrate_unannotated
     from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
     from spacy_btl.training.average import average as average
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
-    from spacy_btl.training.recalibrate import recalibrate as recalibrate
-    from spacy_btl.training.recalibrate import recalibrate_unannotated as recalibrate_unannotated
     from spacy_btl.training.tune import tune as tune
     from spacy_btl.unlabelled.pretrain import pretrain_encoder as pretrain_encoder
     from spacy_btl.unlabelled.pseudo_label import pseudo_label as pseudo_label
@@ -70,7 +70,7 @@ MODULES = {
     "binary_copies": "losses.binary_copies",
     "binary_token_labels": "losses.binary_token_labels",
     "calibrate": "training.calibrate",
-    "check_notes": "annotate.check",
+    "check_notes": "shift.check",
     "class_weights": "losses.class_weights",
     "cluster_search": "search.ivf",
     "compile_pipeline": "compiled.compile",
@@ -87,8 +87,8 @@ MODULES = {
     "make_ner_scorer": "metrics.scorer",
     "pretrain_encoder": "unlabelled.pretrain",
     "pseudo_label": "unlabelled.pseudo_label",
-    "recalibrate": "training.recalibrate",
-    "recalibrate_unannotated": "training.recalibrate",
+    "recalibrate": "shift.recalibrate",
+    "recalibrate_unannotated": "shift.recalibrate",
     "score_ner": "metrics.scorer",
     "sklearn_search": "search.search",
     "split_corpus": "splits.split",

@@ -12,7 +12,6 @@ from spacy.language import Language
 from spacy.util import minibatch
 
 from spacy_btl.about import __version__
-from spacy_btl.annotate.check import unlike_source
 from spacy_btl.annotate.entities import annotate_notes, spans_keys, stop_at_failure
 from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
@@ -20,6 +19,7 @@ from spacy_btl.annotate.notes import Note, Summary, read_ids, read_notes, scan_n
 from spacy_btl.annotate.stamp import NOTE_ID, Stamp
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
+from spacy_btl.pipeline.unlike import unlike_source
 from spacy_btl.pipelines import fingerprint, load_pipeline, model_name
 
 PART_SIZE = 1000

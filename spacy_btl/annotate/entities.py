@@ -51,7 +51,7 @@ class Annotated(NamedTuple):
     notes: list[Note]
     entities: list[Entity]
     failures: list[Failure]
-    facts: list[list[float]]
+    facts: Sequence[list[float]] = ()
 
 
 def annotate_notes(

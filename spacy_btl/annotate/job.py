@@ -135,7 +135,7 @@ class Job:
         lines = (json.dumps(failure) + "\n" for failure in failed)
         write_file(self.parts / "errors" / f"{name}.jsonl", "".join(lines).encode("ascii"))
         labels = Counter(entity.label for entity in annotated.entities)
-        counts = Counts(len(annotated.notes), len(annotated.failures), labels, annotated.facts)
+        counts = Counts(len(annotated.notes), len(annotated.failures), labels, [*annotated.facts])
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
 

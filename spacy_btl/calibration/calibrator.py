@@ -205,9 +205,7 @@ class Calibrator:
         """
         return self.read(logits)[0]
 
-    def read(
-        self, logits: NDArray[np.float32]
-    ) -> tuple[Probabilities, NDArray[np.float64]]:
+    def read(self, logits: NDArray[np.float32]) -> tuple[Probabilities, NDArray[np.float64]]:
         """The same, and the distance of each token to the nearest labelled one, float64 [N]; nan
         where that was not searched.
 
@@ -259,9 +257,7 @@ class Calibrator:
             transition_weight=weight,
         )
 
-    def find_entities(
-        self, p: Probabilities, words: Words, *, tau: Tau | None = None
-    ) -> Found:
+    def find_entities(self, p: Probabilities, words: Words, *, tau: Tau | None = None) -> Found:
         """Decide entities, or mentions that may overlap, and their confidences.
 
         Without a `MentionMap` they are the runs of the decided tags, and confidence is from the

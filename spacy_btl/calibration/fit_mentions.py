@@ -43,7 +43,9 @@ def fit_mention_map(
         parts = list(GroupKFold(n_folds).split(features, groups=documents))
     log_odds = np.zeros(len(correct))
     for others, part in parts:
-        log_odds[part] = linear_log_odds(features[part], *_fit(features[others], correct[others], near))
+        log_odds[part] = linear_log_odds(
+            features[part], *_fit(features[others], correct[others], near)
+        )
     chosen = log_odds[choose(candidates, log_odds - log_odds.min() + 1)]
     cutoff = _cutoff(chosen, n_gold)
     weights, bias = _fit(features, correct, near)

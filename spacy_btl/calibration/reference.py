@@ -59,7 +59,7 @@ def describe(tokens: Tokens, found: Found, scheme: TagScheme, n_documents: int) 
         return total / np.maximum(np.bincount(owners, minlength=n_documents), 1)
 
     p = tokens.p[..., : scheme.columns.shape[-1]]
-    wrong = 1 - p.max(axis=-1).reshape(len(p), -1).min(axis=1, initial=1.0)
+    wrong = 1 - p.max(axis=-1).min(axis=tuple(range(1, p.ndim - 1)))  # of any type's decision
     searched = ~np.isnan(tokens.nearest)
     of_types = scheme.type_probabilities(p)
     of_mentions, of_scored = documents[found.runs.first], documents[found.first]

@@ -38,8 +38,9 @@ def check_cli(
     status 0 if the notes are alike, and with 3 if they are unlike, which a scheduler can read; 1 is
     an error.
     """
-    from spacy_btl.annotate.check import check_notes, said
     from spacy_btl.gpu import use_gpu
+    from spacy_btl.pipeline.unlike import said
+    from spacy_btl.shift.check import check_notes
 
     use_gpu(gpu_id)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -28,7 +28,7 @@ def recalibrate_cli(
     confidence changes. That is rough, and can make confidence worse: see the page on notes that are
     unlike.
     """
-    from spacy_btl.training.recalibrate import recalibrate, recalibrate_unannotated
+    from spacy_btl.shift.recalibrate import recalibrate, recalibrate_unannotated
 
     refuse_to_replace(output, force=force)
     if unannotated:

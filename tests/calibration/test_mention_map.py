@@ -260,9 +260,9 @@ def test_it_finds_mentions_that_no_threshold_finds(several):
     before = set(rows(calibrator.find_entities(p, words)[0]))
     calibrator.fit_maps(held_out)
     assert isinstance(calibrator.maps.confidence, MentionMap)
-    runs, confidences = calibrator.find_entities(
-        calibrator.predict_proba(held_out.logits), words
-    )[:2]
+    runs, confidences = calibrator.find_entities(calibrator.predict_proba(held_out.logits), words)[
+        :2
+    ]
     after = set(rows(runs))
 
     def f1(found: set[tuple[int, int, int]]) -> float:

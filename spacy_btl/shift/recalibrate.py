@@ -7,12 +7,13 @@ import numpy as np
 from spacy.language import Language
 from spacy.training import Corpus
 
-from spacy_btl.annotate.check import find_reference, read_facts
 from spacy_btl.annotate.notes import read_notes, scan_notes
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import AnnotateError, CalibratorError
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.pipeline.unlike import find_reference
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole
+from spacy_btl.shift.check import read_facts
 from spacy_btl.training.trained_on import warn_of_trained_on
 
 NO_MAPS = (
@@ -33,7 +34,7 @@ def recalibrate(model: str, corpus: Path, output: Path) -> Language:
     RAISES: BtlError, where the model, the corpus or the output cannot be used.
 
     >>> from spacy_btl import recalibrate
-    >>> nlp = recalibrate("calibrated_held_out", Path("held_out.spacy"), Path("recalibrated"))
+    >>> nlp = recalibrate("mapped", Path("held_out.spacy"), Path("recalibrated"))
     """
     refuse_foreign_folder(output)
     nlp = load_pipeline(model)
@@ -58,6 +59,9 @@ def recalibrate_unannotated(
     notes (Path): See `read_notes`.
     RETURNS (float): What was added to the log odds of a mention.
     RAISES: BtlError, as `recalibrate`, or if no note can be read.
+
+    >>> from spacy_btl import recalibrate_unannotated
+    >>> shift = recalibrate_unannotated("mapped", Path("notes"), Path("shifted"))
     """
     from spacy_btl.calibration.unlike import prior_shift, shift_prior
 

@@ -1,6 +1,6 @@
 """Whether notes are like those that a pipeline was calibrated for, without any annotation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,15 +11,12 @@ from spacy.util import minibatch
 
 from spacy_btl.annotate.entities import docs_of, facts_of, unreadable
 from spacy_btl.annotate.notes import Note, counted_notes, read_notes, scan_notes
-from spacy_btl.calibration.reference import Reference
-from spacy_btl.errors import AnnotateError, CalibratorError, counted
-from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
+from spacy_btl.errors import AnnotateError
+from spacy_btl.pipeline.unlike import find_reference
 from spacy_btl.pipelines import load_pipeline
 
 if TYPE_CHECKING:
     from spacy_btl.calibration.unlike import Comparison
-
-NAMED = 3  # features that are named in a sentence
 
 
 class Checked(NamedTuple):
@@ -52,7 +49,7 @@ def check_notes(
     RAISES: BtlError, for a pipeline or input that cannot be used, or if no note can be read.
 
     >>> from spacy_btl import check_notes
-    >>> checked = check_notes("recalibrated", Path("notes"))
+    >>> checked = check_notes("mapped", Path("notes"))
     >>> checked.comparison.unlike
     False
     """
@@ -75,22 +72,6 @@ def check_notes(
     return Checked(comparison, len(failures), failures[0] if failures else "")
 
 
-def find_reference(nlp: Language, model: str) -> tuple[KnnCalibrator, Reference]:
-    """The calibrator of a pipeline, and the held-out documents that it knows.
-
-    RAISES: CalibratorError, without either.
-    """
-    pipe = find_calibrator(nlp)
-    reference = None if pipe is None else pipe.calibrator.reference
-    if pipe is None or reference is None:
-        raise CalibratorError(
-            f"'{model}' does not know what its own notes are like: it has no calibration maps, or "
-            "was saved by an earlier version. Fit them again with "
-            "`python -m spacy btl calibrate --held-out`."
-        )
-    return pipe, reference
-
-
 def read_facts(
     nlp: Language, notes: Iterator[Note], batch_size: int
 ) -> Iterator[tuple[list[list[float]], list[str]]]:
@@ -107,37 +88,3 @@ def read_facts(
             else:
                 rows += facts_of([result])
         yield rows, failures
-
-
-def unlike_source(nlp: Language, facts: Sequence[Sequence[float]]) -> str:
-    """How notes are unlike the pipeline's own, in a sentence; empty if they are alike, or that
-    cannot be known.
-
-    facts (Sequence[Sequence[float]]): Their rows.
-    """
-    pipe = find_calibrator(nlp)
-    reference = None if pipe is None else pipe.calibrator.reference
-    rows = np.array(facts)
-    if pipe is None or reference is None or not len(rows) or not rows[:, 0].any():
-        return ""
-    from spacy_btl.calibration.unlike import compare
-
-    comparison = compare(reference, rows, pipe.calibrator.fitted_datastore().labels)
-    return said(comparison) if comparison.unlike else ""
-
-
-def said(comparison: "Comparison") -> str:
-    """A comparison in a sentence or two, which quote nothing of a note."""
-    what = f"{counted(comparison.notes, 'note')}"
-    known = f"{counted(comparison.held_out, 'held-out document')} of the pipeline's source"
-    if not comparison.unlike:
-        return f"The {what} are like the {known} (p = {comparison.p_value:.3f})."
-    names = [
-        f"{one.feature} ({one.before:.3g} there, {one.now:.3g} here)"
-        for one in comparison.differences[:NAMED]
-    ]
-    return (
-        f"The {what} are unlike the {known} (p = {comparison.p_value:.4f}): {'; '.join(names)}. "
-        f"Of their mentions about {comparison.expected:.0%} are expected to be correct, and "
-        f"{comparison.accuracy:.0%} were there. Do not rely on their confidence."
-    )
