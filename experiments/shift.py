@@ -3,7 +3,8 @@
     python experiments/shift.py experiments/shift.yml experiments/results/shift.json
 
 Each corpus is run through a pipeline once; all else is arithmetic over its logits. The result holds
-no text. Sources and cells that are not there are passed over.
+no text. A run goes on behind the targets that are there, and passes over pipelines and cells that
+are not.
 """
 
 import json
@@ -360,24 +361,33 @@ def ordered(targets: dict[str, Row]) -> Row:
 
 
 def main(plan: Row, output: Path) -> None:
-    """Measure all that is there, and write the result."""
-    result: Row = {"batch": plan["batch"], "batches": plan["batches"], "sources": {}, "folds": {}}
+    """Measure all that is there and not yet in the output, and write it after each target."""
+    result: Row = {name: plan[name] for name in ("batch", "batches", "draws")}
+    result |= {"sources": {}, "folds": {}}
+    if output.is_file():
+        result |= json.loads(output.read_text("utf-8"))
+
+    def save() -> None:
+        output.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
+
+    for folder in sorted(Path(plan["cells"]).glob("*/test-logits.spacy")):
+        if folder.parent.name not in result["folds"]:
+            result["folds"][folder.parent.name] = same_source(folder.parent, plan)
+            save()
     for name, of_source in plan["sources"].items():
-        if not Path(of_source["pipeline"]).exists():
+        known = result["sources"].setdefault(name, {"targets": {}})["targets"]
+        left = [target for target in of_source["targets"] if target not in known]
+        if not left or not Path(of_source["pipeline"]).exists():
             continue
         nlp, pipe, source = open_source(of_source)
-        targets = {}
-        for target, corpus in of_source["targets"].items():
+        for target in left:
+            corpus = of_source["targets"][target]
             path, change = Path(corpus["corpus"]), corpus.get("change", "")
-            targets[target] = measure_target(source, read_corpus(nlp, pipe, path, change), plan)
-            sys.stdout.write(f"{name}, {target}: {json.dumps(targets[target])}\n")
+            known[target] = measure_target(source, read_corpus(nlp, pipe, path, change), plan)
+            result["sources"][name]["rank_correlation"] = ordered(known)
+            save()
+            sys.stdout.write(f"{name}, {target}\n")
             sys.stdout.flush()
-        rank = ordered(targets)
-        result["sources"][name] = {"targets": targets, "rank_correlation": rank}
-    for folder in sorted(Path(plan["cells"]).glob("*/test-logits.spacy")):
-        result["folds"][folder.parent.name] = same_source(folder.parent, plan)
-    text = json.dumps(rounded(result), indent=1)
-    output.write_text(text + "\n", encoding="utf-8")
 
 
 def rounded(value: Any) -> Any:

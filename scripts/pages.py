@@ -1,4 +1,4 @@
-"""Write docs/scale.md, performance.md, compile.md and project.md: part of `make results`."""
+"""Write docs/scale.md, performance.md, compile.md, shift.md and project.md: part of `make results`."""
 
 import shutil
 import tempfile
@@ -12,6 +12,7 @@ from weasel.cli.document import project_document
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MEASURED = ROOT / "bench" / "results"
+RESULTS = ROOT / "experiments" / "results"
 DEVICES = ("cpu", "cuda")
 MEASURED_APART = ("overlapping", "compiled")
 PROJECT = "project.yml"
@@ -46,6 +47,11 @@ def performance() -> str:
 def compile_page() -> str:
     """The page of `btl compile`, with what bench/compiled.py measured."""
     return template("compile").render(results=srsly.read_json(MEASURED / "compiled.json"))
+
+
+def shift_page() -> str:
+    """The page of `btl check` and `btl recalibrate`, with what experiments/shift.py measured."""
+    return template("shift").render(measured=srsly.read_json(RESULTS / "shift.json"))
 
 
 def limit(row: dict[str, Any]) -> str:
@@ -85,6 +91,7 @@ PAGES = {
     "scale": scale,
     "performance": performance,
     "compile": compile_page,
+    "shift": shift_page,
     "project": project,
 }
 

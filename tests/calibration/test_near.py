@@ -93,7 +93,7 @@ def test_the_map_of_candidates_does_the_same():
     near = fit_mention_map(candidates, features, correct, documents, 2, earlier)
     _, others, *_ = made_up_candidates(300)
     moved = near.log_odds(others) - earlier.log_odds(others)
-    assert np.abs(moved).mean() < 0.3
+    assert np.abs(moved).mean() < 0.5
     candidates, features, correct, documents = made_up_candidates(8000)
     near, alone = (
         fit_mention_map(candidates, features, correct, documents, 4000, one)
