@@ -1,5 +1,5 @@
-"""Write docs/scale.md, performance.md, compile.md, assertions.md and project.md: part of `make
-results`."""
+"""Write docs/scale.md, performance.md, compile.md, assertions.md, shift.md and project.md: part of
+`make results`."""
 
 import shutil
 import tempfile
@@ -15,6 +15,7 @@ from spacy_btl.context.assertions import KINDS, OTHER
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MEASURED = ROOT / "bench" / "results"
+RESULTS = ROOT / "experiments" / "results"
 DEVICES = ("cpu", "cuda")
 MEASURED_APART = ("overlapping", "compiled")
 PROJECT = "project.yml"
@@ -90,6 +91,11 @@ def assertions() -> str:
     )
 
 
+def shift_page() -> str:
+    """The page of `btl check` and `btl recalibrate`, with what experiments/shift.py measured."""
+    return template("shift").render(measured=srsly.read_json(RESULTS / "shift.json"))
+
+
 def limit(row: dict[str, Any]) -> str:
     """What a ratio is to keep to."""
     if row["limit"] is None:
@@ -128,6 +134,7 @@ PAGES = {
     "performance": performance,
     "compile": compile_page,
     "assertions": assertions,
+    "shift": shift_page,
     "project": project,
 }
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from spacy_btl.search.ivf import cluster_search as cluster_search
     from spacy_btl.search.search import Search as Search
     from spacy_btl.search.search import sklearn_search as sklearn_search
+    from spacy_btl.shift.check import check_notes as check_notes
+    from spacy_btl.shift.recalibrate import recalibrate as recalibrate
+    from spacy_btl.shift.recalibrate import recalibrate_unannotated as recalibrate_unannotated
     from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
     from spacy_btl.training.add_context import add_context as add_context
@@ -74,6 +77,7 @@ MODULES = {
     "binary_copies": "losses.binary_copies",
     "binary_token_labels": "losses.binary_token_labels",
     "calibrate": "training.calibrate",
+    "check_notes": "shift.check",
     "class_weights": "losses.class_weights",
     "cluster_search": "search.ivf",
     "compile_pipeline": "compiled.compile",
@@ -91,6 +95,8 @@ MODULES = {
     "make_ner_scorer": "metrics.scorer",
     "pretrain_encoder": "unlabelled.pretrain",
     "pseudo_label": "unlabelled.pseudo_label",
+    "recalibrate": "shift.recalibrate",
+    "recalibrate_unannotated": "shift.recalibrate",
     "score_ner": "metrics.scorer",
     "sklearn_search": "search.search",
     "split_corpus": "splits.split",

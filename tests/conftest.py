@@ -226,6 +226,15 @@ def calibrated_path(trained_path, corpus_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mapped_path(trained_path, corpus_path, held_out_path, tmp_path_factory):
+    """The same with calibration maps."""
+    path = tmp_path_factory.mktemp("mapped") / "model"
+    settings = {"n_neighbors": 3}
+    calibrate(str(trained_path), corpus_path, path, settings=settings, held_out=held_out_path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def overlapping_path(tiny_bert, tmp_path_factory):
     """transformer > ner with `spans_key`, trained on notes whose mentions overlap, on disk."""
     from tests.pipeline.test_overlapping import trained_on_notes

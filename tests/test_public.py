@@ -76,6 +76,7 @@ def test_a_name_is_what_its_module_has(name):
 @pytest.fixture(scope="module")
 def folder(
     calibrated_path,
+    mapped_path,
     calibrated_overlapping_path,
     trained_path,
     corpus_path,
@@ -87,6 +88,7 @@ def folder(
     folder = tmp_path_factory.mktemp("examples")
     for name, path in {
         "calibrated": calibrated_path,
+        "mapped": mapped_path,
         "with_spans_key": calibrated_overlapping_path,
         "encoder": tiny_bert,
         "trained": trained_path,

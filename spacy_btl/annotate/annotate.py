@@ -33,6 +33,7 @@ from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.pipeline.thresholds import Thresholds
+from spacy_btl.pipeline.unlike import unlike_source
 from spacy_btl.pipelines import fingerprint, model_name
 
 PART_SIZE = 1000
@@ -161,6 +162,8 @@ def annotate_file(
             total.add(_checked(counts, job, options))
         if total.notes != summary.notes:
             raise AnnotateError(f"{notes} changed while it was read. Run the command again.")
+        if options.thresholds is None:  # others than those that the pipeline knows its notes by
+            total.unlike = unlike_source(nlp, total.facts)
         _finish(job, total, stamp)
     return job.total()
 

@@ -11,11 +11,12 @@ from spacy.util import minibatch
 from spacy_btl.annotate.notes import Note
 from spacy_btl.context.assertions import Assertions, assertions
 from spacy_btl.errors import AnnotateError, BtlError
-from spacy_btl.pipeline.annotations import confidence
+from spacy_btl.pipeline.annotations import FACTS, confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.preannotations.words import words_of
 
 MANY = 20  # notes: if so many fail and none succeeds, the cause is elsewhere
+COMPARED = 100  # notes of a part that are compared with the pipeline's held-out documents
 DIGITS = 6  # of a confidence: further ones depend on the batch
 
 
@@ -49,6 +50,8 @@ class Annotated(NamedTuple):
 
     words (int): The tokens of those that were annotated.
     seconds (float): What it took.
+    facts (List[List[float]]): What some of the notes are compared with others by, evenly chosen;
+        none where the pipeline has no held-out documents to compare with.
     """
 
     notes: list[Note]
@@ -56,6 +59,7 @@ class Annotated(NamedTuple):
     failures: list[Failure]
     words: int = 0
     seconds: float = 0.0
+    facts: Sequence[list[float]] = ()
 
 
 def annotate_notes(
@@ -88,11 +92,13 @@ def annotate_notes(
     failures: list[Failure] = []
     done: list[Note] = []
     n_words = 0
+    facts: list[list[float]] = []
     for note, reason in zip(notes, reasons, strict=True):
         result = reason or next(docs)
         if isinstance(result, Doc):
             n_words += len(result)
             entities += entities_of(note.id, mentions_of(result, keys))
+            facts += facts_of([result])
             words = words_of(result) if with_words else None
             done.append(note._replace(words=words))
         else:
@@ -104,7 +110,14 @@ def annotate_notes(
             "unlikely to be the cause. Remove the cause and run the command again: finished parts "
             "are kept."
         )
-    return Annotated(done, entities, failures, n_words, time.perf_counter() - start)
+    return Annotated(
+        done,
+        entities,
+        failures,
+        n_words,
+        time.perf_counter() - start,
+        thinned(facts, COMPARED),
+    )
 
 
 def _docs_of_batches(
@@ -117,6 +130,16 @@ def _docs_of_batches(
         docs = docs_of(nlp, batch)
         on_batch(batch, sum(len(doc) for doc in docs if isinstance(doc, Doc)))
         yield from docs
+
+
+def facts_of(docs: Iterable[Doc]) -> list[list[float]]:
+    """The rows by which notes are compared, see `calibration.reference`, of docs that have one."""
+    return [doc.user_data[FACTS].tolist() for doc in docs if FACTS in doc.user_data]
+
+
+def thinned(rows: list[list[float]], most: int) -> list[list[float]]:
+    """At most so many rows, evenly chosen."""
+    return rows[:: max(1, -(-len(rows) // most))]
 
 
 def stop_at_failure(annotated: Annotated) -> None:

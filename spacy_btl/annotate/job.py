@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from spacy_btl.annotate.entities import Annotated
+from spacy_btl.annotate.entities import Annotated, thinned
 from spacy_btl.annotate.formats import Format, Frame
 from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError
@@ -29,6 +29,7 @@ from spacy_btl.files import whole_file, write_file
 
 FORMAT_VERSION = 3
 UNSURE = 0.5  # a confidence
+MOST = 1000  # notes of all parts that are compared
 NAMES_IN_PARTS = {"lock", "manifest.json", "rows", "errors", "done"}
 
 
@@ -40,6 +41,9 @@ class Counts:
     seconds (float): What the pipeline took for them. Not compared.
     left_out (Counter[str]): The entities that the format leaves out, by the reason.
     unsure (int): The entities of less confidence than one half.
+    facts (List[List[float]]): See `Annotated`; of all parts, until the job is finished.
+    unlike (str): Of a finished job: how its notes are unlike those of the pipeline's own source;
+        empty if they are alike, or that is not known.
     """
 
     notes: int = 0
@@ -49,6 +53,8 @@ class Counts:
     seconds: float = field(default=0.0, compare=False)
     left_out: Counter[str] = field(default_factory=Counter)
     unsure: int = 0
+    facts: list[list[float]] = field(default_factory=list)
+    unlike: str = ""
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another part."""
@@ -59,6 +65,7 @@ class Counts:
         self.left_out.update(other.left_out)
         self.unsure += other.unsure
         self.seconds = round(self.seconds + other.seconds, 3)
+        self.facts = thinned(self.facts + other.facts, MOST)
 
 
 class Job:
@@ -151,6 +158,7 @@ class Job:
             round(annotated.seconds, 3),
             Counter(filter(None, left_out)),
             sum(value < UNSURE for value in confidences),
+            [*annotated.facts],
         )
         _write_json(self.parts / "done" / f"{name}.json", vars(counts))
         return counts
@@ -160,7 +168,8 @@ class Job:
         rows = self.parts / "rows"
         try:
             _join(sorted((self.parts / "errors").glob("*.jsonl")), self.errors)
-            _write_json(self.manifest, {"started": self.started, **self.identity, **vars(total)})
+            counts = {name: value for name, value in vars(total).items() if name != "facts"}
+            _write_json(self.manifest, {"started": self.started, **self.identity, **counts})
             if self.kind.joined is not None:
                 _join(sorted(rows.iterdir()), self.output, self.kind.joined)
             else:
@@ -211,7 +220,7 @@ def _beside(output: Path, ending: str) -> Path:
 
 
 def _counts(values: dict[str, Any]) -> Counts:
-    counts = {each.name: values[each.name] for each in fields(Counts)}
+    counts = {each.name: values[each.name] for each in fields(Counts) if each.name in values}
     counters = {name: Counter(counts[name]) for name in ("entities", "left_out")}
     return Counts(**{**counts, **counters})
 

@@ -6,7 +6,7 @@ each decision, that a mention of the type begins, and that one ends.
 """
 
 from dataclasses import asdict, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +22,35 @@ from spacy_btl.calibration.decisions import (
     tau_per_tag,
     type_shifts,
 )
-from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.calibration.mention_map import MentionMap, choose_mentions
+from spacy_btl.calibration.held_out import HeldOut, judge_runs
+from spacy_btl.calibration.mention_map import Found, MentionMap, choose_mentions
+from spacy_btl.calibration.reference import Reference, Tokens, describe
 from spacy_btl.calibration.settings import Settings, check_tau
 from spacy_btl.errors import CalibratorError
 from spacy_btl.mentions import OverlappingScheme
 from spacy_btl.search import ivf
 from spacy_btl.search.search import DividingSearch, Search, sklearn_search
-from spacy_btl.tags import O_TAG, Runs
+from spacy_btl.tags import O_TAG
 
-# What is saved without a datastore, or without maps. An empty file is a damaged one.
+# What is saved without a datastore, without maps, or without the documents that these were fitted
+# to. An empty file is a damaged one.
 UNFITTED = b"not fitted"
-PARTS = ("datastore", "maps")
+PARTS = ("datastore", "maps", "reference")
 # A token that is outside by so much probability of the softmax is not searched where the search is
 # approximate: 98% of the probabilities stay within 0.01, and nearly all decisions are the same
 # (docs/performance.md). With 0.9995 99% do, and the search takes a fifth longer.
 SURE = 0.998
+
+
+class Neighbors(NamedTuple):
+    """What the neighbours of S tokens say.
+
+    p (float64 [S, C]): See `Calibrator.neighbor_probabilities`.
+    nearest (float64 [S]): The distance to the nearest; nan for a token that was not searched.
+    """
+
+    p: Probabilities
+    nearest: NDArray[np.float64]
 
 
 class Calibrator:
@@ -58,6 +71,7 @@ class Calibrator:
         self.search = sklearn_search() if search is None else search
         self.datastore: Datastore | None = None
         self.maps: Maps | None = None
+        self.reference: Reference | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings})"
@@ -83,24 +97,59 @@ class Calibrator:
             raise CalibratorError("The corpus to fit on has no entity: nothing to calibrate with.")
         self._check_size(datastore)
         self.use(datastore)
-        self.maps = None
+        self.maps = self.reference = None
         return self
 
-    def fit_maps(self, held_out: HeldOut, p_knn: Probabilities | None = None) -> Self:
-        """Fit the calibration maps for the present settings.
+    def fit_maps(
+        self, held_out: HeldOut, neighbors: Neighbors | None = None, *, near: Maps | None = None
+    ) -> Self:
+        """Fit the calibration maps for the present settings, and keep what other notes are compared
+        with: a few numbers of each document.
 
         held_out (HeldOut): Documents that neither the network nor the datastore had.
-        p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours of the tokens that the
-            encoder saw, where these were not found in the datastore (cross-fitting).
+        neighbors (Optional[Neighbors]): Those of the tokens that the encoder saw, where they were
+            not found in the datastore (cross-fitting).
+        near (Optional[Maps]): Earlier maps, of another source, that a few documents change little.
         RAISES: CalibratorError, while unfitted, or without an annotated token or a predicted
             entity.
         """
         from spacy_btl.calibration.fit import fit_maps  # scikit-learn is not for prediction
 
         datastore = self.fitted_datastore()
-        if p_knn is None and self.settings.knn_weight:
-            p_knn = self.neighbor_probabilities(held_out.logits[held_out.seen])
-        self.maps = fit_maps(held_out, p_knn, datastore=datastore, settings=self.settings)
+        seen, settings = held_out.seen, self.settings
+        if neighbors is None and settings.knn_weight:
+            neighbors = self.neighbors(held_out.logits[seen])
+        p_knn, nearest = None, np.full(len(seen), np.nan)
+        if neighbors is not None and settings.knn_weight:
+            p_knn, nearest[seen] = neighbors
+        self.maps = fit_maps(held_out, p_knn, datastore=datastore, settings=settings, near=near)
+        return self._keep_reference(held_out, p_knn, nearest)
+
+    def fit_reference(self, held_out: HeldOut) -> Self:
+        """Keep what other notes are compared with, for the present settings and maps.
+
+        held_out (HeldOut): As for `fit_maps`.
+        RAISES: CalibratorError, while unfitted.
+        """
+        seen = held_out.seen
+        p_knn, nearest = None, np.full(len(seen), np.nan)
+        if self.settings.knn_weight:
+            p_knn, nearest[seen] = self.neighbors(held_out.logits[seen])
+        return self._keep_reference(held_out, p_knn, nearest)
+
+    def _keep_reference(
+        self, held_out: HeldOut, p_knn: Probabilities | None, nearest: NDArray[np.floating]
+    ) -> Self:
+        p = self._mix(held_out.logits, p_knn)
+        found = self.find_entities(p, held_out.words)
+        numbers, documents = np.unique(held_out.documents, return_inverse=True)
+        tokens = Tokens(documents, p, held_out.seen, nearest)
+        known, correct = judge_runs(held_out, found.runs)
+        owners = documents[found.runs.first[known]]
+        judged = [np.bincount(each, minlength=len(numbers)) for each in (owners, owners[correct])]
+        scheme = self.fitted_datastore().tag_scheme
+        rows = describe(tokens, found, scheme, len(numbers))
+        self.reference = Reference(rows, np.stack(judged, axis=1))
         return self
 
     def fitted_datastore(self) -> Datastore:
@@ -133,6 +182,13 @@ class Calibrator:
         logits (float32 [N, C]): Raw logits; no row is all zero.
         RAISES: CalibratorError, while it has no rows to search.
         """
+        return self.neighbors(logits).p
+
+    def neighbors(self, logits: NDArray[np.float32]) -> Neighbors:
+        """The same, and the distance to the nearest neighbour.
+
+        RAISES: As `neighbor_probabilities`.
+        """
         datastore, k = self.datastore, self.settings.n_neighbors
         if datastore is None or not len(datastore.tags):
             raise CalibratorError("The calibrator has no neighbours: call its fit() first.")
@@ -140,15 +196,17 @@ class Calibrator:
         of_tags = logits[:, : datastore.logits.shape[1]]
         shares = np.zeros((len(logits), *datastore.prior.shape))
         shares[..., O_TAG] = 1
+        nearest = np.full(len(logits), np.nan)
         asked = np.flatnonzero(~self._surely_outside(of_tags, datastore))
         if len(asked):
-            _, rows = self.search.query(of_tags[asked], k)
+            distances, rows = self.search.query(of_tags[asked], k)
+            nearest[asked] = distances[:, 0]
             if datastore.tag_scheme.overlapping:
                 shares[asked] = datastore.type_shares(rows)
             else:
                 shares[asked] = 0
                 np.add.at(shares, (asked[:, None], datastore.tags[rows]), 1 / k)
-        return (k * shares + datastore.prior) / (k + 1)
+        return Neighbors((k * shares + datastore.prior) / (k + 1), nearest)
 
     def _surely_outside(
         self, logits: NDArray[np.float32], datastore: Datastore
@@ -168,17 +226,31 @@ class Calibrator:
         RAISES: CalibratorError, while unfitted, or for logits of other columns: those of the
             datastore have no borders where types decide for themselves.
         """
+        return self.read(logits)[0]
+
+    def read(self, logits: NDArray[np.float32]) -> tuple[Probabilities, NDArray[np.float64]]:
+        """The same, and the distance of each token to the nearest labelled one, float64 [N]; nan
+        where that was not searched.
+
+        RAISES: As `predict_proba`.
+        """
         scheme = self.fitted_datastore().tag_scheme
         if logits.shape[1] != scheme.n_columns:
             raise CalibratorError(
                 f"The logits have {logits.shape[1]} columns, and the calibrator reads "
                 f"{scheme.n_columns}: give it those that its btl_ner leaves on docs."
             )
-        weight, p_knn = self.settings.knn_weight, None
-        if weight:
-            p_knn = self.neighbor_probabilities(logits[logits.any(axis=1)])
+        p_knn, nearest = None, np.full(len(logits), np.nan)
+        if self.settings.knn_weight:
+            seen = logits.any(axis=1)
+            p_knn, nearest[seen] = self.neighbors(logits[seen])
+        return self._mix(logits, p_knn), nearest
+
+    def _mix(self, logits: NDArray[np.float32], p_knn: Probabilities | None) -> Probabilities:
+        """Probabilities of tags, from those by the neighbours of the tokens that were seen."""
+        scheme = self.fitted_datastore().tag_scheme
         token_map = TokenMap() if self.maps is None else self.maps.tokens
-        p = token_map(logits[:, scheme.columns], p_knn, weight)
+        p = token_map(logits[:, scheme.columns], p_knn, self.settings.knn_weight)
         return scheme.add_borders(p, logits) if isinstance(scheme, OverlappingScheme) else p
 
     def decide(
@@ -208,10 +280,8 @@ class Calibrator:
             transition_weight=weight,
         )
 
-    def find_entities(
-        self, p: Probabilities, words: Words, *, tau: Tau | None = None
-    ) -> tuple[Runs, NDArray[np.floating]]:
-        """Decide entities, or mentions that may overlap, and their confidences [P].
+    def find_entities(self, p: Probabilities, words: Words, *, tau: Tau | None = None) -> Found:
+        """Decide entities, or mentions that may overlap, and their confidences.
 
         Without a `MentionMap` they are the runs of the decided tags, and confidence is from the
         minimum, over the words of each, of the probability of its type. With one, those of the
@@ -228,16 +298,17 @@ class Calibrator:
             tau = self.settings.tau if tau is None else tau
             shifts = type_shifts(tau, scheme, self.fitted_datastore().prior)
             tags = self.decide(p, documents=words.documents, tau=0.0)
-            runs, values = choose_mentions(p, tags, words, scheme, curve, shifts)
+            found = choose_mentions(p, tags, words, scheme, curve, shifts)
         else:
             tags = self.decide(p, documents=words.documents, tau=tau)
             runs = scheme.runs(tags, words.breaks, words.short)
             values = scheme.run_probabilities(runs, p)
             if isinstance(curve, ConfidenceMap):
                 values = curve(values)
+            found = Found(runs, values, runs.first, values)
         limits = confidence_limits(self.settings.min_confidence, scheme.types)
-        kept = values >= limits[runs.types]
-        return runs.take(kept), values[kept]
+        kept = found.confidences >= limits[found.runs.types]
+        return found._replace(runs=found.runs.take(kept), confidences=found.confidences[kept])
 
     def use(self, datastore: Datastore) -> None:
         """Take a datastore as it is: one that was saved, or one without rows."""
@@ -248,7 +319,7 @@ class Calibrator:
                 self.search.set_clusters(datastore.clusters)
 
     def to_bytes(self) -> dict[str, bytes]:
-        """The "datastore" and the "maps" as the bytes of safetensors files."""
+        """The "datastore", the "maps" and the "reference" as the bytes of safetensors files."""
         datastore, saved = self.datastore, UNFITTED
         if datastore is not None and len(datastore.tags):
             search = self.search
@@ -257,16 +328,19 @@ class Calibrator:
         return {
             "datastore": saved,
             "maps": UNFITTED if self.maps is None else self.maps.to_bytes(),
+            "reference": UNFITTED if self.reference is None else self.reference.to_bytes(),
         }
 
     def from_bytes(self, name: str, data: bytes, *, where: str) -> None:
-        """Read one of the two, by its name.
+        """Read one of the three, by its name.
 
         where (str): What to call its origin in an error.
         RAISES: CalibratorError, for anything but complete and finite arrays of this version.
         """
         if name == "maps":
             self.maps = None if data == UNFITTED else Maps.from_bytes(data, where=where)
+        elif name == "reference":
+            self.reference = None if data == UNFITTED else Reference.from_bytes(data, where=where)
         elif data == UNFITTED:
             self.datastore = None
         else:

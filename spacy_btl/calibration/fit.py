@@ -31,11 +31,20 @@ from spacy_btl.mentions import OverlappingScheme
 POSITIVE = (1e-3, None)
 NOT_NEGATIVE = (0.0, None)
 
+# The strength of the prior around the coefficients of earlier maps: half the square of a distance
+# costs as much as so many units of log likelihood.
+PENALTY = 10.0
+
 Bounds = tuple[float | None, float | None]
 
 
 def fit_maps(
-    held_out: HeldOut, p_knn: Probabilities | None, *, datastore: Datastore, settings: Settings
+    held_out: HeldOut,
+    p_knn: Probabilities | None,
+    *,
+    datastore: Datastore,
+    settings: Settings,
+    near: Maps | None = None,
 ) -> Maps:
     """Fit the map of tokens, then that of the entities which its probabilities make: with
     `OverlappingScheme`, of candidates for mentions.
@@ -44,41 +53,56 @@ def fit_maps(
     p_knn (Optional[float64 [S, C]]): Probabilities by the neighbours, from other documents, of the
         S tokens that the encoder saw; None where `knn_weight` is 0.
     datastore (Datastore): Has the tags, their training frequencies and their transitions.
+    near (Optional[Maps]): Earlier maps, of another source, that a few documents change little:
+        each coefficient has a Gaussian prior around its earlier value.
     RAISES: CalibratorError, without an annotated token or a predicted entity, or without a
         candidate that is a gold mention.
     """
-    token_map = fit_tokens(held_out, p_knn, datastore)
+    token_map = fit_tokens(held_out, p_knn, datastore, None if near is None else near.tokens)
     scores = held_out.logits[:, datastore.tag_scheme.columns]
     p = token_map(scores, p_knn, settings.knn_weight)
     scheme = datastore.tag_scheme
+    earlier = None if near is None else near.confidence
     confidence_map: ConfidenceMap | MentionMap
     if isinstance(scheme, OverlappingScheme):
         p = scheme.add_borders(p, held_out.logits)
-        confidence_map = fit_mentions(held_out, p, datastore, settings)
+        of_mentions = earlier if isinstance(earlier, MentionMap) else None
+        confidence_map = fit_mentions(held_out, p, datastore, settings, of_mentions)
     else:
-        confidence_map = fit_entities(held_out, p, datastore, settings)
+        of_entities = earlier if isinstance(earlier, ConfidenceMap) else None
+        confidence_map = fit_entities(held_out, p, datastore, settings, of_entities)
     return Maps(token_map, confidence_map, replace(settings))  # a tau per type can be changed
 
 
 def fit_entities(
-    held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
+    held_out: HeldOut,
+    p: Probabilities,
+    datastore: Datastore,
+    settings: Settings,
+    near: ConfidenceMap | None = None,
 ) -> ConfidenceMap:
     """Fit the confidence of the entities that settings decide, by probabilities [N, C].
 
+    near (Optional[ConfidenceMap]): See `fit_confidence_map`.
     RAISES: CalibratorError, without a predicted entity.
     """
     tags = decide_held_out(held_out, p, datastore, settings)
     entities = read_entities(held_out, tags, p, scheme=datastore.tag_scheme)
     _require(len(entities.correct))
-    return fit_confidence_map(entities.p, entities.correct)
+    return fit_confidence_map(entities.p, entities.correct, near)
 
 
 def fit_mentions(
-    held_out: HeldOut, p: Probabilities, datastore: Datastore, settings: Settings
+    held_out: HeldOut,
+    p: Probabilities,
+    datastore: Datastore,
+    settings: Settings,
+    near: MentionMap | None = None,
 ) -> MentionMap:
     """Fit what tells mentions among the candidates. It does not depend on tau.
 
     p (float64 [N, K, S + 2]): Probabilities of tags and borders.
+    near (Optional[MentionMap]): See `fit_maps`.
     RAISES: CalibratorError, without a candidate that is a gold mention.
     """
     scheme = datastore.tag_scheme
@@ -95,8 +119,8 @@ def fit_mentions(
         )
     features = describe(candidates, log_odds, border_log_odds(p), held_out.words)[known]
     candidates = candidates.take(known)
-    documents = held_out.documents[candidates.first]
-    return fit_mention_map(candidates, features, correct, documents, len(held_out.gold_ents))
+    documents, n_gold = held_out.documents[candidates.first], len(held_out.gold_ents)
+    return fit_mention_map(candidates, features, correct, documents, n_gold, near)
 
 
 def _require(n_entities: int) -> None:
@@ -121,19 +145,32 @@ def decide_held_out(
     )
 
 
-def fit_tokens(held_out: HeldOut, p_knn: Probabilities | None, datastore: Datastore) -> TokenMap:
-    """Fit the map of tokens. RAISES: CalibratorError, without an annotated token."""
+def fit_tokens(
+    held_out: HeldOut,
+    p_knn: Probabilities | None,
+    datastore: Datastore,
+    near: TokenMap | None = None,
+) -> TokenMap:
+    """Fit the map of tokens.
+
+    near (Optional[TokenMap]): See `fit_maps`.
+    RAISES: CalibratorError, without an annotated token.
+    """
     labelled = held_out.labelled
     if not labelled.any():
         raise CalibratorError("The held-out documents have no annotated token to fit a map on.")
     if p_knn is not None:
         p_knn = p_knn[labelled[held_out.seen]]
     scores = held_out.logits[labelled][:, datastore.tag_scheme.columns]
-    return fit_token_map(scores, p_knn, held_out.tags[labelled], datastore.prior)
+    return fit_token_map(scores, p_knn, held_out.tags[labelled], datastore.prior, near)
 
 
 def fit_token_map(
-    logits: Floats, p_knn: Probabilities | None, tags: NDArray[np.integer], prior: Probabilities
+    logits: Floats,
+    p_knn: Probabilities | None,
+    tags: NDArray[np.integer],
+    prior: Probabilities,
+    near: TokenMap | None = None,
 ) -> TokenMap:
     """Fit the token map, each source by itself, by maximum likelihood of held-out tags.
 
@@ -141,28 +178,47 @@ def fit_token_map(
     p_knn (Optional[float64 [N, C]]): Probabilities by the neighbours, if they are used.
     tags (int [N], or [N, K]): Gold tags.
     prior (float64 [C], or [K, S]): Training frequencies.
+    near (Optional[TokenMap]): See `fit_maps`.
     """
-    (inverse,) = _fit_log_linear([logits.astype("float64")], tags, prior, [1.0], [POSITIVE])
+    start, strength = near or TokenMap(), PENALTY * (near is not None)
+    (inverse,) = _fit_log_linear(
+        [logits.astype("float64")], tags, prior, [1 / start.temperature], [POSITIVE], strength
+    )
     if p_knn is None:
-        return TokenMap(1 / inverse)
-    bounds = [POSITIVE, NOT_NEGATIVE]
-    sharpness, certainty = _fit_log_linear(curves(p_knn), tags, prior, [1.0, 0.0], bounds)
+        return TokenMap(1 / inverse, start.sharpness, start.certainty)
+    sharpness, certainty = _fit_log_linear(
+        curves(p_knn),
+        tags,
+        prior,
+        [start.sharpness, start.certainty],
+        [POSITIVE, NOT_NEGATIVE],
+        strength,
+    )
     return TokenMap(1 / inverse, sharpness, certainty)
 
 
-def fit_confidence_map(p: Floats, correct: NDArray[np.bool_]) -> ConfidenceMap:
+def fit_confidence_map(
+    p: Floats, correct: NDArray[np.bool_], near: ConfidenceMap | None = None
+) -> ConfidenceMap:
     """Fit the confidence map by maximum likelihood of which entities are correct.
 
     p (float [N]): The minimum token probability of each entity; N > 0.
     correct (bool [N]): Whether the entity is correct.
+    near (Optional[ConfidenceMap]): See `fit_maps`.
     """
     features = [
         np.stack([np.zeros(len(p)), curve], axis=1) for curve in (*curves(p), np.ones(len(p)))
     ]
     share = (correct.sum() + 1) / (len(correct) + 2)
     bounds = [NOT_NEGATIVE, NOT_NEGATIVE, (None, None)]
+    start = near or ConfidenceMap(1.0, 0.0, 0.0, n_entities=1)
     sharpness, certainty, bias = _fit_log_linear(
-        features, correct.astype("int64"), np.array([1 - share, share]), [1.0, 0.0, 0.0], bounds
+        features,
+        correct.astype("int64"),
+        np.array([1 - share, share]),
+        [start.sharpness, start.certainty, start.bias],
+        bounds,
+        PENALTY * (near is not None),
     )
     return ConfidenceMap(sharpness, certainty, bias, n_entities=len(correct))
 
@@ -173,6 +229,7 @@ def _fit_log_linear(
     prior: Probabilities,
     start: Sequence[float],
     bounds: Sequence[Bounds],
+    strength: float,
 ) -> list[float]:
     """Fit the coefficients of a softmax over weighted features by maximum likelihood.
 
@@ -181,6 +238,7 @@ def _fit_log_linear(
 
     features (Sequence[float64 [N, C]]): One array per coefficient.
     classes (int [N]): What was observed.
+    strength (float): Of the Gaussian prior around where the fit starts; 0 is without one.
     """
     share = 1 / (classes.size + 1)
     places = classes[..., None]
@@ -192,12 +250,16 @@ def _fit_log_linear(
         ]
     )
 
+    weight = strength / classes.size
+
     def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         score = sum(c * feature for c, feature in zip(coefficients, features, strict=True))
         log_sum = logsumexp(score, axis=-1, keepdims=True)
         p: Any = np.exp(score - log_sum)
         predicted = np.array([(p * feature).sum() for feature in features]) / classes.size
-        return float(log_sum.mean() - coefficients @ expected), predicted - expected
+        away = coefficients - np.array(start)
+        cost = log_sum.mean() - coefficients @ expected + weight * away @ away / 2
+        return float(cost), predicted - expected + weight * away
 
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
     fitted = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)

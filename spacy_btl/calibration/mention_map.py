@@ -5,6 +5,7 @@ best candidates by a discriminative model (Collins and Koo 2005), with probabili
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,21 @@ class MentionMap:
         return np.clip(OPS.sigmoid(log_odds), margin, 1 - margin)
 
 
+class Found(NamedTuple):
+    """What was found in the words of some documents.
+
+    runs (Runs): The M entities, or mentions that may overlap, in their order.
+    confidences (float64 [M]): The probability that each is correct.
+    first (int64 [P]): The first word of all that was scored to find them.
+    p (float64 [P]): The probability that it is correct.
+    """
+
+    runs: Runs
+    confidences: Floats
+    first: NDArray[np.int64]
+    p: Floats
+
+
 def choose_mentions(
     p: Probabilities,
     tags: NDArray[np.integer],
@@ -74,8 +90,8 @@ def choose_mentions(
     scheme: OverlappingScheme,
     mention_map: MentionMap,
     shifts: Floats,
-) -> tuple[Runs, Floats]:
-    """The mentions among the candidates in their order, and the probability of each, float64 [M].
+) -> Found:
+    """The mentions among the candidates, and the probability of each candidate.
 
     p (float64 [N, K, S + 2]): Probabilities of tags and borders.
     tags (int [N, K]): Decided tags.
@@ -88,7 +104,8 @@ def choose_mentions(
     scores = log_odds + shifts[candidates.types] - mention_map.cutoff
     chosen = np.flatnonzero(choose(candidates, scores))
     chosen = chosen[scheme.order(candidates.take(chosen))]
-    return candidates.take(chosen), mention_map.probabilities(log_odds[chosen])
+    confidences = mention_map.probabilities(log_odds[chosen])
+    return Found(candidates.take(chosen), confidences, candidates.first, OPS.sigmoid(log_odds))
 
 
 def linear_log_odds(features: Floats, weights: Floats, bias: float) -> Floats:

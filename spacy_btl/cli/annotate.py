@@ -120,6 +120,8 @@ def annotate_cli(
     _print(counts, spans_keys(nlp), promises if thresholds is None else [])
     if promises and thresholds is not None:
         warn("What is promised of this pipeline holds without --min-confidence only.")
+    if counts.unlike:
+        warn(f"{counts.unlike} `btl check` says more.")
     if counts.unsure:
         share = f"{counts.unsure:,} of {counts.entities.total():,}"
         msg.info(f"Confidence below 0.5: {share}. --min-confidence 0.5 leaves them out.")

@@ -136,7 +136,7 @@ def cheapest(sweep: Sweep, asked: Asked) -> int | None:
 
 def _count(calibrator: Calibrator, notes: Notes, kinds: Sequence[int], asked: Asked) -> Counts:
     """What the present settings find of some types, int64 [D, K, 3]."""
-    runs, _ = calibrator.find_entities(notes.p, notes.held_out.words)
+    runs = calibrator.find_entities(notes.p, notes.held_out.words).runs
     return tally(notes.held_out, runs, kinds, notes.documents, asked.match)
 
 

@@ -71,6 +71,7 @@ def guarantee_pipeline(
     chosen = choose_settings(pipe.calibrator, notes, asked)
     if asked.recall:
         _refit_confidence(pipe.calibrator, notes)
+    pipe.calibrator.fit_reference(held_out)  # other settings find other mentions
     settings = pipe.calibrator.settings
     _check_names(settings)
     nlp.get_pipe_config(pipe.name).update(tau=settings.tau, min_confidence=settings.min_confidence)

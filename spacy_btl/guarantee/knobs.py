@@ -84,7 +84,7 @@ def sweep_recall(
     counts = []
     for bonus in BONUSES:
         tau = with_bonuses(present.tau, datastore, dict.fromkeys(types, bonus))
-        runs, _ = calibrator.find_entities(p, held_out.words, tau=tau)
+        runs = calibrator.find_entities(p, held_out.words, tau=tau).runs
         counts.append(tally(held_out, runs, types, documents, match))
     calibrator.settings = present
     labels = tuple(datastore.tag_scheme.types[kind] for kind in types)
@@ -103,7 +103,8 @@ def sweep_precision(
     present, types = calibrator.settings, calibrator.fitted_datastore().tag_scheme.types
     lowest = float(confidence_limits(present.min_confidence, types)[kind])
     values = (*(value for value in CONFIDENCES if value > lowest), lowest)
-    runs, confidences = calibrator.find_entities(p, held_out.words)
+    found = calibrator.find_entities(p, held_out.words)
+    runs, confidences = found.runs, found.confidences
     counts = [
         tally(held_out, runs.take(confidences >= value), [kind], documents, match)
         for value in values

@@ -17,6 +17,9 @@ SPAN_CONFIDENCE = "btl_span_confidence"  # of the spans of groups, by the names 
 # In `doc.user_data`: the "tags" that the columns of the logits stand for, and a digest of the
 # "network" whose they are; with `spans_key`, that.
 WRITER = "btl_ner"
+# In `doc.user_data`: the distance of each token to the nearest labelled one, float64 [T], until
+# `FACTS` is made of it, the row of the doc that notes are compared by (`calibration.reference`).
+NEAREST, FACTS = "btl_nearest", "btl_facts"
 
 
 def install_extensions() -> None:

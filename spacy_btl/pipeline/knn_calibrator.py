@@ -26,16 +26,19 @@ from spacy_btl.calibration.calibrator import PARTS, Calibrator
 from spacy_btl.calibration.datastore import LabelledRows, empty_rows
 from spacy_btl.calibration.decisions import PerType, Tau
 from spacy_btl.calibration.held_out import HeldOut
+from spacy_btl.calibration.reference import Tokens, describe
 from spacy_btl.errors import BtlWarning, CalibratorError
 from spacy_btl.metrics.scorer import Scorer
 from spacy_btl.pipeline.annotations import (
+    FACTS,
     LOGITS,
+    NEAREST,
     PROBABILITIES,
     install_extensions,
     write_mentions,
 )
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.decoding import decode
+from spacy_btl.pipeline.decoding import Decided, decide_docs, spans_of
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.linking import linking_pipeline
 from spacy_btl.pipeline.logits import (
@@ -51,6 +54,7 @@ from spacy_btl.pipeline.logits import (
 from spacy_btl.pipeline.reading import read_held_out
 from spacy_btl.search.search import Search
 from spacy_btl.stream import annotate_stream
+from spacy_btl.tags import TagScheme
 
 UNFITTED_WARNING = (
     "is not fitted: entities pass through unchanged, without confidence. Fit it with "
@@ -294,8 +298,12 @@ class KnnCalibrator(Pipe):
         logits = read_logits(docs, datastore.tag_scheme, ner=self.ner, reader=self._name)
         if not are_of_network(docs, datastore.network):
             self._warn_once(OTHER_NETWORK_WARNING)
-        p = calibrator.predict_proba(logits)
-        return list(np.split(p, np.cumsum(list(map(len, docs)))[:-1]))
+        borders = np.cumsum(list(map(len, docs)))[:-1]
+        p, nearest = calibrator.read(logits)
+        if calibrator.reference is not None:
+            for doc, of_doc in zip(docs, np.split(nearest, borders), strict=True):
+                doc.user_data[NEAREST] = of_doc
+        return list(np.split(p, borders))
 
     def set_annotations(
         self,
@@ -318,10 +326,13 @@ class KnnCalibrator(Pipe):
             if not maps.hold_for(settings):
                 self._warn_once(STALE_WARNING)
         known_docs, p_known = zip(*known, strict=True)
-        decoded = decode(known_docs, p_known, self.calibrator, tau=tau)
+        decided = decide_docs(known_docs, p_known, self.calibrator, tau=tau)
+        decoded = spans_of(known_docs, decided, datastore.tag_scheme)
         for (doc, p), mentions in zip(known, decoded, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
             write_mentions(doc, *mentions, labels=datastore.labels)
+        if self.calibrator.reference is not None:
+            _leave_facts(known_docs, decided, datastore.tag_scheme)
 
     def explain(self, span: Span) -> list[TokenExplanation]:
         """The neighbours of each token of a span, white space left out.
@@ -375,7 +386,7 @@ class KnnCalibrator(Pipe):
     # Saving
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the "datastore" and the "maps"."""
+        """Serialize the "datastore", the "maps" and the "reference"."""
         files = self.calibrator.to_bytes()
         return util.to_bytes({name: partial(files.__getitem__, name) for name in files}, exclude)
 
@@ -403,6 +414,9 @@ class KnnCalibrator(Pipe):
         """
         for name in [name for name in PARTS if name not in exclude]:
             file = util.ensure_path(path) / f"{name}.safetensors"
+            if name == "reference" and not file.is_file():  # saved by an earlier version
+                self.calibrator.reference = None
+                continue
             if not file.is_file():
                 raise CalibratorError(f"The calibrator's file {file} is missing. Fit it again.")
             self.calibrator.from_bytes(name, file.read_bytes(), where=str(file))
@@ -420,6 +434,20 @@ class KnnCalibrator(Pipe):
         if problem not in self._warned:
             warnings.warn(f"'{self.name}' {problem}", BtlWarning, stacklevel=2)
             self._warned.add(problem)  # not before: as an error it is raised for each note
+
+
+def _leave_facts(docs: Sequence[Doc], decided: Decided, scheme: TagScheme) -> None:
+    """Leave on each doc what notes are compared by, see `reference.describe`."""
+    nearest, seen = [], []
+    for doc, lines in zip(docs, decided.lines, strict=True):
+        nearest.append(doc.user_data.pop(NEAREST)[lines.words])
+        seen.append(doc._.get(LOGITS)[lines.words].any(axis=1))
+    tokens = Tokens(
+        decided.words.documents, decided.p, np.concatenate(seen), np.concatenate(nearest)
+    )
+    rows = describe(tokens, decided.found, scheme, len(docs))
+    for doc, row in zip(docs, rows, strict=True):
+        doc.user_data[FACTS] = row.copy()  # a view would keep those of the batch
 
 
 def _restore(

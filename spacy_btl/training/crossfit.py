@@ -22,7 +22,8 @@ from spacy.training import Corpus
 from spacy.vocab import Vocab
 from thinc.api import Config, ConfigValidationError
 
-from spacy_btl.arrays import Probabilities, load_arrays, save_arrays
+from spacy_btl.arrays import load_arrays, save_arrays
+from spacy_btl.calibration.calibrator import Neighbors
 from spacy_btl.calibration.datastore import concatenate_rows
 from spacy_btl.calibration.held_out import HeldOut, concatenate
 from spacy_btl.corpora.docbin import read_docs, write_docs
@@ -70,12 +71,13 @@ def fit_crossfit(pipe: KnnCalibrator, ner: BtlNer, corpus: Path, how: CrossFit, 
     parts = read_folds(corpus, ner, how, work)
     calibrator = pipe.calibrator
     rows = [part.rows() for part in parts]
-    p_knn: list[Probabilities] = []
+    found: list[Neighbors] = []
     for i, part in enumerate(parts if calibrator.settings.knn_weight else []):
         pipe.fit_rows(concatenate_rows([*rows[:i], *rows[i + 1 :]]))
-        p_knn.append(calibrator.neighbor_probabilities(part.logits[part.seen]))
+        found.append(calibrator.neighbors(part.logits[part.seen]))
     pipe.fit_rows(concatenate_rows(rows))
-    calibrator.fit_maps(concatenate(parts), np.concatenate(p_knn) if p_knn else None)
+    neighbors = Neighbors(*map(np.concatenate, zip(*found, strict=True))) if found else None
+    calibrator.fit_maps(concatenate(parts), neighbors)
 
 
 def read_folds(corpus: Path, ner: BtlNer, how: CrossFit, work: Path) -> list[HeldOut]:

@@ -78,7 +78,7 @@ class Judge:
         if mention_map is not None and isinstance(scheme, OverlappingScheme):
             shifts = type_shifts(settings.tau, scheme, self.datastore.prior)
             tags = decide_held_out(held_out, p, self.datastore, replace(settings, tau=0.0))
-            runs, _ = choose_mentions(p, tags, held_out.words, scheme, mention_map, shifts)
+            runs = choose_mentions(p, tags, held_out.words, scheme, mention_map, shifts).runs
             tags = runs.covered(*tags.shape).astype(scheme.tag_dtype)
         else:
             tags = decide_held_out(held_out, p, self.datastore, settings)

@@ -99,7 +99,8 @@ def tune_calibrator(
     """
     calibrator = pipe.calibrator
     held_out = pipe.read_held_out(examples)
-    p_knn = calibrator.neighbor_probabilities(held_out.logits[held_out.seen])
+    neighbors = calibrator.neighbors(held_out.logits[held_out.seen])
+    p_knn = neighbors.p
     judge = Judge(held_out, calibrator.fitted_datastore(), tolerance)
     present = calibrator.settings
     tuned = choose(judge, p_knn, present)
@@ -113,7 +114,7 @@ def tune_calibrator(
         )
         tuned = replace(tuned, validation=found)
     calibrator.settings = tuned.settings
-    calibrator.fit_maps(held_out, p_knn if tuned.settings.knn_weight else None)
+    calibrator.fit_maps(held_out, neighbors)
     return tuned
 
 

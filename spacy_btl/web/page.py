@@ -44,6 +44,10 @@ TAU_HELP = (
     "Shifts decisions: the label of a token is argmax(log p - tau * log prior). Values above 0 "
     "favour rare types, values below 0 common ones."
 )
+FAR = (
+    "The words of this note are far from all that the pipeline was calibrated for. Do not rely on "
+    "the confidence of what it finds here."
+)
 MAX_NAME = 50  # characters of a download's name: file systems limit the bytes
 MIN_CONFIDENCE_HELP = (
     "Hides entities with a lower confidence. Entities of other pipes have none and are shown."
@@ -90,6 +94,8 @@ def _show_note(pipeline: OpenPipeline, corpus: str) -> None:
         st.info(pipeline.missing)
     for promise in pipeline.promises:
         st.caption(f"Promised, with the pipeline's own tau and no minimum confidence: {promise}.")
+    if note.far:
+        st.warning(FAR)
     ents = _choose(pipeline, note)
     st.html(content.legend(ents, pipeline.labels) or "No entities with these settings.")
     with st.container(border=True):

@@ -23,6 +23,7 @@ from spacy_btl.pipeline.annotations import confidence, write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
+from spacy_btl.pipeline.unlike import is_far
 from spacy_btl.pipelines import load_pipeline
 
 NO_CALIBRATOR = (
@@ -58,11 +59,13 @@ class OpenNote:
 
     name (str): The name of downloads.
     probabilities (Optional[float64 [T, C]]): The calibrator's; None without a calibrator.
+    far (bool): Whether it is far from all that the pipeline knows.
     """
 
     name: str
     doc: Doc
     probabilities: Probabilities | None
+    far: bool = False
 
 
 @cache
@@ -101,12 +104,13 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
             raise PageError(f"This note cannot be annotated: {doc}.")
         if doc.has_extension("trf_data"):
             doc._.trf_data = None  # nine tenths of its memory, and never read again
-        pipe, probabilities = pipeline.pipe, None
+        pipe, probabilities, far = pipeline.pipe, None, False
         if pipe is not None:
+            far = is_far(pipe, doc)
             kept = has_logits_of(doc, pipe.calibrator.fitted_datastore().network)
             read = doc if kept else run_before(pipeline.nlp, doc, pipe.name)
             (probabilities,) = pipe.predict([read])
-    return OpenNote(name, doc, probabilities)
+    return OpenNote(name, doc, probabilities, far)
 
 
 def read_file(data: bytes) -> str:

@@ -61,9 +61,10 @@ def test_each_type_is_decided_as_if_it_were_the_only_one(both):
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 2, (N_TOKENS, scheme.n_columns)).astype("float32")
     logits[3] = 0
-    _, rows = together.search.query(logits[:, : len(scheme)], 7)
+    found = together.search.query(logits[:, : len(scheme)], 7)
+    distances, rows = (np.delete(values, 3, axis=0) for values in found)
     for one in alone:  # the neighbours are those by all logits
-        one.search.query = lambda _, k: (None, np.delete(rows, 3, axis=0))
+        one.search.query = lambda _, k: (distances, rows)
     p = together.predict_proba(logits)
     tags = together.decide(p, documents=OF_TOKENS)
     assert tags.shape == (N_TOKENS, 3)

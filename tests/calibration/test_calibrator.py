@@ -218,13 +218,13 @@ def test_confidence_is_the_minimum_probability_until_maps_are_fitted():
     held_out = make_held_out()
     calibrator = fitted(n_neighbors=5, transition_weight=0)
     p = calibrator.predict_proba(held_out.logits)
-    runs, minima = calibrator.find_entities(p, held_out.words)
+    runs, minima = calibrator.find_entities(p, held_out.words)[:2]
     of_types = calibrator.datastore.tag_scheme.type_probabilities(p)
     for first, last, kind, value in zip(*runs, minima, strict=True):
         assert value == of_types[first : last + 1, kind].min()
     calibrator.fit_maps(held_out)
     p = calibrator.predict_proba(held_out.logits)
-    runs, values = calibrator.find_entities(p, held_out.words)
+    runs, values = calibrator.find_entities(p, held_out.words)[:2]
     of_maps = calibrator.maps.confidence(calibrator.datastore.tag_scheme.run_probabilities(runs, p))
     assert values.tolist() == of_maps.tolist()
     assert len(values) > 10
@@ -249,11 +249,11 @@ def test_fitted_maps_raise_the_likelihood_of_held_out_tags(knn_weight):
 def test_maps_can_be_fitted_to_probabilities_of_other_neighbours():
     held_out = make_held_out()
     own = fitted(n_neighbors=5).fit_maps(held_out)
-    p_knn = own.neighbor_probabilities(held_out.logits[held_out.seen])
-    again = fitted(n_neighbors=5).fit_maps(held_out, p_knn)
+    neighbors = own.neighbors(held_out.logits[held_out.seen])
+    again = fitted(n_neighbors=5).fit_maps(held_out, neighbors)
     assert again.maps == own.maps
-    p_other = np.tile(DATASTORE.prior, (held_out.seen.sum(), 1))
-    assert fitted(n_neighbors=5).fit_maps(held_out, p_other).maps.tokens != own.maps.tokens
+    others = neighbors._replace(p=np.tile(DATASTORE.prior, (held_out.seen.sum(), 1)))
+    assert fitted(n_neighbors=5).fit_maps(held_out, others).maps.tokens != own.maps.tokens
 
 
 def test_fitting_again_forgets_the_maps_and_setting_does_not():
@@ -269,12 +269,17 @@ def test_the_bytes_hold_all_that_was_fitted(with_maps):
     if with_maps:
         calibrator.fit_maps(make_held_out())
     files = calibrator.to_bytes()
-    assert set(files) == {"datastore", "maps"}
+    assert set(files) == {"datastore", "maps", "reference"}
     back = Calibrator(n_neighbors=5).fit(make_datastore(30))
     back.maps = Maps(TokenMap(2), ConfidenceMap(1, 0, 0, 9), Settings())
     for name, data in files.items():
         back.from_bytes(name, data, where=WHERE)
     assert back.maps == calibrator.maps
+    assert (back.reference is None) == (not with_maps)
+    if with_maps:
+        for name in ("rows", "judged"):
+            ours, theirs = (getattr(each.reference, name) for each in (back, calibrator))
+            np.testing.assert_array_equal(ours, theirs)
     for field in fields(Datastore):
         ours, theirs = (getattr(each.datastore, field.name) for each in (back, calibrator))
         np.testing.assert_array_equal(ours, theirs)

@@ -133,7 +133,7 @@ def test_knn_weight_zero_comes_back_without_a_datastore(trained_path, tmp_path):
 
 def test_our_files_hold_plain_data_and_no_pickle(saved):
     names = {p.name for p in (saved / "knn_calibrator").iterdir()}
-    assert names == {DATASTORE.name, "maps.safetensors"}
+    assert names == {DATASTORE.name, "maps.safetensors", "reference.safetensors"}
     assert set(load_file(saved / DATASTORE)) == {
         "logits",
         "tags",

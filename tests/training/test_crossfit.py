@@ -144,14 +144,14 @@ def test_the_maps_come_from_neighbours_in_other_folds(
     """Of one network for all folds, the nearest neighbour of a token would be the token itself."""
     trainings.networks = [trained_path]
     neighbors = []
-    original = Calibrator.neighbor_probabilities
+    original = Calibrator.neighbors
 
     def watch(calibrator, logits):
         neighbors.append(set(calibrator.datastore.documents))
         return original(calibrator, logits)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Calibrator, "neighbor_probabilities", watch)
+        patch.setattr(Calibrator, "neighbors", watch)
         pipe = run(trained_path, corpus, tmp_path / "out", how, n_neighbors=1)
     docs = [doc for doc in read_docs(corpus, spacy.blank("en").vocab) if len(doc)]
     names = [doc.user_data["note_id"] for doc in docs]
