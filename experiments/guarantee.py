@@ -38,7 +38,7 @@ CALIBRATOR = {
 MATCHES: tuple[Match, ...] = ("overlap", "strict")
 RISK = 0.05
 DRAWS = 500
-DRAWN = (100, 200)  # documents of the corpus to calibrate on, with and without the type
+DRAWN = (100,)  # documents of the corpus to calibrate on, with and without the type
 LEVELS: dict[Kind, tuple[float, ...]] = {"recall": (0.7, 0.8, 0.9), "precision": (0.7, 0.8, 0.9)}
 RISKS = (0.1, 0.05, 0.01)
 POWER = 0.8
@@ -202,7 +202,7 @@ def _draw_type(
         naive += bool(len(seen) and truth[seen[-1]] > 1 - level)
     n = len(pairs)
     recall, precision = np.mean(costs, axis=0).tolist() if costs else (None, None)
-    before = pooled(counts[-1])
+    before = [float(value) for value in pooled(counts[-1])]
     return {
         "with_mentions": int((counts[0, :, GOLD] > 0).sum()),
         "promised": promised / n,

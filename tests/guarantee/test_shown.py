@@ -40,18 +40,15 @@ def promised(calibrated_path, notes, tmp_path_factory) -> tuple[Path, str]:
 
 def test_the_command_says_what_is_promised_and_what_it_costs(promised):
     path, output = promised
-    assert "recall of Sign 80.0%" in output
+    assert "Sign recall 80.0%" in output
     assert "Each promise is kept with probability 95.0%" in output
     assert f"Saved to {path}" in output
 
 
 def test_an_error_is_one_line_and_leaves_nothing(calibrated_path, notes, tmp_path, promised):
     status, output = run("guarantee", calibrated_path, notes, tmp_path / "a", "--recall", "Sign=1")
-    assert (status, output) == (
-        1,
-        f"ℹ Certifying {calibrated_path} on {notes} "
-        "✘ Sign: 1 is not between 0 and 1, both excluded. 90% is 0.9.",
-    )
+    assert status == 1
+    assert output.startswith("✘ Sign: 1 is not between 0 and 1, both excluded. 90% is 0.9. ")
     twice = ["--precision", "Sign=0.5", "--precision", "Sign=0.6"]
     status, output = run("guarantee", calibrated_path, notes, tmp_path / "a", *twice)
     assert status == 1
