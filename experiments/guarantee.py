@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from spacy_btl.arrays import load_arrays, save_arrays
 from spacy_btl.experiments.cells import _examples
-from spacy_btl.guarantee.bounds import certified, documents_needed, p_value
-from spacy_btl.guarantee.knobs import BONUSES, CONFIDENCES, confidence_starts, with_bonuses
+from spacy_btl.guarantee.bounds import documents_needed, p_value
+from spacy_btl.guarantee.knobs import BONUSES, CONFIDENCES, Sweep, confidence_starts, with_bonuses
 from spacy_btl.guarantee.tally import GOLD, MATCHED, WHOLE, Kind, Match, pooled, tally
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipelines import load_pipeline
@@ -192,8 +192,8 @@ def _draw_type(
     promised, broken, naive, costs = 0, 0, 0, []
     for drawn, new in pairs:
         truth = _means(losses[:, new], has_any[:, new])
-        p = _p_values(losses[:, drawn], has_any[:, drawn], 1 - level, starts)
-        passed = np.flatnonzero(certified(p, starts, RISK))
+        sweep = Sweep(kind, ("",), values, starts, counts[:, drawn, None])
+        passed = np.flatnonzero(sweep.certified(0, level, RISK))
         if len(passed):
             promised += 1
             broken += bool(truth[passed[-1]] > 1 - level)
@@ -213,22 +213,6 @@ def _draw_type(
         "recall_before": before[0],
         "precision_before": before[1],
     }
-
-
-def _p_values(
-    losses: NDArray[np.float64],
-    has_any: NDArray[np.bool_],
-    limit: float,
-    starts: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """The p-values of the settings, float64 [S]; 1 behind the first one with a single start that is
-    not certified, where none is needed."""
-    share, p = RISK / starts.sum(), np.ones(len(losses))
-    for setting, (row, has) in enumerate(zip(losses, has_any, strict=True)):
-        p[setting] = p_value(row[has], limit, share)
-        if starts.sum() == 1 and p[setting] > share:
-            break
-    return p
 
 
 def _losses(counts: NDArray[np.int64], kind: Kind) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

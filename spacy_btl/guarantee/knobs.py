@@ -16,7 +16,7 @@ from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import PerType, Tau, confidence_limits
 from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.guarantee.bounds import p_value
+from spacy_btl.guarantee.bounds import certified, p_value
 from spacy_btl.guarantee.tally import Counts, Kind, Match, losses, tally
 from spacy_btl.tags import OUTSIDE
 
@@ -49,11 +49,14 @@ class Sweep:
         """The losses of a type with a setting, see `tally.losses`."""
         return losses(self.counts[setting, :, column], self.kind)
 
-    def p_values(self, column: int, level: float, risk: float) -> NDArray[np.float64]:
-        """The p-value of each setting for a level of a type, float64 [S]."""
+    def certified(self, column: int, level: float, risk: float) -> NDArray[np.bool_]:
+        """Which settings are certified to keep a level of a type, bool [S]."""
         share = risk / self.starts.sum()
-        each = (self.losses(setting, column) for setting in range(len(self.values)))
-        return np.array([p_value(losses, 1 - level, share) for losses in each])
+
+        def p_value_of(setting: int) -> float:
+            return p_value(self.losses(setting, column), 1 - level, share)
+
+        return certified(p_value_of, self.starts, risk)
 
     def apart(self) -> list["Sweep"]:
         """A sweep of each type, where they do not compete."""

@@ -186,9 +186,9 @@ def test_what_cannot_be_certified_is_not_promised(model, notes, tmp_path):
     told = str(error.value)
     assert "recall of Value: 99.0% cannot be promised by 23 documents with annotated" in told
     assert "of 120 in unseen.spacy" in told
-    assert "% can be today" in told
+    assert "% can be promised today" in told
     assert not (tmp_path / "out").exists()
-    today = float(told.split("% can be today")[0].split()[-1]) / 100
+    today = float(told.split("% can be promised")[0].split()[-1]) / 100
     (one,) = guarantee_pipeline(str(model), notes, tmp_path / "out", recall={"Value": today})
     assert one.seen > today
     with pytest.raises(GuaranteeError, match=r"About \d+ more notes? like these would do"):
