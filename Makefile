@@ -97,6 +97,7 @@ results: .venv/installed
 	$(BIN)/python scripts/results_table.py
 	$(BIN)/python scripts/pages.py
 	$(BIN)/python scripts/replay_page.py
+	$(BIN)/python scripts/guarantee_page.py
 
 counts: .venv/installed
 	$(BIN)/python scripts/counts.py

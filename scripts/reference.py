@@ -35,6 +35,7 @@ FUNCTIONS = (
     "ensemble",
     "calibrate",
     "tune",
+    "guarantee_pipeline",
     "compile_pipeline",
     "add_context",
     "confidence",

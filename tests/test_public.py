@@ -15,8 +15,9 @@ import spacy
 from spacy.training import Example
 
 import spacy_btl
+from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.exchange.huggingface import export_hf
-from tests.conftest import SENTENCES, make_examples
+from tests.conftest import SENTENCES, make_corpus, make_examples
 
 ROOT = Path(__file__).parent.parent
 NAMES = [name for name in spacy_btl.__all__ if name != "__version__"]
@@ -98,6 +99,8 @@ def folder(
         "corpus": ROOT / "assets" / "demo",
     }.items():
         (folder / name).symlink_to(path)
+    unseen = make_corpus(spacy.blank("en"), repeat=20, ending=" note")
+    write_docs(folder / "unseen.spacy", unseen)
     (folder / "notes").mkdir()
     (folder / "notes" / "n1.txt").write_text("the patient had severe fever and cough")
     (folder / "unlabelled").mkdir()

@@ -39,6 +39,12 @@ def test_the_page_of_what_to_annotate_is_made_from_the_replays():
     assert script["page"]() == (DOCS / "suggest.md").read_text("utf-8")
 
 
+@IN_A_CLONE
+def test_the_page_of_promises_is_made_from_the_draws():
+    script = runpy.run_path(str(ROOT / "scripts" / "guarantee_page.py"))
+    assert script["page"]() == (DOCS / "guarantee.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", ["results", "technical_report"])
 def test_the_prose_of_a_page_of_results_is_in_short_lines(name):
     for line in (DOCS / f"{name}.md").read_text("utf-8").splitlines():

@@ -65,24 +65,26 @@ def guarantee_cli(
 def _print(chosen: "Sequence[Chosen]", risk: float) -> None:
     """Print the promises, what was seen, the settings and what they cost."""
     console = Console(markup=False, highlight=False)
-    table = Table("promised", "seen", "notes", "setting", "recall", "precision", box=None)
+    columns = ("type", "promised", "seen", "notes", "setting", "recall", "precision")
+    table = Table(*columns, box=None)
     for one in chosen:
         setting = f"tau {one.tau:g}"
         if one.kind == "precision":
             setting = f"confidence {one.min_confidence:g}"
         pairs = zip(one.before, one.after, strict=True)
         table.add_row(
-            f"{one.kind} of {one.label} {one.level:.1%}",
+            one.label,
+            f"{one.kind} {one.level:.1%}",
             f"{one.seen:.1%}",
             f"{one.documents:,}",
             setting,
-            *(f"{before:.1%} to {after:.1%}" for before, after in pairs),
+            *(f"{100 * before:.1f} → {100 * after:.1f}" for before, after in pairs),
         )
     console.print("")
     console.print(table)
     console.print(
         f"\nEach promise is kept with probability {1 - risk:.1%}: on new notes of the same source "
         "the mean over the notes with such mentions (`notes` here, their mean is `seen`) is at "
-        "least what is promised. Recall and precision at the end are those of all mentions, before "
-        "and now. Another hospital, time or annotator is another source.\n"
+        "least what is promised. Recall and precision at the end are those of all mentions in "
+        "percent, before and now. Another hospital, time or annotator is another source.\n"
     )

@@ -5,6 +5,8 @@ loss is at or above the limit, and a setting whose hypothesis is rejected is cer
 assumed of losses but that they are between 0 and 1 and those of exchangeable documents.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,9 @@ def p_value(losses: Floats, limit: float, risk: float) -> float:
     return float(np.exp(-log_wealth.max(initial=0.0)))
 
 
-def certified(p_values: Floats, starts: NDArray[np.bool_], risk: float) -> NDArray[np.bool_]:
+def certified(
+    p_value_of: Callable[[int], float], starts: NDArray[np.bool_], risk: float
+) -> NDArray[np.bool_]:
     """Which settings are certified, bool [S], so that one of them or more is wrongly so with
     probability `risk` at most, whatever the dependence between them.
 
@@ -46,14 +50,15 @@ def certified(p_values: Floats, starts: NDArray[np.bool_], risk: float) -> NDArr
     that is certified hands on to the next one, and one that is not loses (the fallback procedure,
     Wiens 2003). With one start it is fixed-sequence testing.
 
-    p_values (float64 [S]): Of the settings, in an order that was fixed before.
+    p_value_of (Callable[[int], float]): The p-value of a setting by its number. Their order was
+        fixed before. It is not asked for where no risk is left.
     starts (bool [S]): Which settings are starts; one at least.
     """
     share, budget = risk / starts.sum(), 0.0
-    passed = np.zeros(len(p_values), dtype=bool)
-    for i, (p, is_start) in enumerate(zip(p_values, starts, strict=True)):
+    passed = np.zeros(len(starts), dtype=bool)
+    for i, is_start in enumerate(starts):
         budget += share * is_start
-        passed[i] = p <= budget > 0
+        passed[i] = budget > 0 and p_value_of(i) <= budget
         budget *= passed[i]
     return passed
 

@@ -12,7 +12,7 @@ from spacy_btl.calibration.decisions import confidence_limits, tau_per_type
 from spacy_btl.calibration.held_out import HeldOut
 from spacy_btl.errors import GuaranteeError, counted, listed
 from spacy_btl.guarantee.asked import Asked
-from spacy_btl.guarantee.bounds import certified, documents_needed, highest_level
+from spacy_btl.guarantee.bounds import documents_needed, highest_level
 from spacy_btl.guarantee.knobs import (
     Sweep,
     sweep_precision,
@@ -124,9 +124,7 @@ def cheapest(sweep: Sweep, asked: Asked) -> int | None:
     """The last of the settings that are certified for all types of a sweep; None without any."""
     passed = np.all(
         [
-            certified(
-                sweep.p_values(column, asked.levels[label], asked.risk), sweep.starts, asked.risk
-            )
+            sweep.certified(column, asked.levels[label], asked.risk)
             for column, label in enumerate(sweep.labels)
         ],
         axis=0,
@@ -162,14 +160,14 @@ def _explain(sweep: Sweep, asked: Asked, notes: Notes) -> Iterator[str]:
     alone = 0
     for column, label in enumerate(sweep.labels):
         level = asked.levels[label]
-        if certified(sweep.p_values(column, level, asked.risk), sweep.starts, asked.risk).any():
+        if sweep.certified(column, level, asked.risk).any():
             alone += 1
             continue
         starts = np.flatnonzero(sweep.starts).tolist()
         each = [sweep.losses(setting, column) for setting in starts]
         each = [losses for losses in each if len(losses)]
         best = max((highest_level(losses, share) for losses in each), default=0.0)
-        today = f"{best:.0%} can be today" if best else "Nothing can be today"
+        today = f"{best:.0%} can be promised today" if best else "No level can be promised today"
         needed = [
             round(n_documents * n / len(losses))
             for losses in each

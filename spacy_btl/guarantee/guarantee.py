@@ -57,7 +57,8 @@ def guarantee_pipeline(
         level cannot be certified: the error says which can, and about how many notes it takes.
 
     >>> from spacy_btl import guarantee_pipeline
-    >>> chosen = guarantee_pipeline("calibrated", Path("unseen.spacy"), Path("safe"), recall={"Sign": 0.1})
+    >>> notes = Path("unseen.spacy")
+    >>> chosen = guarantee_pipeline("calibrated", notes, Path("safe"), recall={"Sign": 0.8})
     """
     refuse_foreign_folder(output)
     asked = Asked(dict(recall or {}), dict(precision or {}), risk, match)

@@ -16,16 +16,16 @@ from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.datastore import Datastore
 from spacy_btl.calibration.decisions import PerType, Tau, confidence_limits
 from spacy_btl.calibration.held_out import HeldOut
-from spacy_btl.guarantee.bounds import p_value
+from spacy_btl.guarantee.bounds import certified, p_value
 from spacy_btl.guarantee.tally import Counts, Kind, Match, losses, tally
 from spacy_btl.tags import OUTSIDE
 
-# Of log odds, above the present tau.
-BONUSES = tuple(0.25 * i for i in range(24, -1, -1))
-CONFIDENCES = tuple(round(0.02 * i, 2) for i in range(49, -1, -1))
-# How many of the confidences are starts, see `bounds.certified`. The strictest leaves too few
-# documents with a mention to certify anything, and which one leaves enough is not known before.
-CONFIDENCE_STARTS = 5
+# Of log odds, above the present tau. On MACCROBAT recall rises no more beyond.
+BONUSES = tuple(0.25 * i for i in range(16, -1, -1))
+CONFIDENCES = tuple(round(0.02 * i, 2) for i in range(45, -1, -1))
+# Where tests start, see `bounds.certified`. Strict ones leave too few documents with a mention to
+# certify anything, and which leave enough is not known before.
+CONFIDENCE_STARTS = (0.9, 0.7, 0.5, 0.3)
 DIGITS = 4  # of a tau
 
 
@@ -49,11 +49,14 @@ class Sweep:
         """The losses of a type with a setting, see `tally.losses`."""
         return losses(self.counts[setting, :, column], self.kind)
 
-    def p_values(self, column: int, level: float, risk: float) -> NDArray[np.float64]:
-        """The p-value of each setting for a level of a type, float64 [S]."""
+    def certified(self, column: int, level: float, risk: float) -> NDArray[np.bool_]:
+        """Which settings are certified to keep a level of a type, bool [S]."""
         share = risk / self.starts.sum()
-        each = (self.losses(setting, column) for setting in range(len(self.values)))
-        return np.array([p_value(losses, 1 - level, share) for losses in each])
+
+        def p_value_of(setting: int) -> float:
+            return p_value(self.losses(setting, column), 1 - level, share)
+
+        return certified(p_value_of, self.starts, risk)
 
     def apart(self) -> list["Sweep"]:
         """A sweep of each type, where they do not compete."""
@@ -109,9 +112,15 @@ def sweep_precision(
         tally(held_out, runs.take(confidences >= value), [kind], documents, match)
         for value in values
     ]
-    starts = np.zeros(len(values), dtype=bool)
-    starts[np.linspace(0, len(values) - 1, CONFIDENCE_STARTS + 1).astype(int)[:-1]] = True
+    starts = confidence_starts(values)
     return Sweep("precision", (types[kind],), values, starts, np.stack(counts))
+
+
+def confidence_starts(values: Sequence[float]) -> NDArray[np.bool_]:
+    """Which least confidences are starts: the first one is, always. bool [S]."""
+    starts = np.isin(values, CONFIDENCE_STARTS)
+    starts[0] = True
+    return starts
 
 
 def with_bonuses(tau: Tau, datastore: Datastore, bonuses: Mapping[int, float]) -> Tau:

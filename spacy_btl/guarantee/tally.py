@@ -40,16 +40,16 @@ def tally(
     types (Sequence[int]): The places of K types in those of the tag scheme.
     documents (int [N]): For each document of `held_out` the number, from 0, that it counts as.
     """
+    runs = runs.take(np.isin(runs.types, types))
     spans, known = in_annotation(held_out, runs)
     found = _by_document(spans[known], held_out.documents[runs.first[known]])
-    gold = _by_document(held_out.gold_ents, gold_documents(held_out))
+    asked = np.isin(held_out.gold_ents[:, 2] - 1, types)
+    gold = _by_document(held_out.gold_ents[asked], gold_documents(held_out)[asked])
     counts = np.zeros((documents.max(initial=-1) + 1, len(types), 3), dtype="int64")
     columns = {kind + 1: column for column, kind in enumerate(types)}
-    for key in gold.keys() | found.keys():
-        document, kind = key
-        if kind in columns:
-            pair = gold[key], found[key]
-            counts[documents[document], columns[kind]] += _count(*pair, match)
+    for document, kind in gold.keys() | found.keys():
+        pair = gold[document, kind], found[document, kind]
+        counts[documents[document], columns[kind]] += _count(*pair, match)
     return counts
 
 

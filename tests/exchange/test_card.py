@@ -21,6 +21,7 @@ from spacy_btl.exchange.card import PERFORMANCE, write_card
 from spacy_btl.exchange.card_file import CardFile
 from spacy_btl.exchange.card_text import card_text
 from spacy_btl.files import read_yaml
+from spacy_btl.guarantee.promises import Promise, write_promises
 from spacy_btl.metrics.measures import MEASURES, headline
 from spacy_btl.training.calibrate import calibrate
 from spacy_btl.training.ensemble import ensemble
@@ -104,6 +105,21 @@ def test_the_card_of_several_networks_names_every_loss(model, metrics, key, mean
     (row,) = (line for line in text.splitlines() if line.startswith("| Training "))
     losses = "loss `first.v1` and `second.v1` (`gamma = 2.0`): the mean of 2 networks' "
     assert losses + mean in row
+
+
+def test_the_card_has_the_promises_that_hold(model, metrics):
+    nlp = spacy.load(model)
+    promise = Promise("Sign", "recall", 0.9, 0.05, "overlap", 40, 0.97, "a|b.spacy", "2026-01-02")
+    write_promises(nlp, nlp.get_pipe("knn_calibrator"), [promise])
+    facts, versions = CardFile(**FACTS), {"spacy-btl": "1"}
+    text = card_text(nlp, srsly.read_json(metrics), facts, versions=versions)
+    assert (
+        "| recall of Sign | 90.0% | 5.0% | 40 with annotated mentions | 97.0% | "
+        "a\\|b.spacy, 2026-01-02 | counts if it shares a word with one of its type |"
+    ) in text
+    nlp.get_pipe("knn_calibrator").calibrator.set_params(tau=1.0)
+    text = card_text(nlp, srsly.read_json(metrics), facts, versions=versions)
+    assert "Promises" not in text
 
 
 def test_the_card_of_an_ensemble_has_a_row_for_each_encoder(trained_path, metrics, tmp_path):

@@ -54,9 +54,8 @@ def test_counts_are_those_of_the_pipeline_that_was_run(trained_path: Path, match
         Example.from_dict(nlp.make_doc(text), {"entities": entities}) for text, entities in HELD_OUT
     ]
     held_out = pipe.read_held_out(examples)
-    runs, _ = pipe.calibrator.find_entities(
-        pipe.calibrator.predict_proba(held_out.logits), held_out.words
-    )
+    p = pipe.calibrator.predict_proba(held_out.logits)
+    runs = pipe.calibrator.find_entities(p, held_out.words).runs
     types = pipe.calibrator.datastore.tag_scheme.types
     together = np.array([0, 1, 0, 2])  # the first and the third count as one
     counts = tally(held_out, runs, range(len(types)), together, match)
@@ -80,8 +79,7 @@ def test_annotation_that_is_missing_is_not_counted(trained_path):
     reference = nlp.make_doc("pain in the left arm , no fever")
     reference.set_ents([], missing=[reference[0:8]])
     held_out = pipe.read_held_out([Example(nlp.make_doc(reference.text), reference)])
-    runs, _ = pipe.calibrator.find_entities(
-        pipe.calibrator.predict_proba(held_out.logits), held_out.words
-    )
+    p = pipe.calibrator.predict_proba(held_out.logits)
+    runs = pipe.calibrator.find_entities(p, held_out.words).runs
     assert len(runs.first)
     assert not tally(held_out, runs, [0, 1, 2], np.array([0]), "overlap").any()

@@ -76,6 +76,8 @@ def test_settings_out_of_range(nlp, pipe, wrong):
         {"transition_weight": float("inf")},
         {"min_confidence": 1.5},
         {"min_confidence": None},
+        {"min_confidence": {"Sign": 1.5}},
+        {"min_confidence": {"Sign": None}},
         {"tau": True},
         {"tau": {"Sign": float("nan")}},
     ],
