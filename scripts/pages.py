@@ -1,4 +1,4 @@
-"""Write docs/scale.md, performance.md, compile.md, shift.md and project.md: part of `make results`."""
+"""Write the pages that are made of one result file each, and project.md: part of `make results`."""
 
 import shutil
 import tempfile
