@@ -79,10 +79,10 @@ def _count(folder: Path) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]
     counts: dict[str, list[NDArray[np.int64]]] = defaultdict(list)
     for bonus in BONUSES:
         tau = with_bonuses(calibrator.settings.tau, datastore, dict.fromkeys(kinds, bonus))
-        runs, _ = calibrator.find_entities(p, words, tau=tau)
+        runs = calibrator.find_entities(p, words, tau=tau).runs
         for match in MATCHES:
             counts[f"recall {match}"].append(tally(held_out, runs, kinds, documents, match))
-    runs, confidences = calibrator.find_entities(p, words)
+    runs, confidences, *_ = calibrator.find_entities(p, words)
     for least in CONFIDENCES:
         kept = runs.take(confidences >= least)
         for match in MATCHES:

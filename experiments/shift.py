@@ -207,9 +207,13 @@ def heading_tokens(doc: Doc) -> Iterator[int]:
             start = token.i + 1
 
 
-def read_corpus(nlp: Language, pipe: KnnCalibrator, corpus: Path, change: str = "") -> Read:
-    """Run a pipeline over a corpus."""
+def read_corpus(
+    nlp: Language, pipe: KnnCalibrator, corpus: Path, change: str = "", most: int | None = None
+) -> Read:
+    """Run a pipeline over a corpus, or so many of its documents."""
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
+    order = np.random.default_rng(0).permutation(len(docs))[:most]
+    docs = [docs[i] for i in sorted(order.tolist())]
     docs = [changed(doc, change) for doc in docs] if change else docs
     examples = []
     for doc in docs:
@@ -383,7 +387,8 @@ def main(plan: Row, output: Path) -> None:
         for target in left:
             corpus = of_source["targets"][target]
             path, change = Path(corpus["corpus"]), corpus.get("change", "")
-            known[target] = measure_target(source, read_corpus(nlp, pipe, path, change), plan)
+            read = read_corpus(nlp, pipe, path, change, plan["documents"])
+            known[target] = measure_target(source, read, plan)
             result["sources"][name]["rank_correlation"] = ordered(known)
             save()
             sys.stdout.write(f"{name}, {target}\n")

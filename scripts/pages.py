@@ -1,5 +1,4 @@
-"""Write docs/scale.md, performance.md, compile.md, assertions.md, shift.md and project.md: part of
-`make results`."""
+"""Write the pages that are made of one result file each, and project.md: part of `make results`."""
 
 import shutil
 import tempfile

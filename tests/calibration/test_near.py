@@ -99,7 +99,7 @@ def test_the_map_of_candidates_does_the_same():
         fit_mention_map(candidates, features, correct, documents, 4000, one)
         for one in (earlier, None)
     )
-    assert np.abs(near(features) - alone(features)).max() < 0.01
+    assert np.abs(near(features) - alone(features)).max() < 0.03
 
 
 def test_its_penalty_is_on_the_distance_of_standardized_weights():
