@@ -235,8 +235,11 @@ class Calibrator:
             values = scheme.run_probabilities(runs, p)
             if isinstance(curve, ConfidenceMap):
                 values = curve(values)
-        limits = confidence_limits(self.settings.min_confidence, scheme.types)
-        kept = values >= limits[runs.types]
+        least = self.settings.min_confidence
+        limits = (
+            confidence_limits(least, scheme.types)[runs.types] if isinstance(least, dict) else least
+        )
+        kept = values >= limits
         return runs.take(kept), values[kept]
 
     def use(self, datastore: Datastore) -> None:
