@@ -306,8 +306,9 @@ class Calibrator:
             if isinstance(curve, ConfidenceMap):
                 values = curve(values)
             found = Found(runs, values, runs.first, values)
-        limits = confidence_limits(self.settings.min_confidence, scheme.types)
-        kept = found.confidences >= limits[found.runs.types]
+        least, types = self.settings.min_confidence, found.runs.types
+        limits = confidence_limits(least, scheme.types)[types] if isinstance(least, dict) else least
+        kept = found.confidences >= limits
         return found._replace(runs=found.runs.take(kept), confidences=found.confidences[kept])
 
     def use(self, datastore: Datastore) -> None:
