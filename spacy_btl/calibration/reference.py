@@ -70,7 +70,7 @@ def describe(tokens: Tokens, found: Found, scheme: TagScheme, n_documents: int) 
         words,
         mentions,
         scored,
-        mean(~tokens.seen, documents),
+        mean((~tokens.seen).astype("float64"), documents),
         mean(np.log1p(tokens.nearest[searched]), documents[searched]),
         mean(wrong, documents),
         mentions / np.maximum(words, 1),

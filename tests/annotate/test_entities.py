@@ -82,7 +82,7 @@ def test_long_and_missing_texts_are_failures(calibrated):
 
 def test_an_empty_note_is_no_failure(calibrated):
     found = annotate_notes(calibrated, [Note(1, "", "line 1"), Note(2, " ", "")], batch_size=3)
-    assert found == ([Note(1, "", "line 1"), Note(2, " ", "")], [], [])
+    assert found == ([Note(1, "", "line 1"), Note(2, " ", "")], [], [], [])
 
 
 def test_strict_stops_and_names_the_place(poisoned):
