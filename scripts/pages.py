@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 import srsly
+from scipy.stats import spearmanr
 from weasel.cli.document import project_document
 
 from spacy_btl.context.assertions import KINDS, OTHER
@@ -92,7 +93,15 @@ def assertions() -> str:
 
 def shift_page() -> str:
     """The page of `btl check` and `btl recalibrate`, with what experiments/shift.py measured."""
-    return template("shift").render(measured=srsly.read_json(RESULTS / "shift.json"))
+    measured = srsly.read_json(RESULTS / "shift.json")
+    losses = []
+    for found in measured["sources"].values():
+        before = found["targets"]["same source"]
+        for row in found["targets"].values():
+            expected = [one["estimates"]["corrected"] for one in (before, row)]
+            losses.append([before["accuracy"] - row["accuracy"], expected[0] - expected[1]])
+    correlation = float(spearmanr(losses)[0])
+    return template("shift").render(measured=measured, kinds=len(losses), correlation=correlation)
 
 
 def limit(row: dict[str, Any]) -> str:

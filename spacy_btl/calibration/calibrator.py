@@ -119,28 +119,17 @@ class Calibrator:
         seen, settings = held_out.seen, self.settings
         if neighbors is None and settings.knn_weight:
             neighbors = self.neighbors(held_out.logits[seen])
-        p_knn, nearest = None, np.full(len(seen), np.nan)
-        if neighbors is not None and settings.knn_weight:
-            p_knn, nearest[seen] = neighbors
+        p_knn = neighbors.p if neighbors is not None and settings.knn_weight else None
         self.maps = fit_maps(held_out, p_knn, datastore=datastore, settings=settings, near=near)
-        return self._keep_reference(held_out, p_knn, nearest)
+        return self.fit_reference(held_out, neighbors)
 
-    def fit_reference(self, held_out: HeldOut) -> Self:
+    def fit_reference(self, held_out: HeldOut, neighbors: Neighbors | None = None) -> Self:
         """Keep what other notes are compared with, for the present settings and maps.
 
-        held_out (HeldOut): As for `fit_maps`.
+        held_out, neighbors: As for `fit_maps`.
         RAISES: CalibratorError, while unfitted.
         """
-        seen = held_out.seen
-        p_knn, nearest = None, np.full(len(seen), np.nan)
-        if self.settings.knn_weight:
-            p_knn, nearest[seen] = self.neighbors(held_out.logits[seen])
-        return self._keep_reference(held_out, p_knn, nearest)
-
-    def _keep_reference(
-        self, held_out: HeldOut, p_knn: Probabilities | None, nearest: NDArray[np.floating]
-    ) -> Self:
-        p = self._mix(held_out.logits, p_knn)
+        p, nearest = self.read(held_out.logits, neighbors)
         found = self.find_entities(p, held_out.words)
         numbers, documents = np.unique(held_out.documents, return_inverse=True)
         tokens = Tokens(documents, p, held_out.seen, nearest)
@@ -228,10 +217,14 @@ class Calibrator:
         """
         return self.read(logits)[0]
 
-    def read(self, logits: NDArray[np.float32]) -> tuple[Probabilities, NDArray[np.float64]]:
+    def read(
+        self, logits: NDArray[np.float32], neighbors: Neighbors | None = None
+    ) -> tuple[Probabilities, NDArray[np.float64]]:
         """The same, and the distance of each token to the nearest labelled one, float64 [N]; nan
         where that was not searched.
 
+        neighbors (Optional[Neighbors]): Those of the tokens that the encoder saw, where they are
+            known.
         RAISES: As `predict_proba`.
         """
         scheme = self.fitted_datastore().tag_scheme
@@ -240,18 +233,15 @@ class Calibrator:
                 f"The logits have {logits.shape[1]} columns, and the calibrator reads "
                 f"{scheme.n_columns}: give it those that its btl_ner leaves on docs."
             )
-        p_knn, nearest = None, np.full(len(logits), np.nan)
-        if self.settings.knn_weight:
+        p_knn, nearest, weight = None, np.full(len(logits), np.nan), self.settings.knn_weight
+        if weight:
             seen = logits.any(axis=1)
-            p_knn, nearest[seen] = self.neighbors(logits[seen])
-        return self._mix(logits, p_knn), nearest
-
-    def _mix(self, logits: NDArray[np.float32], p_knn: Probabilities | None) -> Probabilities:
-        """Probabilities of tags, from those by the neighbours of the tokens that were seen."""
-        scheme = self.fitted_datastore().tag_scheme
+            p_knn, nearest[seen] = self.neighbors(logits[seen]) if neighbors is None else neighbors
         token_map = TokenMap() if self.maps is None else self.maps.tokens
-        p = token_map(logits[:, scheme.columns], p_knn, self.settings.knn_weight)
-        return scheme.add_borders(p, logits) if isinstance(scheme, OverlappingScheme) else p
+        p = token_map(logits[:, scheme.columns], p_knn, weight)
+        if isinstance(scheme, OverlappingScheme):
+            p = scheme.add_borders(p, logits)
+        return p, nearest
 
     def decide(
         self,

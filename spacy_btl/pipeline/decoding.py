@@ -13,7 +13,7 @@ from spacy_btl.calibration.candidates import Words
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.calibration.mention_map import Found
 from spacy_btl.lines import Lines, read_lines
-from spacy_btl.tags import Runs, TagScheme
+from spacy_btl.tags import Runs
 
 
 class Decided(NamedTuple):
@@ -23,12 +23,14 @@ class Decided(NamedTuple):
     words (Words): Of all docs; they are numbered from 0.
     p (float64 [N, C]): The probabilities of the words.
     found (Found): Their entities.
+    spans (List[Tuple[List[Span], List[float]]]): The entities of each doc, and their confidence.
     """
 
     lines: Sequence[Lines]
     words: Words
     p: Probabilities
     found: Found
+    spans: list[tuple[list[Span], list[float]]]
 
 
 def decode(
@@ -50,8 +52,7 @@ def decode(
     """
     if not docs:
         return []
-    decided = decide_docs(docs, probabilities, calibrator, tau=tau)
-    return spans_of(docs, decided, calibrator.fitted_datastore().tag_scheme)
+    return decide_docs(docs, probabilities, calibrator, tau=tau).spans
 
 
 def decide_docs(
@@ -61,7 +62,7 @@ def decide_docs(
     *,
     tau: Tau | None = None,
 ) -> Decided:
-    """The first half of `decode`: the entities of one or more docs as arrays."""
+    """Decide the entities of one or more docs, as `decode` does, and keep how."""
     # White space has no tag of its own: the words on both sides of it follow each other.
     lines = list(map(read_lines, docs))
     places, breaks, short = zip(*lines, strict=True)
@@ -69,19 +70,14 @@ def decide_docs(
     documents = np.repeat(np.arange(len(docs)), n_words)
     words = Words(documents, np.concatenate(breaks), np.concatenate(short))
     p_words = np.concatenate(list(map(getitem, probabilities, places)))
-    return Decided(lines, words, p_words, calibrator.find_entities(p_words, words, tau=tau))
-
-
-def spans_of(
-    docs: Sequence[Doc], decided: Decided, scheme: TagScheme
-) -> list[tuple[list[Span], list[float]]]:
-    """The second half of `decode`: the spans of each doc and their confidence."""
-    runs, confidences = decided.found.runs, decided.found.confidences
-    starts = np.cumsum([0, *(len(of_doc.words) for of_doc in decided.lines)])
+    scheme = calibrator.fitted_datastore().tag_scheme
+    found = calibrator.find_entities(p_words, words, tau=tau)
+    runs, confidences = found.runs, found.confidences
+    starts = np.cumsum([0, *n_words])
     borders = np.searchsorted(runs.first, starts)
     decoded = []
-    for number, (doc, of_doc) in enumerate(zip(docs, decided.lines, strict=True)):
+    for number, (doc, of_doc) in enumerate(zip(docs, lines, strict=True)):
         first, last, types = runs.take(of_one := np.arange(*borders[number : number + 2]))
         of_doc_runs = Runs(first - starts[number], last - starts[number], types)
         decoded.append((scheme.spans(doc, of_doc_runs, of_doc), confidences[of_one].tolist()))
-    return decoded
+    return Decided(lines, words, p_words, found, decoded)

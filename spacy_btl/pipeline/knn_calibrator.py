@@ -38,7 +38,7 @@ from spacy_btl.pipeline.annotations import (
     write_mentions,
 )
 from spacy_btl.pipeline.btl_ner import BtlNer
-from spacy_btl.pipeline.decoding import Decided, decide_docs, spans_of
+from spacy_btl.pipeline.decoding import Decided, decide_docs
 from spacy_btl.pipeline.explanation import TokenExplanation, explain_span
 from spacy_btl.pipeline.linking import linking_pipeline
 from spacy_btl.pipeline.logits import (
@@ -327,8 +327,7 @@ class KnnCalibrator(Pipe):
                 self._warn_once(STALE_WARNING)
         known_docs, p_known = zip(*known, strict=True)
         decided = decide_docs(known_docs, p_known, self.calibrator, tau=tau)
-        decoded = spans_of(known_docs, decided, datastore.tag_scheme)
-        for (doc, p), mentions in zip(known, decoded, strict=True):
+        for (doc, p), mentions in zip(known, decided.spans, strict=True):
             doc._.set(PROBABILITIES, p.astype("float32"))
             write_mentions(doc, *mentions, labels=datastore.labels)
         if self.calibrator.reference is not None:

@@ -84,6 +84,7 @@ def test_an_empty_note_is_no_failure(calibrated):
     found = annotate_notes(calibrated, [Note(1, "", "line 1"), Note(2, " ", "")], batch_size=3)
     assert found[:3] == ([Note(1, "", "line 1"), Note(2, " ", "")], [], [])
     assert found.words == 1
+    assert found.facts == []
 
 
 def test_strict_stops_and_names_the_place(poisoned):
