@@ -23,7 +23,6 @@ from spacy_btl.cli import (  # noqa: F401  (they add their commands)
     guarantee,
     pretrain,
     pseudo_label,
-    recalibrate,
     serve,
     split,
     stats,

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 
 CROSSFIT_ONLY = ("config", "folds", "gpu_id")
+# What goes with --maps-only, which keeps all settings.
+WITH_MAPS_ONLY = {
+    "model",
+    "corpus",
+    "output",
+    "maps_only",
+    "unannotated",
+    "text_column",
+    "id_column",
+    "force",
+}
+UNANNOTATED_ONLY = ("text_column", "id_column")
 
 
 class FitOnOption(StrEnum):
@@ -32,7 +44,11 @@ class FitOnOption(StrEnum):
 def calibrate_cli(
     ctx: typer.Context,
     model: str = typer.Argument(..., help="A trained pipeline: a package name or a folder"),
-    corpus: Path = typer.Argument(..., help="The .spacy file to fit on: the training documents"),
+    corpus: Path = typer.Argument(
+        ...,
+        help="The .spacy file to fit on: the training documents; with --maps-only, a few annotated "
+        "notes of another source",
+    ),
     output: Path = typer.Argument(..., help="The folder to save the calibrated pipeline in"),
     ner: str = typer.Option("ner", help="The name of the model's btl_ner pipe"),
     n_neighbors: int = typer.Option(17, min=1, help="The number of neighbours"),
@@ -53,6 +69,14 @@ def calibrate_cli(
         "corpus",
         help="The corpus as MODEL reads it, or as networks read it that did not train on it",
     ),
+    maps_only: bool = typer.Option(
+        False, help="Fit only the maps again, near those that MODEL has"
+    ),
+    unannotated: bool = typer.Option(
+        False, help="With --maps-only: correct the prior alone; CORPUS is what `annotate` reads"
+    ),
+    text_column: str = typer.Option("text", help="Unannotated: the column, or key, of the text"),
+    id_column: str = typer.Option("id", help="Unannotated: the column, or key, of the id"),
     config: Path | None = typer.Option(None, help="With crossfit: the config of the training"),
     folds: int = typer.Option(3, min=2, help="With crossfit: how many networks to train"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="With crossfit: the GPU; -1 is the CPU"),
@@ -65,7 +89,16 @@ def calibrate_cli(
     maps are fitted; without either, confidence is not calibrated. Cross-fitting takes overrides of
     the config as spacy train does (--paths.dev dev.spacy), and continues after an interruption.
     The defaults measured best; the paper's are --knn-weight 1 --tau 0 --transition-weight 0.
+    --maps-only is for a pipeline that has maps, and notes of another source: 5 to 10 annotated ones
+    are enough. Network, datastore and settings stay. With --unannotated it is rough, and can make
+    confidence worse.
     """
+    _check_unannotated(ctx, maps_only=maps_only, unannotated=unannotated)
+    if maps_only:
+        _check_maps_only(ctx)
+        refuse_to_replace(output, force=force)
+        _fit_maps_only(model, corpus, output, (text_column, id_column) if unannotated else None)
+        return
     from spacy_btl.pipeline.knn_calibrator import find_calibrator
     from spacy_btl.training.calibrate import calibrate, learned_nothing
 
@@ -104,6 +137,41 @@ def calibrate_cli(
             "--fit-on crossfit."
         )
     msg.good(f"Saved {' > '.join(nlp.pipe_names)} to {output}")
+
+
+def _check_maps_only(ctx: typer.Context) -> None:
+    others = sorted(
+        name for name in ctx.params if name not in WITH_MAPS_ONLY and _is_given(ctx, name)
+    )
+    unknown = [*ctx.args[:1], *(f"--{name.replace('_', '-')}" for name in others)]
+    if unknown:
+        raise typer.BadParameter(
+            f"{unknown[0]} does not go with --maps-only, which keeps the settings."
+        )
+
+
+def _check_unannotated(ctx: typer.Context, *, maps_only: bool, unannotated: bool) -> None:
+    given = [name for name in ("unannotated", *UNANNOTATED_ONLY) if _is_given(ctx, name)]
+    if given and not (maps_only and unannotated):
+        raise typer.BadParameter(
+            f"--{given[0].replace('_', '-')} goes with --maps-only --unannotated only."
+        )
+
+
+def _fit_maps_only(model: str, notes: Path, output: Path, columns: tuple[str, str] | None) -> None:
+    """columns (Optional[Tuple[str, str]]): Of the text and the id, of notes without annotation."""
+    from spacy_btl.shift.recalibrate import recalibrate, recalibrate_unannotated
+
+    if columns is None:
+        recalibrate(model, notes, output)
+    else:
+        text, note_id = columns
+        shift = recalibrate_unannotated(model, notes, output, text_column=text, id_column=note_id)
+        warn(
+            f"The log odds of all mentions changed by {shift:+.2f}, by an estimate that no "
+            "annotation confirms. A few annotated notes are better."
+        )
+    msg.good(f"Saved {output}")
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:

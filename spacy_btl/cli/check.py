@@ -65,8 +65,8 @@ def check_cli(
         return
     msg.warn(said(comparison))
     msg.info(
-        "Annotate 5 to 10 of the notes and give them to `python -m spacy btl recalibrate`, or "
-        "without annotation, more roughly: `recalibrate --unannotated`."
+        "Annotate 5 to 10 of the notes and give them to `python -m spacy btl calibrate "
+        "--maps-only`, or, without annotation and more roughly, add --unannotated."
     )
     raise typer.Exit(UNLIKE)
 

@@ -1,4 +1,4 @@
-"""`btl check` and `btl recalibrate` over tiny pipelines, and what goes with them."""
+"""`btl check` and `btl calibrate --maps-only` over tiny pipelines, and what goes with them."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def test_check_tells_strange_notes_and_not_others(model, strange, tmp_path):
     status, output = run("check", model, strange)
     assert status == 3, output
     assert "12 notes are unlike the 16 held-out documents" in output
-    assert "recalibrate" in output
+    assert "calibrate --maps-only" in " ".join(output.split())
     assert "xq" not in output
     assert "zv" not in output
 
@@ -201,7 +201,7 @@ def test_recalibrate_fits_the_maps_alone(
     else:
         write_docs(dev, docs)
     out = tmp_path / "out"
-    status, output = run("recalibrate", start, dev, out)
+    status, output = run("calibrate", "--maps-only", start, dev, out)
     assert status == 0, output
     before, after = (find_calibrator(spacy.load(path)).calibrator for path in (start, out))
     for name in ("logits", "tags", "prior"):
@@ -211,12 +211,14 @@ def test_recalibrate_fits_the_maps_alone(
     assert after.maps != before.maps
     n = len(read_docs(dev, spacy.blank("en").vocab))
     assert len(after.reference.rows) == n
-    assert run("recalibrate", start, dev, out)[0] == 1  # without --force
-    assert run("recalibrate", start, dev, out, "--force")[0] == 0
+    assert run("calibrate", "--maps-only", start, dev, out)[0] == 1  # without --force
+    assert run("calibrate", "--maps-only", start, dev, out, "--force")[0] == 0
 
 
 def test_recalibrate_without_annotation_changes_the_prior_alone(model, strange, tmp_path):
-    status, output = run("recalibrate", model, strange, tmp_path / "out", "--unannotated")
+    status, output = run(
+        "calibrate", "--maps-only", model, strange, tmp_path / "out", "--unannotated"
+    )
     assert status == 0, output
     assert "no annotation confirms" in output
     before, after = (
@@ -238,7 +240,25 @@ def test_recalibrate_without_annotation_changes_the_prior_alone(model, strange, 
 
 def test_recalibrate_needs_maps_to_begin_with(calibrated_path, corpus_path, tmp_path):
     for options in ([], ["--unannotated"]):
-        status, output = run("recalibrate", calibrated_path, corpus_path, tmp_path / "o", *options)
+        status, output = run(
+            "calibrate", "--maps-only", calibrated_path, corpus_path, tmp_path / "o", *options
+        )
         assert status == 1
         assert "no calibration maps to start from" in output
         assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--maps-only", "--tau", "0"], "--tau does not go with --maps-only"),
+        (["--maps-only", "--fit-on", "crossfit"], "--fit-on does not go with --maps-only"),
+        (["--maps-only", "--paths.dev", "x"], "--paths.dev does not go with --maps-only"),
+        (["--unannotated"], "--unannotated goes with --maps-only --unannotated only"),
+        (["--maps-only", "--id-column", "n"], "--id-column goes with --maps-only --unannotated"),
+    ],
+)
+def test_options_that_maps_only_would_ignore_are_refused(options, message, model, tmp_path):
+    status, output = run("calibrate", model, tmp_path / "x.spacy", tmp_path / "out", *options)
+    assert status == 2
+    assert message in " ".join(output.replace("│", " ").split())
