@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from wasabi import msg
 
+from spacy_btl.cli._progress import shown
 from spacy_btl.cli._run import btl, exits_on_error
 from spacy_btl.errors import counted
 
@@ -43,15 +43,14 @@ def check_cli(
     from spacy_btl.shift.check import check_notes
 
     use_gpu(gpu_id)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("notes", total=None)
+    with shown("notes") as show:
         checked = check_notes(
             model,
             notes,
             text_column=text_column,
             id_column=id_column,
             batch_size=batch_size,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=lambda done, total: show(done, total, ""),
         )
     comparison = checked.comparison
     _print(comparison)
