@@ -66,7 +66,8 @@ def read_lines(doc: Doc) -> Lines:
         if not i or line > before + 1 or PARAGRAPH_END.match(ends[before].group()):
             breaks[i] = PARAGRAPH
         else:
-            length = lengths[before] + 1 + len(lines[line].split(maxsplit=1)[0])
+            first, *_ = lines[line].split(maxsplit=1) or [""]
+            length = lengths[before] + 1 + len(first)
             full = length > width and lengths[before] <= LONG
             breaks[i] = FULL_LINE if full else OTHER_LINE
     return Lines(words, breaks, lengths[of_word] < SHORT)

@@ -30,6 +30,8 @@ FEATURES = (
     "confidence",  # mean, of mentions
     "share of candidates that are correct",  # mean of their probabilities
 )
+SHARES = ("confidence", "share of candidates that are correct")  # at most 1
+MOST = 1e9  # of any number
 N_FIXED = len(COUNTS) + len(FEATURES)
 DISTANCE = FEATURES.index("distance to labelled words")
 
@@ -121,6 +123,8 @@ class Reference:
                 and judged.shape == (len(rows), 2)
                 and np.isfinite(rows).all()
                 and (rows >= 0).all()
+                and (rows <= MOST).all()
+                and (rows[:, [len(COUNTS) + FEATURES.index(name) for name in SHARES]] <= 1).all()
                 and (judged[:, 1] >= 0).all()
                 and (judged[:, 1] <= judged[:, 0]).all()
             )

@@ -19,6 +19,8 @@ from spacy.vocab import Vocab
 from spacy_btl.arrays import CHECKSUM, CONTENT, load_arrays, save_arrays
 from spacy_btl.calibration.calibration_maps import ConfidenceMap, Maps, TokenMap
 from spacy_btl.calibration.datastore import Datastore
+from spacy_btl.calibration.reference import N_FIXED, Reference
+from spacy_btl.calibration.unlike import compare
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.stats import corpus_stats
 from spacy_btl.formats.convert import convert
@@ -238,6 +240,8 @@ def _pipe() -> Any:
     calibrator = pipe.calibrator.fit(datastore)
     confidence = ConfidenceMap(1, 0.1, -1, 9)
     calibrator.maps = Maps(TokenMap(2, 0.5, 0.1), confidence, calibrator.settings)
+    documents = rng.uniform(0, 1, (5, N_FIXED + len(TYPES)))
+    calibrator.reference = Reference(documents, np.array([[4, 2]] * 5))
     return pipe
 
 
@@ -249,7 +253,7 @@ def calibrator_files(folder: Path, rng: Random) -> Read:
     """The files of a calibrator, loaded, and used on a note."""
     saved = folder / "knn_calibrator"
     PIPE.to_disk(saved)
-    file = saved / f"{rng.choice(('datastore', 'datastore', 'maps'))}.safetensors"
+    file = saved / f"{rng.choice(('datastore', 'datastore', 'maps', 'reference'))}.safetensors"
     data, change = file.read_bytes(), rng.random()
     if change < 0.3:
         file.write_bytes(damage(data, rng, BINARY))
@@ -266,6 +270,10 @@ def calibrator_files(folder: Path, rng: Random) -> Read:
         assert np.isfinite(doc._.token_probabilities).all()
         assert all(0 <= ent._.confidence <= 1 for ent in doc.ents)
         PIPE.explain(doc[:])
+        reference = PIPE.calibrator.reference
+        found = compare(reference, reference.rows, PIPE.calibrator.datastore.labels)
+        assert 0 < found.p_value <= 1, found.p_value
+        assert 0 <= found.expected <= 1, found.expected
 
     return read
 
