@@ -21,8 +21,8 @@ from spacy_btl.experiments.results import summarize
 pytestmark = pytest.mark.slow  # every experiment and its archive
 
 ROOT = Path(__file__).parent.parent
-REPLAY = ROOT / "experiments" / "suggest.yml"  # of experiments/replay.py
-FILES = sorted(set((ROOT / "experiments").glob("*.yml")) - {REPLAY})
+PLANS = {"suggest", "shift"}  # of experiments/replay.py and shift.py
+FILES = sorted(path for path in (ROOT / "experiments").glob("*.yml") if path.stem not in PLANS)
 RESULTS = ROOT / "experiments" / "results"
 ARCHIVES = sorted(RESULTS.glob(f"*{SUFFIX}"))
 FOLDS = srsly.read_json(ROOT / "experiments" / "folds.json")

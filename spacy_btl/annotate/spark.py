@@ -68,9 +68,9 @@ def annotate_dataframe(
     >>> from spacy_btl import annotate_dataframe
     >>> entities = annotate_dataframe(df, "calibrated")  # doctest: +SKIP
     """
+    integer_ids = _has_integer_ids(df, text_col, id_col)
     source = Source(model, code, thresholds)
     asserts = bool(find_contexts(open_pipeline(source)))
-    integer_ids = _has_integer_ids(df, text_col, id_col)
     stamp = Stamp("", "", "", integer_ids, with_text, asserts=asserts)
     note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
     columns = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
+from spacy_btl.annotate.loading import Source
 from spacy_btl.annotate.notes import read_notes
 from spacy_btl.cli import btl
 from spacy_btl.context.assertions import Assertions
@@ -99,14 +100,14 @@ def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calib
         import pyarrow
 
         for batch in batches:
-            list(module._annotate_batches(iter([batch]), model=model, stamp=stamp, batch_size=8))
+            list(module._annotate_batches(iter([batch]), source=source, stamp=stamp, batch_size=8))
         loads = module._load.cache_info().misses
         pools = [pool["num_threads"] for pool in threadpool_info()]
         threads = max([torch.get_num_threads(), *pools])
         row = {"pid": [os.getpid()], "loads": [loads], "threads": [threads]}
         yield pyarrow.RecordBatch.from_pydict(row)
 
-    model, stamp = str(calibrated_path), module.Stamp("", "", "", True, False)
+    source, stamp = Source(str(calibrated_path)), module.Stamp("", "", "", True, False)
     rows = df.mapInArrow(workers, "pid bigint, loads bigint, threads bigint").collect()
     assert len(rows) == 8
     assert len({row["pid"] for row in rows}) == 2
@@ -122,7 +123,9 @@ def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_p
     def fail_once(batches):
         from pyspark import TaskContext
 
-        yield from module._annotate_batches(batches, model=model, stamp=stamp, batch_size=8)
+        yield from module._annotate_batches(
+            batches, source=Source(model), stamp=stamp, batch_size=8
+        )
         if TaskContext.get().partitionId() == 1 and not marker.exists():
             marker.touch()
             os._exit(1)  # as the kernel ends a worker that needs too much memory
@@ -240,7 +243,7 @@ def test_the_command(session, calibrated_path, tmp_path):
     output = tmp_path / "out.jsonl"
     arguments = ["annotate", str(calibrated_path), str(notes), str(output), "--engine", "spark"]
     result = CliRunner().invoke(btl, arguments)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     assert "21 notes, 20 annotated, 1 failed" in result.output
     rows = [json.loads(line) for file in output.glob("part-*") for line in file.open()]
     nlp = spacy.load(calibrated_path)
