@@ -50,7 +50,8 @@ def spec(name, path=None, target=None):
     return None if name.partition(".")[0] in {REFUSED} else find_spec(name, path, target)
 
 def distributions(*context):
-    return (one for one in find_distributions(*context) if (one.name or "").lower() not in {DISTRIBUTIONS})
+    found = find_distributions(*context)  # one that is being installed has no name
+    return (one for one in found if (one.name or "").lower() not in {DISTRIBUTIONS})
 
 PathFinder.find_spec = staticmethod(spec)
 MetadataPathFinder.find_distributions = staticmethod(distributions)
