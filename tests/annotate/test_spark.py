@@ -78,22 +78,8 @@ def test_entities_are_those_of_the_local_engine(session, calibrated_path, tmp_pa
         assert other["error"] is None
 
 
-def test_assertions_are_those_of_the_local_engine(session, asserted_path, tmp_path):
-    notes = write_notes(tmp_path / "notes.jsonl", NOTES[:40])
-    annotate_here(str(asserted_path), notes, tmp_path / "here.parquet")
-    here = by_place(pyarrow.parquet.read_table(tmp_path / "here.parquet").to_pylist())
-    df = session.createDataFrame(COMPLETE[:40], SCHEMA).drop("missing").repartition(2)
-    found = module.annotate_dataframe(df, str(asserted_path))
-    assert found.columns[-6:] == [*Assertions._fields, "error"]
-    there = by_place(row.asDict() for row in found.collect())
-    assert here.keys() == there.keys()
-    for place, row in here.items():
-        names = Assertions._fields
-        assert [row[name] for name in names] == [there[place][name] for name in names]
-    assert {row["negated"] for row in here.values()} == {True, False}
-
-
 def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calibrated_path):
+    # Of the tests before this one none uses another pipeline.
     df = session.createDataFrame(COMPLETE, SCHEMA).repartition(8)
 
     def workers(batches):
@@ -113,6 +99,21 @@ def test_both_executors_load_the_pipeline_once_and_use_their_core(session, calib
     assert len({row["pid"] for row in rows}) == 2
     assert {row["loads"] for row in rows} == {1}
     assert {row["threads"] for row in rows} == {1}, "the workers of a machine fight for its cores"
+
+
+def test_assertions_are_those_of_the_local_engine(session, asserted_path, tmp_path):
+    notes = write_notes(tmp_path / "notes.jsonl", NOTES[:40])
+    annotate_here(str(asserted_path), notes, tmp_path / "here.parquet")
+    here = by_place(pyarrow.parquet.read_table(tmp_path / "here.parquet").to_pylist())
+    df = session.createDataFrame(COMPLETE[:40], SCHEMA).drop("missing").repartition(2)
+    found = module.annotate_dataframe(df, str(asserted_path))
+    assert found.columns[-6:] == [*Assertions._fields, "error"]
+    there = by_place(row.asDict() for row in found.collect())
+    assert here.keys() == there.keys()
+    for place, row in here.items():
+        names = Assertions._fields
+        assert [row[name] for name in names] == [there[place][name] for name in names]
+    assert {row["negated"] for row in here.values()} == {True, False}
 
 
 def test_a_task_that_fails_is_repeated_and_doubles_nothing(session, calibrated_path, tmp_path):
