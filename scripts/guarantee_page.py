@@ -45,6 +45,7 @@ def page(path: Path = RESULTS) -> str:
         for label, share in zip(row["types"], row["broken"], strict=True)
     ]
     halves = [row for row in rows if row["drawn"] == HALVES]
+    shares = [share for row in results["rows"] if row["drawn"] == HALVES for share in row["broken"]]
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -61,6 +62,11 @@ def page(path: Path = RESULTS) -> str:
             "halves": {
                 name: fmean(row[name] for row in halves) if halves else None
                 for name in ("broken", "naive_broken")
+            },
+            "of_halves": {
+                "types": len(shares),
+                "beyond": sum(share > results["risk"] for share in shares),
+                "worst": max(shares, default=None),
             },
         }
     )
