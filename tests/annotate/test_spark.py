@@ -239,6 +239,27 @@ def test_a_pipeline_that_is_not_there_is_refused_before_the_work(tmp_path):
         module.annotate_file("absent", tmp_path, tmp_path / "out.parquet", Options(), None)
 
 
+def test_notes_that_are_unlike_are_told(session, mapped_path, tmp_path):
+    texts = {"strange": ["xq zv 9 9 9 kj 7 7 qq ww"[i % 6 :] * 2 for i in range(20)]}
+    texts["known"] = [text for _, text in NOTES[:20]]
+    for name, of_notes in texts.items():
+        notes = write_notes(tmp_path / f"{name}.jsonl", list(enumerate(of_notes)))
+        here, there = (
+            annotate(str(mapped_path), notes, tmp_path / f"{name}-{place}.parquet", Options(), *on)
+            for place, annotate, on in (
+                ("here", annotate_here, []),
+                ("there", module.annotate_file, [session]),
+            )
+        )
+        # The rows are permuted in the order in which they come.
+        assert there.unlike.split("p = ")[0] == here.unlike.split("p = ")[0]
+        assert there.unlike.split("):")[-1] == here.unlike.split("):")[-1]
+        assert bool(there.unlike) == (name == "strange")
+        rows = session.read.parquet(str(tmp_path / f"{name}-there.parquet"))
+        assert "facts" not in rows.columns
+        assert rows.filter("note_id IS NULL").count() == 0
+
+
 def test_the_command(session, calibrated_path, tmp_path):
     notes = write_notes(tmp_path / "notes.jsonl", [*NOTES[:20], (999, None)])
     output = tmp_path / "out.jsonl"
