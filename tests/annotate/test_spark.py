@@ -240,24 +240,18 @@ def test_a_pipeline_that_is_not_there_is_refused_before_the_work(tmp_path):
 
 
 def test_notes_that_are_unlike_are_told(session, mapped_path, tmp_path):
-    texts = {"strange": ["xq zv 9 9 9 kj 7 7 qq ww"[i % 6 :] * 2 for i in range(20)]}
-    texts["known"] = [text for _, text in NOTES[:20]]
-    for name, of_notes in texts.items():
-        notes = write_notes(tmp_path / f"{name}.jsonl", list(enumerate(of_notes)))
-        here, there = (
-            annotate(str(mapped_path), notes, tmp_path / f"{name}-{place}.parquet", Options(), *on)
-            for place, annotate, on in (
-                ("here", annotate_here, []),
-                ("there", module.annotate_file, [session]),
-            )
-        )
-        # The rows are permuted in the order in which they come.
-        assert there.unlike.split("p = ")[0] == here.unlike.split("p = ")[0]
-        assert there.unlike.split("):")[-1] == here.unlike.split("):")[-1]
-        assert bool(there.unlike) == (name == "strange")
-        rows = session.read.parquet(str(tmp_path / f"{name}-there.parquet"))
-        assert "facts" not in rows.columns
-        assert rows.filter("note_id IS NULL").count() == 0
+    texts = ["xq zv 9 9 9 kj 7 7 qq ww"[i % 6 :] * 2 for i in range(20)]
+    notes = write_notes(tmp_path / "notes.jsonl", list(enumerate(texts)))
+    here = annotate_here(str(mapped_path), notes, tmp_path / "here.parquet", Options())
+    output = tmp_path / "there.parquet"
+    there = module.annotate_file(str(mapped_path), notes, output, Options(), session)
+    assert there.unlike.startswith("The 20 notes are unlike")
+    # The rows are permuted in the order in which they come, for p.
+    assert there.unlike.split("p = ")[0] == here.unlike.split("p = ")[0]
+    assert there.unlike.split("):")[-1] == here.unlike.split("):")[-1]
+    rows = session.read.parquet(str(output))
+    assert "facts" not in rows.columns
+    assert rows.filter("note_id IS NULL").count() == 0
 
 
 def test_the_command(session, calibrated_path, tmp_path):
