@@ -15,16 +15,16 @@ from spacy.language import Language
 from thinc.compat import has_torch, torch
 
 from spacy_btl.annotate.annotate import Options, check_settings
-from spacy_btl.annotate.entities import Annotated, annotate_notes
-from spacy_btl.annotate.formats import format_of, row_fields, rows
 from spacy_btl.annotate.job import MOST, Counts
-from spacy_btl.annotate.loading import Source, open_pipeline
-from spacy_btl.annotate.notes import Note, make_note, no_notes, note_files, notes_of
-from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
+from spacy_btl.notes.entities import Annotated, annotate_notes
+from spacy_btl.notes.loading import Source, open_pipeline
+from spacy_btl.notes.notes import Note, make_note, no_notes, note_files, notes_of
+from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.formats import format_of, row_fields, rows
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipeline.thresholds import Thresholds
 from spacy_btl.pipeline.unlike import unlike_source
 from spacy_btl.pipelines import model_name

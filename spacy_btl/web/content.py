@@ -10,15 +10,15 @@ from typing import Any
 
 from spacy.tokens import Doc, Span
 
-from spacy_btl.annotate.entities import Annotated, entities_of
-from spacy_btl.annotate.formats import BRAT, rows
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.colors import colors_of
 from spacy_btl.context.assertions import assertions
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn
+from spacy_btl.notes.entities import Annotated, entities_of
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.formats import BRAT, rows
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
 from spacy_btl.pipelines import fingerprint, model_name

@@ -11,14 +11,14 @@ from threading import Lock
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.annotate.entities import docs_of, mentions_of, spans_keys, unreadable
-from spacy_btl.annotate.notes import Note
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.guarantee.promises import read_promises
+from spacy_btl.notes.entities import docs_of, mentions_of, spans_keys, unreadable
+from spacy_btl.notes.notes import Note
 from spacy_btl.pipeline.annotations import confidence, write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
-from spacy_btl.annotate.loading import Source
-from spacy_btl.annotate.notes import read_notes
 from spacy_btl.cli import btl
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.notes.loading import Source
+from spacy_btl.notes.notes import read_notes
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
 
