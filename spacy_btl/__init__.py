@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from spacy_btl.splits.split import split_corpus as split_corpus
     from spacy_btl.suggest.suggest import suggest_notes as suggest_notes
     from spacy_btl.training.add_context import add_context as add_context
+    from spacy_btl.training.add_sections import add_sections as add_sections
     from spacy_btl.training.average import average as average
     from spacy_btl.training.calibrate import calibrate as calibrate
     from spacy_btl.training.ensemble import ensemble as ensemble
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 MODULES = {
     "BtlContext": "context.pipe",
     "BtlNer": "pipeline.btl_ner",
+    "BtlSections": "context.sections",
     "Calibrator": "calibration.calibrator",
     "DISPLACY_COLORS": "colors",
     "KnnCalibrator": "pipeline.knn_calibrator",
@@ -69,6 +71,7 @@ MODULES = {
     "Settings": "calibration.settings",
     "TokenLoss": "losses.base",
     "add_context": "training.add_context",
+    "add_sections": "training.add_sections",
     "all_token_labels": "losses.cross_entropy",
     "annotate_dataframe": "annotate.spark",
     "annotate_file": "annotate.annotate",
@@ -98,6 +101,7 @@ MODULES = {
     "recalibrate": "shift.recalibrate",
     "recalibrate_unannotated": "shift.recalibrate",
     "score_ner": "metrics.scorer",
+    "section": "context.sections",
     "sklearn_search": "search.search",
     "split_corpus": "splits.split",
     "suggest_notes": "suggest.suggest",

@@ -15,7 +15,6 @@ from spacy.util import minibatch
 from spacy_btl.about import __version__
 from spacy_btl.annotate.job import Counts, Job
 from spacy_btl.annotate.progress import Meter, Progress
-from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlWarning, counted
 from spacy_btl.inception.write import require_cassis, type_system
 from spacy_btl.notes.entities import annotate_notes, stop_at_failure
@@ -28,7 +27,8 @@ from spacy_btl.notes.notes import (
     read_notes,
     scan_notes,
 )
-from spacy_btl.outputs.concepts import read_concepts
+from spacy_btl.outputs.columns import columns_of
+from spacy_btl.outputs.concepts import Concepts, read_concepts
 from spacy_btl.outputs.fhir_settings import read_fhir
 from spacy_btl.outputs.formats import FORMATS, Format, format_of
 from spacy_btl.outputs.stamp import NOTE_ID, Stamp
@@ -54,7 +54,8 @@ class Options:
     code (Optional[Path]): A Python file that registers pipes of other packages.
     from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
     fhir, patients (Optional[Path]): See `read_fhir`.
-    concepts (Optional[Path]): See `read_concepts`: for the OMOP table.
+    concepts, section_concepts (Optional[Path]): See `read_concepts`: for the OMOP table.
+    one_file (bool): Write Parquet as one file, and not as a folder of parts.
     """
 
     text_column: str = "text"
@@ -72,6 +73,8 @@ class Options:
     fhir: Path | None = None
     patients: Path | None = None
     concepts: Path | None = None
+    section_concepts: Path | None = None
+    one_file: bool = False
 
 
 def annotate_file(
@@ -107,7 +110,9 @@ def annotate_file(
     kind = format_of(output)
     check_settings(kind, options)
     fhir = read_fhir(options.fhir, options.patients) if "fhir" in kind.settings else None
-    concepts = None if options.concepts is None else read_concepts(options.concepts)
+    for table in (options.concepts, options.section_concepts):
+        _concepts(table)  # here, so that its errors come before the pipeline is loaded
+    kind = kind if options.one_file else kind._replace(merge=None)
     if output.resolve().is_relative_to(notes.resolve()):
         raise AnnotateError(f"{output} is inside the input. Give an output elsewhere.")
     nlp = open_pipeline(Source(model, options.code, options.thresholds))
@@ -139,9 +144,10 @@ def annotate_file(
             options.from_name,
             options.to_name,
             options.layer,
-            bool(find_contexts(nlp)),
-            fhir,
-            concepts,
+            fhir=fhir,
+            concepts=_concepts(options.concepts),
+            section_concepts=_concepts(options.section_concepts),
+            **columns_of(nlp, keeps_promises=options.thresholds is None),
         )
         for part, chunk in enumerate(minibatch(read(), size=options.part_size)):
             counts = job.counts(part)
@@ -189,9 +195,22 @@ def _only(
     return lambda: (note for note in read() if str(note.id) in ids)
 
 
+def _concepts(table: Path | None) -> Concepts | None:
+    return None if table is None else read_concepts(table)
+
+
 def check_settings(kind: Format, options: Options) -> None:
     """RAISES: BtlError, for a setting that another format has, or that cannot be used."""
-    for name in ("from_name", "to_name", "layer", "fhir", "patients", "concepts"):
+    for name in (
+        "from_name",
+        "to_name",
+        "layer",
+        "fhir",
+        "patients",
+        "concepts",
+        "section_concepts",
+        "one_file",
+    ):
         if name not in kind.settings and getattr(options, name) != getattr(Options(), name):
             endings = [ending for ending, other in FORMATS.items() if name in other.settings]
             raise AnnotateError(

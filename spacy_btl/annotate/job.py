@@ -80,7 +80,8 @@ class Job:
     def __init__(self, output: Path, kind: Format, identity: dict[str, Any]) -> None:
         self.output = output
         self.kind = kind
-        self.identity = {"format": kind.name, "format_version": FORMAT_VERSION, **identity}
+        name = f"{kind.name}{', one file' if kind.merge is not None else ''}"
+        self.identity = {"format": name, "format_version": FORMAT_VERSION, **identity}
         self.parts = _beside(output, ".parts")
         self.manifest = _beside(output, ".manifest.json")
         self.errors = _beside(output, ".errors.jsonl")
@@ -170,7 +171,10 @@ class Job:
             _join(sorted((self.parts / "errors").glob("*.jsonl")), self.errors)
             counts = {name: value for name, value in vars(total).items() if name != "facts"}
             _write_json(self.manifest, {"started": self.started, **self.identity, **counts})
-            if self.kind.joined is not None:
+            if self.kind.merge is not None:
+                with whole_file(self.output) as sink:
+                    self.kind.merge(sorted(rows.iterdir()), sink)
+            elif self.kind.joined is not None:
                 _join(sorted(rows.iterdir()), self.output, self.kind.joined)
             else:
                 for name, data in self.kind.once(total.entities, stamp):

@@ -16,13 +16,13 @@ from thinc.compat import has_torch, torch
 
 from spacy_btl.annotate.annotate import Options, check_settings
 from spacy_btl.annotate.job import MOST, Counts
-from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
 from spacy_btl.notes.entities import Annotated, annotate_notes
 from spacy_btl.notes.loading import Source, open_pipeline
 from spacy_btl.notes.notes import Note, make_note, no_notes, note_files, notes_of
 from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.columns import columns_of
 from spacy_btl.outputs.formats import format_of, row_fields, rows
 from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipeline.thresholds import Thresholds
@@ -62,7 +62,8 @@ def annotate_dataframe(
     RETURNS (DataFrame): A row per entity, or, with the `spans_key` of `btl_ner`, per mention:
         `note_id`, `start`, `end`, `text` if asked for, `label`, `confidence`, `model`,
         `model_version`, `error`. Before `error`, if the pipeline has a `btl_context`, `negated`,
-        `uncertain`, `historical`, `hypothetical` and `experiencer`. A note that failed has one row,
+        `uncertain`, `historical`, `hypothetical` and `experiencer`; if it has a `btl_sections`,
+        `section`; and if it carries promises, `promise`. A note that failed has one row,
         with its id and the reason in `error` only. Select the entities with `error IS NULL`.
     RAISES: AnnotateError, for a column that is missing or of another type.
 
@@ -71,11 +72,11 @@ def annotate_dataframe(
     """
     integer_ids = _has_integer_ids(df, text_col, id_col)
     source = Source(model, code, thresholds)
-    asserts = bool(find_contexts(open_pipeline(source)))
-    stamp = Stamp("", "", "", integer_ids, with_text, asserts=asserts)
+    columns = columns_of(open_pipeline(source), keeps_promises=thresholds is None)
+    stamp = Stamp("", "", "", integer_ids, with_text, **columns)
     note_id = f"CAST(`{id_col}` AS bigint)" if stamp.integer_ids else f"`{id_col}`"
-    columns = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")
-    return _annotate(df.selectExpr(*columns), source, stamp, batch_size)
+    read = (f"{note_id} AS id", f"`{text_col}` AS text", "CAST(NULL AS string) AS missing")
+    return _annotate(df.selectExpr(*read), source, stamp, batch_size)
 
 
 def _annotate(
@@ -149,8 +150,8 @@ def annotate_file(
     enough = PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
     if df.rdd.getNumPartitions() < enough:
         df = df.repartition(enough)
-    asserts = bool(find_contexts(nlp))
-    stamp = Stamp("", "", "", integer_ids, options.with_text, asserts=asserts)
+    columns = columns_of(nlp, keeps_promises=options.thresholds is None)
+    stamp = Stamp("", "", "", integer_ids, options.with_text, **columns)
     annotated = _annotate(df, source, stamp, options.batch_size, with_facts=True)
     combined = output.with_name(f"{output.name}.spark")
     try:

@@ -86,6 +86,10 @@ def annotate_cli(
     concepts: Path | None = typer.Option(
         None, help="OMOP: a CSV file with the columns concept_id, and label or text or both"
     ),
+    section_concepts: Path | None = typer.Option(
+        None, help="OMOP: the same, of headings: a CSV file with the columns concept_id and text"
+    ),
+    one_file: bool = typer.Option(False, help="Parquet: one file, and not a folder of parts"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="The GPU, or -1 for the CPU"),
     engine: Engine = typer.Option("local", help="This process, or Apache Spark"),
 ) -> None:
@@ -105,8 +109,8 @@ def annotate_cli(
 
     thresholds = read_thresholds(min_confidence)
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
-    of_formats = (from_name, to_name, layer, fhir, patients, concepts)
-    options = Options(*columns, thresholds, code, *of_formats)
+    of_formats = (from_name, to_name, layer, fhir, patients, concepts, section_concepts)
+    options = Options(*columns, thresholds, code, *of_formats, one_file=one_file)
     annotate = _on_spark if engine == Engine.spark else _here
     loaded: list[Language] = []
 

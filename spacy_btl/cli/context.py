@@ -1,4 +1,4 @@
-"""`python -m spacy btl add-context`: which entities are negated, uncertain, past or another's."""
+"""`python -m spacy btl add-context` and `add-sections`: what stands around entities."""
 
 from pathlib import Path
 
@@ -29,4 +29,23 @@ def add_context_cli(
 
     refuse_to_replace(output, force=force)
     add_context(model, output, types=None if types is None else names_in(types))
+    msg.good(f"Saved to {output}")
+
+
+@btl.command("add-sections")
+@exits_on_error
+def add_sections_cli(
+    model: str = typer.Argument(..., help="A pipeline: a package name or a folder"),
+    output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
+    force: bool = FORCE,
+) -> None:
+    """Mark headings: they are no entities, and each entity has a section.
+
+    It adds the pipe btl_sections, which tells headings by their form, takes entities out of them,
+    and gives each entity the heading above it: ent._.section. `btl annotate` writes it.
+    """
+    from spacy_btl.training.add_sections import add_sections
+
+    refuse_to_replace(output, force=force)
+    add_sections(model, output)
     msg.good(f"Saved to {output}")

@@ -64,6 +64,7 @@ def fit_cli(
     annotator: str | None = ANNOTATOR,
     layer: str | None = LAYER,
     card: Path | None = typer.Option(None, help="The YAML file of the model card"),
+    sections: bool = typer.Option(False, help="Also mark headings, and give entities a section"),
     context: bool = typer.Option(False, help="Also mark negated, uncertain and past entities"),
 ) -> None:
     """Train, calibrate, measure and package on annotated notes.
@@ -93,6 +94,7 @@ def fit_cli(
         annotator=annotator,
         layers=tuple(names_in(layer or "")),
         card=card,
+        sections=sections,
         context=context,
     )
     columns = (

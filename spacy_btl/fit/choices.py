@@ -57,7 +57,8 @@ class Options:
     name, version (str): Of the package; the name is without its language.
     patients, skip_invalid, trust_offsets, annotator, layers: As for `convert`.
     card (Optional[Path]): The card file, see `exchange.card_file`.
-    context (bool): Whether the pipeline writes assertions, see `training.add_context`.
+    sections (bool): Whether the pipeline marks headings, see `training.add_sections`.
+    context (bool): Whether it writes assertions, see `training.add_context`.
     """
 
     effort: Effort = "standard"
@@ -76,6 +77,7 @@ class Options:
     annotator: str | None = None
     layers: tuple[str, ...] = ()
     card: Path | None = None
+    sections: bool = False
     context: bool = False
 
 

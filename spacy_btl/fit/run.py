@@ -1,9 +1,12 @@
 """The steps of a run in their order. Each is a command that exists by itself, too."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from spacy.language import Language
 
 from spacy_btl.corpora.parts import PARTS
 from spacy_btl.corpora.report import report_file
@@ -27,6 +30,7 @@ from spacy_btl.fit.progress import MEASURED, Clock, Listener, work_of
 from spacy_btl.fit.steps import MadeOf, Steps, tree_hash
 from spacy_btl.gpu import use_gpu
 from spacy_btl.training.add_context import add_context, require_english
+from spacy_btl.training.add_sections import add_sections
 from spacy_btl.training.average import average
 from spacy_btl.training.calibrate import calibrate
 
@@ -75,8 +79,10 @@ class Run:
         clock = self._clock(parts)
         network = self._train(encoder, clock)
         calibrated = self._calibrate(network, clock)
+        if self.options.sections:
+            calibrated = self._add("sections", add_sections, calibrated)
         if self.options.context:
-            calibrated = self._add_context(calibrated)
+            calibrated = self._add("context", add_context, calibrated)
         metrics = self._evaluate(calibrated, clock)
         for text in metrics["cautions"]:
             self.listener.on_caution(text)
@@ -261,13 +267,13 @@ class Run:
         clock.finish("calibrate")
         return output
 
-    def _add_context(self, pipeline: Path) -> Path:
-        output = self.state / "asserted"
+    def _add(self, what: str, add: Callable[[str, Path], Language], pipeline: Path) -> Path:
+        output = self.state / f"with-{what}"
 
         def do() -> None:
-            add_context(str(pipeline), output)
+            add(str(pipeline), output)
 
-        self.steps.run("context", {"pipeline": self.steps.hash_of(pipeline)}, [output], do)
+        self.steps.run(what, {"pipeline": self.steps.hash_of(pipeline)}, [output], do)
         return output
 
     def _evaluate(self, pipeline: Path, clock: Clock) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Promise:
     corpus: str
     date: str
 
+    @property
+    def short(self) -> str:
+        """For a column: the level, the risk, and when a mention counts."""
+        return f"{self.kind} {self.level:g}, risk {self.risk:g}, {self.match}"
+
     def __str__(self) -> str:
         return (
             f"{self.kind} of {self.label} at least {self.level:.1%}, with probability "

@@ -9,6 +9,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from spacy_btl.context.assertions import Assertions, assertions
+from spacy_btl.context.sections import section
 from spacy_btl.errors import AnnotateError, BtlError
 from spacy_btl.notes.notes import Note
 from spacy_btl.pipeline.annotations import FACTS, confidence
@@ -26,6 +27,7 @@ class Entity(NamedTuple):
     start, end (int): Characters of the note's text, end exclusive.
     confidence (Optional[float]): `span._.confidence`; None if the pipeline gives none.
     assertions (Optional[Assertions]): None if the pipeline writes none of it.
+    section (Optional[str]): The heading above it, in lower case; None if there is none.
     """
 
     note_id: str | int
@@ -35,6 +37,7 @@ class Entity(NamedTuple):
     label: str
     confidence: float | None
     assertions: Assertions | None = None
+    section: str | None = None
 
 
 class Failure(NamedTuple):
@@ -222,4 +225,4 @@ def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
         value = confidence(ent)
         rounded = None if value is None else round(float(value), DIGITS)
         place = (ent.start_char, ent.end_char)
-        yield Entity(note_id, *place, ent.text, ent.label_, rounded, assertions(ent))
+        yield Entity(note_id, *place, ent.text, ent.label_, rounded, assertions(ent), section(ent))

@@ -1,10 +1,11 @@
 """Output formats: one row per entity, brat standoff, the OMOP CDM table, and pre-annotations."""
 
+import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
-from io import BytesIO
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError
@@ -13,7 +14,7 @@ from spacy_btl.notes.entities import Annotated, Entity
 from spacy_btl.notes.tables import import_pyarrow
 from spacy_btl.outputs.brat import brat_config, brat_files
 from spacy_btl.outputs.fhir import fhir_entries, fhir_lines, not_in_fhir
-from spacy_btl.outputs.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.outputs.omop import NOTE_NLP, note_nlp_parquet, note_nlp_rows
 from spacy_btl.outputs.preannotations import (
     doccano_lines,
     json_cas_files,
@@ -64,6 +65,8 @@ class Format(NamedTuple):
     once (Callable[[Collection[str], Stamp], Iterable[Tuple[str, bytes]]]): Returns the files of the
         folder that depend on no note, for the types that the notes have.
     left_out (Callable[[Entity, Stamp], str]): Returns why it leaves an entity out; empty if not.
+    merge (Optional[Callable[[Sequence[Path], IO[bytes]], None]]): Writes the parts as one file,
+        where they are the files of a folder otherwise.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Format(NamedTuple):
     problem: Callable[[str], str] = lambda text: ""
     once: Callable[[Collection[str], Stamp], Iterable[tuple[str, bytes]]] = lambda types, stamp: ()
     left_out: Callable[[Entity, Stamp], str] = lambda entity, stamp: ""
+    merge: Callable[[Sequence[Path], IO[bytes]], None] | None = None
 
 
 def format_of(output: Path) -> Format:
@@ -91,9 +95,9 @@ def format_of(output: Path) -> Format:
     if not output.suffix:
         return BRAT
     raise AnnotateError(
-        f"{output}: unknown format. Use .parquet or .jsonl for rows of entities, note_nlp.parquet "
-        "or note_nlp.csv for the OMOP table, fhir.json or .fhir for FHIR resources, no suffix for "
-        "a folder of brat files, or "
+        f"{output}: unknown format. Use .parquet, .jsonl or .csv for rows of entities, "
+        "note_nlp.parquet or note_nlp.csv for the OMOP table, fhir.json or .fhir for FHIR "
+        "resources, no suffix for a folder of brat files, or "
         f"{', '.join(PREANNOTATIONS)} for pre-annotations."
     )
 
@@ -114,6 +118,10 @@ def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
         if stamp.asserts:
             said = entity.assertions
             row |= {name: said and getattr(said, name) for name in Assertions._fields}
+        if stamp.sections:
+            row["section"] = entity.section
+        if stamp.promises:
+            row["promise"] = stamp.promises.get(entity.label)
         if not stamp.with_text:
             del row["text"]
         yield row
@@ -133,6 +141,8 @@ def row_fields(stamp: Stamp) -> list[tuple[str, str]]:
         ("model", "string"),
         ("model_version", "string"),
         *([(name, ASSERTION_TYPES[name]) for name in Assertions._fields] if stamp.asserts else []),
+        *([("section", "string")] if stamp.sections else []),
+        *([("promise", "string")] if stamp.promises else []),
     ]
 
 
@@ -152,21 +162,40 @@ def _jsonl(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator
     yield f"{name}.jsonl", "".join(lines).encode("utf-8")
 
 
+def _csv(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Iterator[tuple[str, bytes]]:
+    columns = [column for column, _ in row_fields(stamp)]
+    yield f"{name}.csv", csv_lines(columns, rows(part, stamp), header=not int(name))
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[dict[str, Any]], *, header: bool) -> bytes:
+    """Return rows as CSV; unknown values are empty."""
+    sink = StringIO(newline="")
+    writer = csv.DictWriter(sink, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue().encode("utf-8")
+
+
+def merge_parquet(parts: Sequence[Path], sink: IO[bytes]) -> None:
+    """Write the parts, which have one schema, as one Parquet file with a row group of each."""
+    pyarrow = import_pyarrow()
+    with pyarrow.parquet.ParquetWriter(sink, pyarrow.parquet.read_schema(parts[0])) as writer:
+        for part in parts:
+            writer.write_table(pyarrow.parquet.read_table(part))
+
+
 def _omop_parquet(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
-    rows = note_nlp_parquet(part.entities, stamp.system, stamp.date, first_row + 1, stamp.concepts)
-    yield f"{name}.parquet", rows
+    yield f"{name}.parquet", note_nlp_parquet(note_nlp_rows(part.entities, stamp, first_row + 1))
 
 
 def _omop_csv(
     name: str, part: Annotated, stamp: Stamp, first_row: int
 ) -> Iterator[tuple[str, bytes]]:
-    header = int(name) == 0
-    rows = note_nlp_csv(
-        part.entities, stamp.system, stamp.date, first_row + 1, stamp.concepts, header=header
-    )
-    yield f"{name}.csv", rows
+    rows = note_nlp_rows(part.entities, stamp, first_row + 1)
+    yield f"{name}.csv", csv_lines([field.name for field in NOTE_NLP], rows, header=not int(name))
 
 
 LINES = Frame()
@@ -180,10 +209,18 @@ FHIR = Format(
 # In the order in which they are tried.
 FORMATS = {
     "note_nlp.parquet": Format(
-        "note_nlp.parquet", _omop_parquet, integer_ids=True, settings=("concepts",)
+        "note_nlp.parquet",
+        _omop_parquet,
+        integer_ids=True,
+        settings=("concepts", "section_concepts", "one_file"),
+        merge=merge_parquet,
     ),
     "note_nlp.csv": Format(
-        "note_nlp.csv", _omop_csv, LINES, integer_ids=True, settings=("concepts",)
+        "note_nlp.csv",
+        _omop_csv,
+        LINES,
+        integer_ids=True,
+        settings=("concepts", "section_concepts"),
     ),
     "label_studio.json": Format(
         "label_studio.json",
@@ -204,7 +241,8 @@ FORMATS = {
     "cas.json": Format("cas.json", json_cas_files, with_words=True, settings=("layer",)),
     "fhir.json": FHIR,
     ".fhir": FHIR._replace(name="fhir", render=fhir_lines, joined=None),
-    ".parquet": Format("parquet", _parquet),
+    ".parquet": Format("parquet", _parquet, settings=("one_file",), merge=merge_parquet),
+    ".csv": Format("csv", _csv, LINES),
     ".jsonl": Format("jsonl", _jsonl, LINES),
 }
 PREANNOTATIONS = ("label_studio.json", "prodigy.jsonl", "doccano.jsonl", ".xmi", "cas.json")

@@ -3,16 +3,15 @@
 https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp
 """
 
-import csv
-from collections.abc import Iterator, Sequence
-from io import BytesIO, StringIO
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from spacy_btl.about import __version__
 from spacy_btl.context.assertions import PATIENT, Assertions
 from spacy_btl.notes.entities import Entity
 from spacy_btl.notes.tables import import_pyarrow
-from spacy_btl.outputs.concepts import Concepts
+from spacy_btl.outputs.stamp import Stamp
 
 
 class Field(NamedTuple):
@@ -48,11 +47,7 @@ LENGTHS = {field.name: field.length for field in NOTE_NLP}
 
 
 def note_nlp_rows(
-    entities: Sequence[Entity],
-    system: str,
-    date: str,
-    first_id: int,
-    concepts: Concepts | None = None,
+    entities: Sequence[Entity], stamp: Stamp, first_id: int
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each entity; unknown values are None.
 
@@ -66,10 +61,9 @@ def note_nlp_rows(
     otherwise, uncertain mentions included; `term_temporal` is "past" if it is history, and
     "present" otherwise.
 
-    system (str): The name and version of the pipeline.
-    date (str): YYYY-MM-DDTHH:MM:SS.
+    stamp (Stamp): Without `concepts`, `note_nlp_concept_id` is empty; without `section_concepts`,
+        `section_concept_id`.
     first_id (int): The `note_nlp_id` of the first row. The others count up from it.
-    concepts (Optional[Concepts]): For `note_nlp_concept_id`, which is empty without it.
     """
     for number, entity in enumerate(entities, start=first_id):
         modifiers = [f"label={entity.label}", f"end={entity.end}"]
@@ -83,13 +77,16 @@ def note_nlp_rows(
             "note_id": entity.note_id,
             "offset": str(entity.start),
             "lexical_variant": entity.text[: LENGTHS["lexical_variant"]],
-            "nlp_system": f"{system}, spacy-btl {__version__}"[: LENGTHS["nlp_system"]],
-            "nlp_date": date[:10],
-            "nlp_datetime": date,
+            "nlp_system": f"{stamp.system}, spacy-btl {__version__}"[: LENGTHS["nlp_system"]],
+            "nlp_date": stamp.date[:10],
+            "nlp_datetime": stamp.date,
             "term_modifiers": ";".join(modifiers)[: LENGTHS["term_modifiers"]],
         }
-        if concepts is not None:
-            values["note_nlp_concept_id"] = concepts.of(entity.label, entity.text)
+        if stamp.concepts is not None:
+            values["note_nlp_concept_id"] = stamp.concepts.of(entity.label, entity.text)
+        if stamp.section_concepts is not None:
+            heading = entity.section or ""
+            values["section_concept_id"] = stamp.section_concepts.of("", heading)
         if said is not None:
             values |= {"term_exists": _exists(said), "term_temporal": _temporal(said)}
         yield {field.name: values.get(field.name) for field in NOTE_NLP}
@@ -117,38 +114,14 @@ def _temporal(said: Assertions) -> str:
     return "past" if said.historical else "present"
 
 
-def note_nlp_csv(
-    entities: Sequence[Entity],
-    system: str,
-    date: str,
-    first_id: int,
-    concepts: Concepts | None = None,
-    *,
-    header: bool,
-) -> bytes:
-    """Return the rows as CSV; unknown values are empty."""
-    sink = StringIO(newline="")
-    writer = csv.DictWriter(sink, [field.name for field in NOTE_NLP], lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(note_nlp_rows(entities, system, date, first_id, concepts))
-    return sink.getvalue().encode("utf-8")
-
-
-def note_nlp_parquet(
-    entities: Sequence[Entity],
-    system: str,
-    date: str,
-    first_id: int,
-    concepts: Concepts | None = None,
-) -> bytes:
-    """Return the rows as a Parquet file."""
+def note_nlp_parquet(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Return rows as a Parquet file."""
     pyarrow = import_pyarrow()
     fields = [
         pyarrow.field(field.name, pyarrow.type_for_alias(field.type), nullable=not field.required)
         for field in NOTE_NLP
     ]
-    rows = list(note_nlp_rows(entities, system, date, first_id, concepts))
+    rows = list(rows)
     columns = []
     for field in fields:
         values = pyarrow.array([row[field.name] for row in rows], _value_type(pyarrow, field.type))

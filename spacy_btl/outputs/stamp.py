@@ -1,6 +1,6 @@
 """What the output formats share: the values of a whole job, the notes of a part, file names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -24,9 +24,10 @@ class Stamp(NamedTuple):
     text_column (str): The key of the text in the data of a task of Label Studio.
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
-    asserts (bool): Whether the pipeline writes assertions.
+    asserts, sections (bool): Whether the pipeline writes assertions, and marks headings.
+    promises (Optional[Mapping[str, str]]): What it promises of types; None if it promises nothing.
     fhir (Optional[Fhir]): For FHIR alone.
-    concepts (Optional[Concepts]): For OMOP alone.
+    concepts, section_concepts (Optional[Concepts]): For OMOP alone: of mentions, and of headings.
     """
 
     model: str
@@ -39,8 +40,11 @@ class Stamp(NamedTuple):
     to_name: str = "text"
     layer: str = "NamedEntity:value"
     asserts: bool = False
+    sections: bool = False
+    promises: Mapping[str, str] | None = None
     fhir: Fhir | None = None
     concepts: Concepts | None = None
+    section_concepts: Concepts | None = None
 
     @property
     def system(self) -> str:

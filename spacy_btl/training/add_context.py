@@ -41,15 +41,18 @@ def add_context(model: str, output: Path, *, types: Sequence[str] | None = None)
         )
     for pipe in find_contexts(nlp):
         nlp.remove_pipe(pipe.name)
-    ners = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, BtlNer)]
-    keys = [pipe.spans_key for pipe in ners if pipe.spans_key is not None]
-    nlp.add_pipe(
-        CONTEXT, config={"types": None if types is None else sorted(types), "spans_keys": keys}
-    )
+    chosen = None if types is None else sorted(types)
+    nlp.add_pipe(CONTEXT, config={"types": chosen, "spans_keys": mention_groups(nlp)})
     others = [one for one in nlp.meta.get("requirements", []) if one != REQUIREMENT]
     nlp.meta["requirements"] = [*others, REQUIREMENT]
     save_whole(nlp, output)
     return nlp
+
+
+def mention_groups(nlp: Language) -> list[str]:
+    """The groups of `doc.spans` that hold mentions."""
+    ners = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, BtlNer)]
+    return [pipe.spans_key for pipe in ners if pipe.spans_key is not None]
 
 
 def require_english(lang: str | None) -> None:

@@ -46,10 +46,26 @@ def test_the_ending_tells_the_format(output, name):
     assert format_of(Path(output)).name == name
 
 
-@pytest.mark.parametrize("output", ["out.csv", "out.xlsx", "out.json"])
+@pytest.mark.parametrize("output", ["out.tsv", "out.xlsx", "out.json"])
 def test_an_unknown_ending_is_refused_with_those_that_are_known(output):
     with pytest.raises(AnnotateError, match=r"note_nlp\.csv"):
         format_of(Path(output))
+
+
+def test_csv_holds_the_rows_of_json_lines():
+    table = list(csv.DictReader(StringIO(render("o.csv")["000000.csv"].decode(), newline="")))
+    lines = render("o.jsonl")["000000.jsonl"].decode().splitlines()
+    for row, line in zip(table, map(json.loads, lines), strict=True):
+        assert row == {name: "" if value is None else str(value) for name, value in line.items()}
+
+
+def test_rows_say_which_promise_covers_them():
+    promises = {"Sign": "recall 0.9, risk 0.05, overlap"}
+    kind = format_of(Path("o.jsonl"))
+    ((_, data),) = kind.render("000000", PART, STAMP._replace(promises=promises), 0)
+    rows = [json.loads(line) for line in data.decode().splitlines()]
+    assert {row["promise"] for row in rows if row["label"] == "Sign"} == {promises["Sign"]}
+    assert {row["promise"] for row in rows if row["label"] != "Sign"} == {None}
 
 
 def test_parquet_and_json_lines_hold_the_same_rows():

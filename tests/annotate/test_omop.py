@@ -13,7 +13,9 @@ from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError
 from spacy_btl.notes.entities import Entity
 from spacy_btl.outputs.concepts import read_concepts
-from spacy_btl.outputs.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet, note_nlp_rows
+from spacy_btl.outputs.formats import csv_lines
+from spacy_btl.outputs.omop import NOTE_NLP, note_nlp_parquet, note_nlp_rows
+from spacy_btl.outputs.stamp import Stamp
 from tests.annotate.conftest import write_notes
 
 DDL = """
@@ -51,8 +53,16 @@ def columns():
         yield name, kind, int(length) if length else None, bool(required)
 
 
+STAMP = Stamp("en_model", "1.0", "2026-01-02T03:04:05", True, True)
+
+
+def as_csv(entities, stamp, first_id):
+    found = note_nlp_rows(entities, stamp, first_id)
+    return csv_lines([field.name for field in NOTE_NLP], found, header=True)
+
+
 def rows():
-    data = note_nlp_parquet(ENTITIES, "en_model 1.0", "2026-01-02T03:04:05", 11)
+    data = note_nlp_parquet(note_nlp_rows(ENTITIES, STAMP, 11))
     return pyarrow.parquet.read_table(BytesIO(data))
 
 
@@ -87,9 +97,7 @@ def test_rows_hold_the_mention_and_its_label_and_confidence():
 
 def test_no_value_is_longer_than_its_column():
     label = "L" * 3000
-    data = note_nlp_csv(
-        [Entity(1, 0, 999, "x" * 999, label, 1.0)], "m" * 300, "2026-01-02", 1, header=True
-    )
+    data = as_csv([Entity(1, 0, 999, "x" * 999, label, 1.0)], STAMP._replace(model="m" * 300), 1)
     (row,) = csv.DictReader(StringIO(data.decode()))
     for name, _, length, required in columns():
         assert length is None or len(row[name]) <= length
@@ -97,7 +105,7 @@ def test_no_value_is_longer_than_its_column():
 
 
 def test_csv_and_parquet_hold_the_same():
-    text = note_nlp_csv(ENTITIES, "en_model 1.0", "2026-01-02T03:04:05", 11, header=True).decode()
+    text = as_csv(ENTITIES, STAMP, 11).decode()
     for from_csv, row in zip(csv.DictReader(StringIO(text)), rows().to_pylist(), strict=True):
         for name, value in row.items():
             if isinstance(value, datetime):
@@ -125,9 +133,22 @@ def test_a_concept_is_that_of_type_and_text_then_of_the_text_then_of_the_type(tm
         )
     ]
     assert found == [1, 2, 3, 4, 0]
-    data = note_nlp_csv(ENTITIES, "en", "2026-01-02T03:04:05", 1, concepts, header=True)
+    data = as_csv(ENTITIES, STAMP._replace(concepts=concepts), 1)
     table = list(csv.DictReader(StringIO(data.decode("utf-8"))))
     assert [row["note_nlp_concept_id"] for row in table] == ["0", "3"]
+
+
+def test_the_concept_of_a_section_is_that_of_its_heading(tmp_path):
+    sections = read_concepts(write_concepts(tmp_path, "5,Past History", columns="concept_id,text"))
+    found = [
+        next(note_nlp_rows([entity], STAMP._replace(section_concepts=sections), 1))
+        for entity in (
+            Entity(1, 0, 5, "fever", "Sign", None, section=section)
+            for section in ("past history", "plan", None)
+        )
+    ]
+    assert [row["section_concept_id"] for row in found] == [5, 0, 0]
+    assert next(note_nlp_rows(ENTITIES, STAMP, 1))["section_concept_id"] is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +203,7 @@ def test_duckdb_loads_the_table(name, calibrated_path, tmp_path):
 )
 def test_the_conventions_of_the_table_decide_by_modifiers(kinds, exists, temporal):
     entity = Entity(1, 0, 5, "fever", "Sign", None, Assertions.of(kinds))
-    (row,) = note_nlp_rows([entity], "en_model 1.0", "2026-01-02T03:04:05", 1)
+    (row,) = note_nlp_rows([entity], STAMP, 1)
     assert (row["term_exists"], row["term_temporal"]) == (exists, temporal)
     modifiers = dict(pair.split("=") for pair in row["term_modifiers"].split(";"))
     assert modifiers == {
