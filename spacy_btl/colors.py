@@ -59,7 +59,7 @@ OTHERS = tuple(
 )
 NEAR = 40.0  # the distance of two colours that are easily confused
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#14171c"
-DARK_LETTERS, LIGHT_LETTERS = "#1a1a1a", "#f2f2f2"
+BLACK, WHITE = "#000000", "#ffffff"  # one of them has a contrast of 4.58 with any colour
 PALEST = 0.12  # the share of a colour where the confidence is 0
 
 
@@ -101,7 +101,7 @@ def faded(color: str, confidence: float | None, page: str) -> tuple[str, str]:
         f"{round(share * one + (1 - share) * other):02x}"
         for one, other in zip(_parts(color), _parts(page), strict=True)
     )
-    return mixed, max((DARK_LETTERS, LIGHT_LETTERS), key=lambda letters: contrast(letters, mixed))
+    return mixed, max((BLACK, WHITE), key=lambda letters: contrast(letters, mixed))
 
 
 def contrast(first: str, second: str) -> float:
