@@ -24,7 +24,8 @@ PERCENT = {
 
 def draw_selection(pipeline: OpenPipeline, note: OpenNote) -> None:
     """Ask for the type of the words that are selected."""
-    span = note.span(*st.session_state["selection"], "")
+    start, end = st.session_state["selection"]
+    span = note.span(start, end, "")
     with st.container(border=True):
         st.html(content.quoted(span.text))
         label = st.selectbox("Add it as", pipeline.labels, key="new_type")

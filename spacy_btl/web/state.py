@@ -41,8 +41,10 @@ MAX_NAME = 50  # characters of an id that is a file's name: file systems limit t
 def begin(notes: Sequence[Note]) -> None:
     """Set what is not set yet: the first of some notes, or the fictional one."""
     state = st.session_state
-    for name, value in {"name": TYPED, "corrections": {}, "opened": {}, "selection": None}.items():
-        state.setdefault(name, value)
+    state.setdefault("name", TYPED)
+    state.setdefault("corrections", {})
+    state.setdefault("opened", {})
+    state.setdefault("selection", None)
     if "notes" not in state:
         state["notes"] = list(notes)
         if notes:
@@ -118,7 +120,8 @@ def correct(entity: Entity, label: str | None) -> None:
 def add(note: OpenNote, label: str) -> None:
     """Add the words that are selected as an entity."""
     state = st.session_state
-    span = note.span(*state["selection"], label)
+    start, end = state["selection"]
+    span = note.span(start, end, label)
     place = (span.start_char, span.end_char)
     entity = Entity(note.note.id, *place, span.text, label, None)
     _replace(added(corrections(), entity))
