@@ -24,8 +24,8 @@ import typer
 from pyspark.sql import DataFrame, SparkSession
 
 from spacy_btl import annotate_dataframe
-from spacy_btl.annotate.notes import read_notes
 from spacy_btl.files import write_file
+from spacy_btl.notes.notes import read_notes
 
 WORKERS = (1, 2)
 TASKS = 8  # for each worker: the last one then ends soon after the others

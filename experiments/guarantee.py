@@ -1,13 +1,17 @@
 """How often a promise is broken, by out-of-fold predictions: counts of each document, then draws.
 
-    python experiments/guarantee.py count CELLS experiments/results/guarantee.safetensors.xz
-    python experiments/guarantee.py draw experiments/results/guarantee.safetensors.xz \
+    python experiments/guarantee.py count CELLS experiments/results/guarantee_NAME.safetensors.xz
+    python experiments/guarantee.py draw experiments/results/guarantee_*.safetensors.xz \
         experiments/results/guarantee.json
+    python experiments/guarantee.py openmed experiments/results/guarantee_*.safetensors.xz \
+        experiments/results/guarantee_openmed.json
 
 CELLS is the cache of `btl ablate`, with the cells of the folds of one corpus and one arm that has
-`spans_key`: their test documents together are the corpus. What is counted has no text. The draws
-take calibration documents from all of them, with replacement, so that the true mean is that over
-all; and random halves, of which one calibrates and the other one is new.
+`spans_key`: their test documents together are the corpus. What is counted has no text. Documents of
+a patient, or files of a trial, count as one. The draws take calibration documents from all of them,
+with replacement, so that the true mean is that over all; and random halves, of which one calibrates
+and the other one is new. The third command needs OpenMed, in an environment of its own
+(`pip install openmed==3.1.0`): its threshold of a type's confidence is chosen in the same draws.
 """
 
 import json
@@ -22,10 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacy_btl.arrays import load_arrays, save_arrays
+from spacy_btl.corpora.groups import group_numbers
 from spacy_btl.experiments.cells import _examples
 from spacy_btl.guarantee.bounds import documents_needed, p_value
 from spacy_btl.guarantee.knobs import BONUSES, CONFIDENCES, Sweep, confidence_starts, with_bonuses
-from spacy_btl.guarantee.tally import GOLD, MATCHED, WHOLE, Kind, Match, pooled, tally
+from spacy_btl.guarantee.tally import (
+    GOLD,
+    MATCHED,
+    PREDICTED,
+    WHOLE,
+    Kind,
+    Match,
+    pooled,
+    tally,
+)
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.pipelines import load_pipeline
 
@@ -70,12 +84,13 @@ def _count(folder: Path) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]
     pipe = cast(KnnCalibrator, nlp.add_pipe("knn_calibrator", config=CALIBRATOR))
     pipe.fit(_examples(folder, "train", nlp))
     pipe.fit_maps(_examples(folder, "dev", nlp))
-    held_out = pipe.read_held_out(_examples(folder, "test", nlp))
+    examples = list(_examples(folder, "test", nlp))
+    held_out = pipe.read_held_out(examples)
     calibrator = pipe.calibrator
     p = calibrator.predict_proba(held_out.logits)
     datastore, words = calibrator.fitted_datastore(), held_out.words
     kinds = range(len(datastore.tag_scheme.types))
-    documents = np.arange(held_out.documents.max() + 1)
+    documents = group_numbers([example.reference for example in examples])
     counts: dict[str, list[NDArray[np.int64]]] = defaultdict(list)
     for bonus in BONUSES:
         tau = with_bonuses(calibrator.settings.tau, datastore, dict.fromkeys(kinds, bonus))
@@ -91,25 +106,107 @@ def _count(folder: Path) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]
     return types, {name: np.stack(each).astype("int16") for name, each in counts.items()}
 
 
-def draw(counts: Path, output: Path) -> None:
+def draw(counts: Sequence[Path], output: Path) -> None:
     """Write how often promises, and settings that are chosen without a bound, are broken."""
-    arrays, content = load_arrays(lzma.decompress(counts.read_bytes()))
-    rows = [
-        row
-        for match in MATCHES
-        for kind in LEVELS
-        for row in _draw_kind(arrays[f"{kind} {match}"], content["types"], kind, match)
-    ]
     facts = {
-        "documents": arrays["recall overlap"].shape[1],
-        "folds": content["folds"],
         "min_documents": MIN_DOCUMENTS,
         "draws": DRAWS,
         "risk": RISK,
         "most_bonus": BONUSES[0],
         "need": _need(),
     }
-    output.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    corpora = {}
+    for path in counts:
+        arrays, content = load_arrays(lzma.decompress(path.read_bytes()))
+        rows = [
+            row
+            for match in MATCHES
+            for kind in LEVELS
+            for row in _draw_kind(arrays[f"{kind} {match}"], content["types"], kind, match)
+        ]
+        documents = arrays["recall overlap"].shape[1]
+        corpora[_corpus(path)] = {"documents": documents, "folds": content["folds"], "rows": rows}
+    _write(output, {**facts, "corpora": corpora})
+
+
+def _corpus(counts: Path) -> str:
+    return counts.name.removeprefix("guarantee_").split(".")[0]
+
+
+def _write(output: Path, result: dict[str, Any]) -> None:
+    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def openmed(counts: Sequence[Path], output: Path) -> None:
+    """Write how often OpenMed's thresholds are wrong more often than they were asked to be."""
+    from importlib.metadata import version
+
+    result: dict[str, Any] = {"version": version("openmed"), "draws": DRAWS, "risk": RISK}
+    result["rows"] = [
+        {"corpus": _corpus(path), "match": match, "level": level, **found}
+        for path in counts
+        for arrays, content in [load_arrays(lzma.decompress(path.read_bytes()))]
+        for match in MATCHES
+        for level in LEVELS["precision"]
+        for found in [_openmed_types(arrays[f"precision {match}"], content["types"], level)]
+    ]
+    _write(output, result)
+
+
+def _openmed_types(counts: NDArray[np.int64], types: list[str], level: float) -> dict[str, Any]:
+    """Of each type that has enough documents, the share of all draws in which OpenMed gives a
+    threshold that keeps any mention, and in which too many of those mentions are wrong: of all
+    documents' mentions together, as it counts them.
+
+    counts (int [S, D, K, 3]): See `count`; of least confidences, from the highest on.
+    """
+    enough = (counts[0, :, :, GOLD] > 0).sum(axis=0) >= MIN_DOCUMENTS
+    kinds = np.flatnonzero(enough).tolist()
+    n_documents, (n_drawn,) = counts.shape[1], DRAWN
+    draws = RNG(0).integers(n_documents, size=(DRAWS, n_drawn))
+    of_types = []
+    for kind in kinds:
+        predicted, matched = (counts[:, :, kind, column] for column in (PREDICTED, MATCHED))
+        wrong = 1 - matched.sum(axis=1) / np.maximum(predicted.sum(axis=1), 1)
+        settings = [
+            _openmed_setting(predicted[:, drawn].sum(axis=1), matched[:, drawn].sum(axis=1), level)
+            for drawn in draws
+        ]
+        given = [setting for setting in settings if setting is not None]
+        broken = sum(bool(wrong[setting] > 1 - level) for setting in given)
+        of_types.append({"given": len(given) / DRAWS, "broken": broken / DRAWS})
+    return {
+        "types": [types[kind] for kind in kinds],
+        **{name: [one[name] for one in of_types] for name in ("given", "broken")},
+    }
+
+
+def _openmed_setting(
+    predicted: NDArray[np.int64], matched: NDArray[np.int64], level: float
+) -> int | None:
+    """The place of the threshold that OpenMed selects; None if it keeps no mention.
+
+    predicted, matched (int [S]): Mentions of at least each confidence, and those that are right.
+    """
+    from openmed.eval.calibrate import (  # type: ignore[import-not-found]
+        AbstentionRiskSample,
+        select_risk_controlled_abstention_threshold,
+    )
+
+    samples = [
+        AbstentionRiskSample("type", "en", 1 - confidence, wrong, weight=float(n))
+        for wrong, of_settings in ((False, matched), (True, predicted - matched))
+        for confidence, n in zip(CONFIDENCES, np.diff(of_settings, prepend=0), strict=True)
+        if n > 0
+    ]
+    if not samples:
+        return None
+    selected = select_risk_controlled_abstention_threshold(
+        samples, target_risk=1 - level, confidence_level=1 - RISK
+    )
+    if not selected.accepted_critical_weight:
+        return None
+    return CONFIDENCES.index(round(selected.confidence_threshold, 2))
 
 
 def _need() -> dict[str, Any]:
@@ -228,4 +325,8 @@ def _means(losses: NDArray[np.float64], has_any: NDArray[np.bool_]) -> NDArray[n
 
 
 if __name__ == "__main__":
-    {"count": count, "draw": draw}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    command, *paths = sys.argv[1], *map(Path, sys.argv[2:])
+    if command == "count":
+        count(*paths)
+    else:
+        {"draw": draw, "openmed": openmed}[command](paths[:-1], paths[-1])

@@ -24,10 +24,10 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from spacy_btl.annotate.notes import Note
 from spacy_btl.corpora.docbin import read_docs, write_docs
 from spacy_btl.evaluation.predictions import predict
 from spacy_btl.metrics.counts import document_counts, total
+from spacy_btl.notes.notes import Note
 from spacy_btl.suggest.choosing import choose
 from spacy_btl.suggest.reading import Annotated, Knowledge, Passed, new_docs
 from spacy_btl.training.calibrate import calibrate

@@ -8,9 +8,10 @@ are not.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,8 +20,8 @@ import numpy as np
 import srsly
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.optimize import brentq, minimize
+from scipy.special import expit, log_softmax, logit, softmax
 from scipy.stats import spearmanr
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -33,11 +34,13 @@ from spacy_btl.calibration.held_out import HeldOut, judge_runs, part
 from spacy_btl.calibration.reference import Reference, Tokens, describe
 from spacy_btl.calibration.unlike import compare, expected_accuracy, prior_shift, shift_prior
 from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.mentions import MENTIONS
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipelines import load_pipeline
 
 N_BINS = 15
 DE_IDENTIFIED = {"Date": "DATE", "Age": "AGE", "Nonbiological_location": "PLACE"}
+NAMES = re.compile(r"\b(?:Dr|Mr|Mrs|Ms)\.? ([A-Z][\w-]+(?: [A-Z][\w-]+)?)")
 LONGEST_HEADING = 4  # words
 SETTINGS = {"knn_weight": 0.25, "transition_weight": 0.15, "tau": 0.15}
 
@@ -76,12 +79,25 @@ class Measured(NamedTuple):
     candidates: Floats
 
 
+class Scaling(NamedTuple):
+    """Bias-corrected temperature scaling (Alexandari et al. 2020): softmax(logits / temperature +
+    biases), biases float64 [..., S]."""
+
+    temperature: float
+    biases: Floats
+
+    def __call__(self, logits: Floats) -> Floats:
+        """Probabilities of the tags, float64 [N, ..., S]."""
+        return cast(Floats, softmax(logits / self.temperature + self.biases, axis=-1))
+
+
 @dataclass(frozen=True)
 class Source:
     """A pipeline with maps and reference of its own held-out documents."""
 
     calibrator: Calibrator
     held_out: Read
+    judged: tuple[int, ...] | None = None  # types that a target has annotation of
 
     @property
     def maps(self) -> Maps:
@@ -108,6 +124,9 @@ class Source:
         scheme = calibrator.fitted_datastore().tag_scheme
         rows = describe(tokens, found, scheme, read.n_documents)
         known, correct = judge_runs(held_out, found.runs)
+        if self.judged is not None:
+            judged = np.isin(found.runs.types, self.judged)
+            known, correct = known & judged, correct[judged[known]]
         f1 = 2 * correct.sum() / (len(correct) + len(held_out.gold_ents))
         return Measured(found.confidences[known], correct, rows, float(f1), found.p)
 
@@ -143,6 +162,27 @@ def em_prior(p: Probabilities, prior: Probabilities, steps: int = 1000) -> Proba
     return shares
 
 
+def fit_scaling(logits: Floats, tags: NDArray[np.integer]) -> Scaling:
+    """Fit the temperature and the biases by maximum likelihood.
+
+    logits (float [N, ..., S]): Raw logits of words that are annotated.
+    tags (int [N, ...]): Their gold tags.
+    """
+    shape = logits.shape[1:]
+    gold = np.eye(shape[-1])[tags]
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        inverse, biases = parameters[0], parameters[1:].reshape(shape)
+        log_p = log_softmax(logits * inverse + biases, axis=-1)
+        gradient = (np.exp(log_p) - gold) / len(logits)
+        slope = np.concatenate([[(gradient * logits).sum()], gradient.sum(axis=0).ravel()])
+        return -float((gold * log_p).sum()) / len(logits), slope
+
+    start = np.concatenate([[1.0], np.zeros(int(np.prod(shape)))])
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    return Scaling(1 / fitted[0], fitted[1:].reshape(shape))
+
+
 def ece(confidence: Floats, correct: NDArray[np.bool_]) -> float:
     """The expected calibration error, in percent."""
     bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
@@ -162,19 +202,28 @@ def difference_of_confidences(held_out: Measured, target: Measured) -> float:
     return float(held_out.correct.mean() - fallen)
 
 
-def changed(doc: Doc, change: str) -> Doc:
-    """A doc with the words of another source, and its annotation."""
+def changed_words(doc: Doc, change: str) -> list[str | None]:
+    """The words of a doc as another source has them; None for those that it does not have."""
     words: list[str | None] = [token.text for token in doc]
     if change == "lower":
-        words = [token.text.lower() for token in doc]
-    elif change == "placeholders":
-        for ent in doc.ents:
-            if ent.label_ in DE_IDENTIFIED:
-                for token in ent:
-                    words[token.i] = f"[**{DE_IDENTIFIED[ent.label_]}**]"
+        return [token.text.lower() for token in doc]
+    if change == "placeholders":
+        named = [
+            (ent, DE_IDENTIFIED[ent.label_]) for ent in doc.ents if ent.label_ in DE_IDENTIFIED
+        ]
+        names = [name.span(1) for name in NAMES.finditer(doc.text)]
+        named += [(doc.char_span(*name, alignment_mode="expand"), "NAME") for name in names]
+        for span, placeholder in named:
+            words[span.start : span.end] = [f"[**{placeholder}**]"] * len(span)
     elif change == "headings":
         for token in heading_tokens(doc):
             words[token] = None
+    return words
+
+
+def changed(doc: Doc, change: str) -> Doc:
+    """A doc with the words of another source, and its annotation."""
+    words = changed_words(doc, change)
     kept = [i for i, word in enumerate(words) if word is not None]
     new = Doc(
         doc.vocab,
@@ -207,13 +256,32 @@ def heading_tokens(doc: Doc) -> Iterator[int]:
             start = token.i + 1
 
 
+def renamed(doc: Doc, types: dict[str, list[str]]) -> Doc:
+    """A doc whose mentions have the types of another corpus: a mention of each that may be meant,
+    so that either one is correct."""
+    mentions = [
+        Span(doc, span.start, span.end, label, span_id=span.id_)
+        for span in doc.spans[MENTIONS]
+        for label in types.get(span.label_, ())
+    ]
+    doc.spans[MENTIONS] = mentions
+    doc.set_ents([], missing=[doc[t.i : t.i + 1] for t in doc if not t.ent_iob])
+    return doc
+
+
 def read_corpus(
-    nlp: Language, pipe: KnnCalibrator, corpus: Path, change: str = "", most: int | None = None
+    nlp: Language,
+    pipe: KnnCalibrator,
+    corpus: Path,
+    change: str = "",
+    most: int | None = None,
+    types: dict[str, list[str]] | None = None,
 ) -> Read:
     """Run a pipeline over a corpus, or so many of its documents."""
     docs = [doc for doc in read_docs(corpus, nlp.vocab) if len(doc)]
     order = np.random.default_rng(0).permutation(len(docs))[:most]
     docs = [docs[i] for i in sorted(order.tolist())]
+    docs = [renamed(doc, types) for doc in docs] if types else docs
     docs = [changed(doc, change) for doc in docs] if change else docs
     examples = []
     for doc in docs:
@@ -242,24 +310,31 @@ def measure_target(source: Source, read: Read, plan: Row) -> Row:
         for _ in range(plan["batches"])
     ]
     shift = prior_shift(source.reference, now.rows)
+    expected = expit(logit(now.confidence) + shift)
+    if source.judged is None:
+        expected = np.array(expected_accuracy(source.reference, now.rows))
     estimates = {
         "confidence": float(now.confidence.mean()),
         "above_threshold": above_threshold(held_out, now),
         "difference_of_confidences": difference_of_confidences(held_out, now),
-        "corrected": expected_accuracy(source.reference, now.rows),
+        "corrected": float(expected.mean()),
     }
     return {
         "documents": read.n_documents,
         "mentions": len(now.correct),
         "accuracy": float(now.correct.mean()),
-        "f1": now.f1,
+        "held_out": {  # of the same types
+            "accuracy": float(held_out.correct.mean()),
+            "confidence": float(held_out.confidence.mean()),
+        },
+        "f1": now.f1 if source.judged is None else None,
         "ece": ece(now.confidence, now.correct),
         "p_value": comparison.p_value,
         "flagged": float(np.mean([one.unlike for one in flagged])),
         "differences": [[one.feature, one.z] for one in comparison.differences[:5]],
         "estimates": estimates,
         "unannotated": unannotated(source, read, now, shift),
-        "annotated": annotated(source, read, plan),
+        "annotated": annotated(source, read, plan) if source.judged is None else [],
     }
 
 
@@ -275,21 +350,31 @@ def unannotated(source: Source, read: Read, now: Measured, shift: float) -> Row:
     n_tags = calibrator.fitted_datastore().tag_scheme.columns.shape[-1]
     own = mixed(calibrator, source.held_out)[..., :n_tags].mean(axis=0)
     shares = em_prior(mixed(calibrator, read)[..., :n_tags], own)
+    columns = calibrator.fitted_datastore().tag_scheme.columns
+    before_held_out, new_held_out = source.held_out.held_out, read.held_out
+    known = before_held_out.labelled
+    scaling = fit_scaling(before_held_out.logits[known][:, columns], before_held_out.tags[known])
+    scaled = [scaling(one.logits[one.seen][:, columns]) for one in (before_held_out, new_held_out)]
+    scaled_own = scaled[0].mean(axis=0)
+    scaled_shares = em_prior(scaled[1], scaled_own)
 
-    def of_tags(p: Probabilities) -> Probabilities:
-        weighted = p[..., :n_tags] * (shares / own)
+    def of_tags(p: Probabilities, odds: Floats) -> Probabilities:
+        weighted = p[..., :n_tags] * odds
         p = p.copy()
         p[..., :n_tags] = weighted / weighted.sum(axis=-1, keepdims=True)
         return p
 
     # As if the share that is correct were known: what no change of the prior can better.
     known = brentq(lambda by: expit(logit(now.confidence) + by).mean() - now.correct.mean(), -9, 9)
-    whole = (all_steps, None), (source.maps, of_tags)
-    em, tags = (source.measure(read, maps, change) for maps, change in whole)
+    ways = {
+        "em": (all_steps, None),
+        "em_of_tags": (source.maps, partial(of_tags, odds=shares / own)),
+        "em_of_scaled": (source.maps, partial(of_tags, odds=scaled_shares / scaled_own)),
+    }
+    measured = {name: source.measure(read, *way) for name, way in ways.items()}
     return {
         "one_step": ece(one.confidence, one.correct),
-        "em": ece(em.confidence, em.correct),
-        "em_of_tags": ece(tags.confidence, tags.correct),
+        **{name: ece(found.confidence, found.correct) for name, found in measured.items()},
         "known_share": ece(expit(logit(now.confidence) + known), now.correct),
     }
 
@@ -330,6 +415,14 @@ def open_source(plan: Row) -> tuple[Language, KnnCalibrator, Source]:
     held_out = read_corpus(nlp, pipe, Path(plan["held_out"]))
     pipe.calibrator.fit_maps(held_out.held_out, held_out.neighbors)
     return nlp, pipe, Source(pipe.calibrator, held_out)
+
+
+def judged(pipe: KnnCalibrator, types: dict[str, list[str]] | None) -> tuple[int, ...] | None:
+    """The places of the types that another corpus has an equal of; None for all."""
+    if types is None:
+        return None
+    own = pipe.calibrator.fitted_datastore().tag_scheme.types
+    return tuple(own.index(label) for label in sorted(set().union(*types.values())))
 
 
 def same_source(folder: Path, plan: Row) -> Row:
@@ -387,8 +480,9 @@ def main(plan: Row, output: Path) -> None:
         for target in left:
             corpus = of_source["targets"][target]
             path, change = Path(corpus["corpus"]), corpus.get("change", "")
-            read = read_corpus(nlp, pipe, path, change, plan["documents"])
-            known[target] = measure_target(source, read, plan)
+            types = corpus.get("types")
+            read = read_corpus(nlp, pipe, path, change, plan["documents"], types)
+            known[target] = measure_target(replace(source, judged=judged(pipe, types)), read, plan)
             result["sources"][name]["rank_correlation"] = ordered(known)
             save()
             sys.stdout.write(f"{name}, {target}\n")

@@ -9,6 +9,7 @@ import srsly
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results" / "guarantee.json"
+OPENMED = RESULTS.with_name("guarantee_openmed.json")
 PAGE = ROOT / "docs" / "guarantee.md"
 HALVES = "random halves"
 COSTS = ("recall_before", "recall", "precision_before", "precision")
@@ -30,22 +31,63 @@ def summary(row: Row) -> Row:
     }
 
 
-def page(path: Path = RESULTS) -> str:
-    """The page, as markdown."""
-    results = srsly.read_json(path)
-    rows = [summary(row) for row in results["rows"]]
+def of_corpus(name: str, corpus: Row, risk: float) -> Row:
+    """What the page says of a corpus."""
+    rows = [summary(row) for row in corpus["rows"]]
     broken = [
         {
             "broken": share,
             "label": label,
             **{name: row[name] for name in ("kind", "level", "match")},
         }
-        for row in results["rows"]
+        for row in corpus["rows"]
         if row["drawn"] != HALVES
         for label, share in zip(row["types"], row["broken"], strict=True)
     ]
     halves = [row for row in rows if row["drawn"] == HALVES]
-    shares = [share for row in results["rows"] if row["drawn"] == HALVES for share in row["broken"]]
+    shares = [share for row in corpus["rows"] if row["drawn"] == HALVES for share in row["broken"]]
+    return {
+        **corpus,
+        "name": name,
+        "rows": [row for row in rows if row["drawn"] != HALVES],
+        "worst": max(broken, key=lambda one: one["broken"]),
+        "halves": {key: fmean(row[key] for row in halves) for key in ("broken", "naive_broken")},
+        "of_halves": {
+            "types": len(shares),
+            "beyond": sum(share > risk for share in shares),
+            "worst": max(shares),
+        },
+    }
+
+
+def of_openmed(row: Row) -> Row:
+    """A row of OpenMed's thresholds over all types."""
+    worst = max(range(len(row["types"])), key=lambda i: row["broken"][i])
+    return {
+        **{name: row[name] for name in ("corpus", "match", "level")},
+        "given": fmean(row["given"]),
+        "broken": fmean(row["broken"]),
+        "worst": row["broken"][worst],
+        "worst_type": row["types"][worst],
+    }
+
+
+def page() -> str:
+    """The page, as markdown."""
+    results, openmed = srsly.read_json(RESULTS), srsly.read_json(OPENMED)
+    corpora = [
+        of_corpus(name, corpus, results["risk"]) for name, corpus in results["corpora"].items()
+    ]
+    ours = {
+        (corpus["name"], row["match"], row["level"]): row
+        for corpus in corpora
+        for row in corpus["rows"]
+        if row["kind"] == "precision"
+    }
+    peers = [
+        {**row, "ours": ours[row["corpus"], row["match"], row["level"]]}
+        for row in map(of_openmed, openmed["rows"])
+    ]
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -55,20 +97,7 @@ def page(path: Path = RESULTS) -> str:
     environment.filters["percent"] = percent
     template = environment.from_string(PAGE.with_suffix(".md.jinja").read_text("utf-8"))
     return template.render(
-        {
-            **results,
-            "rows": [row for row in rows if row["drawn"] != HALVES],
-            "worst": max(broken, key=lambda one: one["broken"], default=None),
-            "halves": {
-                name: fmean(row[name] for row in halves) if halves else None
-                for name in ("broken", "naive_broken")
-            },
-            "of_halves": {
-                "types": len(shares),
-                "beyond": sum(share > results["risk"] for share in shares),
-                "worst": max(shares, default=None),
-            },
-        }
+        {**results, "corpora": corpora, "openmed": openmed["version"], "peers": peers}
     )
 
 

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from spacy_btl.annotate.entities import mentions_of, spans_keys
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.mentions import MENTIONS
+from spacy_btl.notes.entities import mentions_of, spans_keys
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.web.content import marked
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spacy_btl.annotate.notes import note_files
 from spacy_btl.errors import FileError
 from spacy_btl.folders import files_below
+from spacy_btl.notes.notes import note_files
 
 BRAT = {".txt": "brat", ".ann": "brat"}
 NOTES = {".txt": "text files", ".parquet": "Parquet", ".csv": "CSV", ".csv.gz": "CSV"}

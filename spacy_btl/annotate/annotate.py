@@ -13,13 +13,14 @@ from spacy.language import Language
 from spacy.util import minibatch
 
 from spacy_btl.about import __version__
-from spacy_btl.annotate.concepts import read_concepts
-from spacy_btl.annotate.entities import annotate_notes, stop_at_failure
-from spacy_btl.annotate.fhir_settings import read_fhir
-from spacy_btl.annotate.formats import FORMATS, Format, format_of
 from spacy_btl.annotate.job import Counts, Job
-from spacy_btl.annotate.loading import Source, open_pipeline
-from spacy_btl.annotate.notes import (
+from spacy_btl.annotate.progress import Meter, Progress
+from spacy_btl.context.pipe import find_contexts
+from spacy_btl.errors import AnnotateError, BtlWarning, counted
+from spacy_btl.inception.write import require_cassis, type_system
+from spacy_btl.notes.entities import annotate_notes, stop_at_failure
+from spacy_btl.notes.loading import Source, open_pipeline
+from spacy_btl.notes.notes import (
     Note,
     Summary,
     counted_notes,
@@ -27,11 +28,10 @@ from spacy_btl.annotate.notes import (
     read_notes,
     scan_notes,
 )
-from spacy_btl.annotate.progress import Meter, Progress
-from spacy_btl.annotate.stamp import NOTE_ID, Stamp
-from spacy_btl.context.pipe import find_contexts
-from spacy_btl.errors import AnnotateError, BtlWarning, counted
-from spacy_btl.inception.write import require_cassis, type_system
+from spacy_btl.outputs.concepts import read_concepts
+from spacy_btl.outputs.fhir_settings import read_fhir
+from spacy_btl.outputs.formats import FORMATS, Format, format_of
+from spacy_btl.outputs.stamp import NOTE_ID, Stamp
 from spacy_btl.pipeline.thresholds import Thresholds
 from spacy_btl.pipeline.unlike import unlike_source
 from spacy_btl.pipelines import fingerprint, model_name

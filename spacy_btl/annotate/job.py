@@ -21,11 +21,11 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from spacy_btl.annotate.entities import Annotated, thinned
-from spacy_btl.annotate.formats import Format, Frame
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import whole_file, write_file
+from spacy_btl.notes.entities import Annotated, thinned
+from spacy_btl.outputs.formats import Format, Frame
+from spacy_btl.outputs.stamp import Stamp
 
 FORMAT_VERSION = 3
 UNSURE = 0.5  # a confidence

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from spacy_btl.annotate.notes import Note
+from spacy_btl.notes.notes import Note
 
 
 class Progress(NamedTuple):

@@ -15,17 +15,18 @@ from spacy.language import Language
 from thinc.compat import has_torch, torch
 
 from spacy_btl.annotate.annotate import Options, check_settings
-from spacy_btl.annotate.entities import Annotated, annotate_notes
-from spacy_btl.annotate.formats import format_of, row_fields, rows
-from spacy_btl.annotate.job import Counts
-from spacy_btl.annotate.loading import Source, open_pipeline
-from spacy_btl.annotate.notes import Note, make_note, no_notes, note_files, notes_of
-from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.annotate.tables import import_pyarrow
+from spacy_btl.annotate.job import MOST, Counts
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import AnnotateError, BtlError, counted
 from spacy_btl.folders import File
+from spacy_btl.notes.entities import Annotated, annotate_notes
+from spacy_btl.notes.loading import Source, open_pipeline
+from spacy_btl.notes.notes import Note, make_note, no_notes, note_files, notes_of
+from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.formats import format_of, row_fields, rows
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipeline.thresholds import Thresholds
+from spacy_btl.pipeline.unlike import unlike_source
 from spacy_btl.pipelines import model_name
 
 if TYPE_CHECKING:
@@ -78,15 +79,31 @@ def annotate_dataframe(
 
 
 def _annotate(
-    notes: "DataFrame", source: Source, stamp: Stamp, batch_size: int | None
+    notes: "DataFrame",
+    source: Source,
+    stamp: Stamp,
+    batch_size: int | None,
+    *,
+    with_facts: bool = False,
 ) -> "DataFrame":
-    """Annotate the columns id, text and missing (why there is no text)."""
+    """Annotate the columns id, text and missing (why there is no text).
+
+    with_facts (bool): Whether rows are added that have a note of `Annotated.facts` each, and
+        nothing else, in a column `facts`.
+    """
     fields = [(name, SQL_TYPES[kind]) for name, kind in row_fields(stamp)]
-    schema = ", ".join(f"`{name}` {kind}" for name, kind in [*fields, ("error", "string")])
+    fields += [("error", "string"), *([("facts", "array<double>")] if with_facts else [])]
+    schema = ", ".join(f"`{name}` {kind}" for name, kind in fields)
     code = source.code and source.code.resolve()  # workers have folders of their own
     source = source._replace(code=code)
     return notes.mapInArrow(
-        partial(_annotate_batches, source=source, stamp=stamp, batch_size=batch_size),
+        partial(
+            _annotate_batches,
+            source=source,
+            stamp=stamp,
+            batch_size=batch_size,
+            with_facts=with_facts,
+        ),
         schema,
     )
 
@@ -134,12 +151,16 @@ def annotate_file(
         df = df.repartition(enough)
     asserts = bool(find_contexts(nlp))
     stamp = Stamp("", "", "", integer_ids, options.with_text, asserts=asserts)
-    annotated = _annotate(df, source, stamp, options.batch_size)
+    annotated = _annotate(df, source, stamp, options.batch_size, with_facts=True)
     combined = output.with_name(f"{output.name}.spark")
     try:
         # Entities and errors are both read from this file, so that the network runs once.
         annotated.write.mode("overwrite").parquet(str(combined))
-        return _divide(spark.read.parquet(str(combined)), n_notes, output, errors, options.strict)
+        written = spark.read.parquet(str(combined))
+        counts = _divide(written, n_notes, output, errors, options.strict)
+        if options.thresholds is None:  # others than those that the pipeline knows its notes by
+            counts.unlike = unlike_source(nlp, _facts(written))
+        return counts
     finally:
         shutil.rmtree(combined, ignore_errors=True)
 
@@ -149,7 +170,7 @@ def _divide(
 ) -> Counts:
     """Write entities and errors to separate files, and count both."""
     failed = annotated.filter("error IS NOT NULL").selectExpr("note_id", "error AS reason")
-    entities = annotated.filter("error IS NULL").drop("error")
+    entities = annotated.filter("error IS NULL AND facts IS NULL").drop("error", "facts")
     labels = {row["label"]: row["count"] for row in entities.groupBy("label").count().collect()}
     counts = Counts(n_notes, failed.count(), Counter(labels))
     if counts.failed == n_notes or (strict and counts.failed):
@@ -164,8 +185,21 @@ def _divide(
     return counts
 
 
+def _facts(annotated: "DataFrame") -> list[list[float]]:
+    """Those of the notes, or of so many of them at random."""
+    from pyspark.sql.functions import rand
+
+    found = annotated.filter("facts IS NOT NULL").select("facts")
+    return [row["facts"] for row in found.orderBy(rand(0)).limit(MOST).collect()]
+
+
 def _annotate_batches(
-    batches: Iterator[Any], *, source: Source, stamp: Stamp, batch_size: int | None
+    batches: Iterator[Any],
+    *,
+    source: Source,
+    stamp: Stamp,
+    batch_size: int | None,
+    with_facts: bool = False,
 ) -> Iterator[Any]:
     """Annotate Arrow batches of notes, in a task."""
     nlp = _load(source)
@@ -179,7 +213,7 @@ def _annotate_batches(
             for row in batch.to_pylist()
         ]
         annotated = annotate_notes(nlp, notes, batch_size=batch_size or nlp.batch_size)
-        yield _to_arrow(annotated, stamp)
+        yield _to_arrow(annotated, stamp, with_facts=with_facts)
 
 
 @lru_cache(maxsize=1)
@@ -193,14 +227,18 @@ def _load(source: Source) -> Language:
     return open_pipeline(source)
 
 
-def _to_arrow(annotated: Annotated, stamp: Stamp) -> Any:
+def _to_arrow(annotated: Annotated, stamp: Stamp, *, with_facts: bool) -> Any:
     pyarrow = import_pyarrow()
     fields = [*row_fields(stamp), ("error", "string")]
-    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in fields])
-    failures = [
+    types = [(name, pyarrow.type_for_alias(kind)) for name, kind in fields]
+    others = [
         {"note_id": failure.note_id, "error": failure.reason} for failure in annotated.failures
     ]
-    return pyarrow.RecordBatch.from_pylist([*rows(annotated, stamp), *failures], schema=schema)
+    if with_facts:
+        types.append(("facts", pyarrow.list_(pyarrow.float64())))
+        others += [{"facts": facts} for facts in annotated.facts]
+    found = [*rows(annotated, stamp), *others]
+    return pyarrow.RecordBatch.from_pylist(found, schema=pyarrow.schema(types))
 
 
 def _has_integer_ids(df: "DataFrame", text_col: str, id_col: str) -> bool:

@@ -98,9 +98,9 @@ def annotate_cli(
     overwritten.
     """
     from spacy_btl.annotate.annotate import Options
-    from spacy_btl.annotate.entities import spans_keys
     from spacy_btl.annotate.processor import processor
     from spacy_btl.guarantee.promises import read_promises
+    from spacy_btl.notes.entities import spans_keys
     from spacy_btl.pipeline.thresholds import read_thresholds
 
     thresholds = read_thresholds(min_confidence)

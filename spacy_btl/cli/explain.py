@@ -37,7 +37,7 @@ def explain_cli(
     share in the probabilities of the entity's tokens. The calibrator knows the number of a document
     (from 0) and offsets in it; the text is in the corpus only.
     """
-    from spacy_btl.annotate.entities import mentions_of, spans_keys
+    from spacy_btl.notes.entities import mentions_of, spans_keys
     from spacy_btl.pipeline.explanation import read_fitted_corpus, top_neighbors
     from spacy_btl.pipelines import load_pipeline
 

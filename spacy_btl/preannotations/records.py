@@ -12,7 +12,7 @@ DIGITS = 6  # of a score
 
 
 class Mention(Protocol):
-    """A mention, for example an `annotate.entities.Entity`."""
+    """A mention, for example a `notes.entities.Entity`."""
 
     @property
     def start(self) -> int:

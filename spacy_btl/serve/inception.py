@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.corpora.note import text_problem
 from spacy_btl.errors import CorpusError, ServeError, counted
 from spacy_btl.inception.cas import load_xmi
 from spacy_btl.inception.write import SEGMENTATION
+from spacy_btl.notes.entities import Entity
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.labels import Known, known_as, listed, shown
 from spacy_btl.serve.model import Loaded, Model

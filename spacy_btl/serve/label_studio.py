@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.corpora.note import is_text
 from spacy_btl.errors import ServeError, counted
+from spacy_btl.notes.entities import Entity
 from spacy_btl.preannotations.records import prediction
 from spacy_btl.serve.http import Answer, parse
 from spacy_btl.serve.label_config import LabelConfig, read_label_config

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from spacy.language import Language
 from spacy.util import minibatch
 
-from spacy_btl.annotate.entities import Entity, annotate_notes
-from spacy_btl.annotate.loading import Source, open_pipeline
-from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import ServeError
+from spacy_btl.notes.entities import Entity, annotate_notes
+from spacy_btl.notes.loading import Source, open_pipeline
+from spacy_btl.notes.notes import Note
 from spacy_btl.pipeline.thresholds import Thresholds
 from spacy_btl.pipelines import fingerprint, model_name
 from spacy_btl.training.uncalibrated import uncalibrated

@@ -9,9 +9,9 @@ import numpy as np
 from spacy.language import Language
 from spacy.util import minibatch
 
-from spacy_btl.annotate.entities import docs_of, facts_of, unreadable
-from spacy_btl.annotate.notes import Note, counted_notes, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError
+from spacy_btl.notes.entities import docs_of, facts_of, unreadable
+from spacy_btl.notes.notes import Note, counted_notes, read_notes, scan_notes
 from spacy_btl.pipeline.unlike import find_reference
 from spacy_btl.pipelines import load_pipeline
 

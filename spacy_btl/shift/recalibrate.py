@@ -7,9 +7,9 @@ import numpy as np
 from spacy.language import Language
 from spacy.training import Corpus
 
-from spacy_btl.annotate.notes import read_notes, scan_notes
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import AnnotateError, CalibratorError
+from spacy_btl.notes.notes import read_notes, scan_notes
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.unlike import find_reference
 from spacy_btl.pipelines import forget_paths, load_pipeline, refuse_foreign_folder, save_whole

@@ -12,8 +12,6 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from spacy_btl.annotate.entities import docs_of, unreadable
-from spacy_btl.annotate.notes import Note, read_ids
 from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibration_maps import TokenMap
 from spacy_btl.calibration.calibrator import Calibrator
@@ -21,6 +19,8 @@ from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.corpora.groups import text_key
 from spacy_btl.errors import PipelineError
 from spacy_btl.lines import read_lines
+from spacy_btl.notes.entities import docs_of, unreadable
+from spacy_btl.notes.notes import Note, read_ids
 from spacy_btl.pipeline.annotations import PROBABILITIES
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.knn_calibrator import find_calibrator

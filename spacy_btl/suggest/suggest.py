@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from spacy.language import Language
 
-from spacy_btl.annotate.notes import counted_notes, read_notes, scan_notes
 from spacy_btl.errors import AnnotateError
 from spacy_btl.files import write_file
+from spacy_btl.notes.notes import counted_notes, read_notes, scan_notes
 from spacy_btl.pipelines import load_pipeline
 from spacy_btl.suggest.choosing import COST, Choice, choose
 from spacy_btl.suggest.contents import Contents, gain

@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from spacy_btl.about import __version__, how_to_install
-from spacy_btl.annotate.notes import read_notes, scan_notes
 from spacy_btl.errors import FileError, PipelineError
 from spacy_btl.files import whole_folder, write_file
 from spacy_btl.models.checkpoint import load_masked_language_model
@@ -30,6 +29,7 @@ from spacy_btl.models.encoder import TOKENIZER_DEFAULTS
 from spacy_btl.models.names import check_name
 from spacy_btl.models.supported import positions
 from spacy_btl.models.wordpieces import WordpieceTokenizer
+from spacy_btl.notes.notes import read_notes, scan_notes
 from spacy_btl.unlabelled.loop import Evaluation, Listener, Options, train
 from spacy_btl.unlabelled.windows import HiddenWords, windows_of
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span, SpanGroup
 
-from spacy_btl.annotate.notes import Note, counted_notes, read_notes, scan_notes
 from spacy_btl.corpora.docbin import write_docs
 from spacy_btl.errors import AnnotateError, PipelineError
 from spacy_btl.mentions import MENTIONS
+from spacy_btl.notes.notes import Note, counted_notes, read_notes, scan_notes
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.pipeline.soft_labels import label_softly
 from spacy_btl.pipelines import load_pipeline

@@ -10,10 +10,10 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.colors import colors_of
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn
+from spacy_btl.notes.entities import Entity
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
 from spacy_btl.pipelines import fingerprint
 from spacy_btl.web.corrections import Correction

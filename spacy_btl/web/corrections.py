@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from spacy_btl.annotate.entities import Entity
+from spacy_btl.notes.entities import Entity
 
 Place = tuple[int, int, str]  # the characters of an entity, and its type
 

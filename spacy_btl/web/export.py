@@ -6,11 +6,11 @@ from io import BytesIO
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.formats import BRAT, FORMATS, Format, rows
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.context.pipe import find_contexts
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.formats import BRAT, FORMATS, Format, rows
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipelines import model_name
 from spacy_btl.web.session import OpenPipeline
 

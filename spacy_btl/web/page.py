@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.errors import BtlError, PageError, counted
+from spacy_btl.notes.entities import Entity
 from spacy_btl.web import content, state
 from spacy_btl.web.corrections import corrected
 from spacy_btl.web.export import WRITERS, Reviewed, download

@@ -7,9 +7,9 @@ import streamlit as st
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.errors import BtlError
+from spacy_btl.notes.entities import Entity
 from spacy_btl.pipeline.explanation import read_fitted_corpus
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator
 from spacy_btl.web import content, state

@@ -13,7 +13,13 @@ from threading import Lock
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.annotate.entities import (
+from spacy_btl.arrays import Probabilities
+from spacy_btl.calibration.calibrator import Calibrator
+from spacy_btl.calibration.decisions import Tau
+from spacy_btl.context.pipe import find_contexts
+from spacy_btl.errors import PageError
+from spacy_btl.guarantee.promises import read_promises
+from spacy_btl.notes.entities import (
     Entity,
     docs_of,
     entities_of,
@@ -21,13 +27,7 @@ from spacy_btl.annotate.entities import (
     spans_keys,
     unreadable,
 )
-from spacy_btl.annotate.notes import Note, read_notes
-from spacy_btl.arrays import Probabilities
-from spacy_btl.calibration.calibrator import Calibrator
-from spacy_btl.calibration.decisions import Tau
-from spacy_btl.context.pipe import find_contexts
-from spacy_btl.errors import PageError
-from spacy_btl.guarantee.promises import read_promises
+from spacy_btl.notes.notes import Note, read_notes
 from spacy_btl.pipeline.annotations import write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import PageError
+from spacy_btl.notes.entities import Entity
+from spacy_btl.notes.notes import Note
 from spacy_btl.web.corrections import Correction, added, place_of, retyped
 from spacy_btl.web.session import OpenNote, read_file
 

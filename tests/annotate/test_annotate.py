@@ -13,13 +13,13 @@ import pytest
 import spacy
 
 from spacy_btl.annotate import annotate as module
-from spacy_btl.annotate import loading
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.annotate.notes import Note
 from spacy_btl.annotate.progress import Meter, Progress
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.errors import BtlError
 from spacy_btl.formats.convert import convert
+from spacy_btl.notes import loading
+from spacy_btl.notes.notes import Note
 from tests.annotate.conftest import POISON, write_notes
 from tests.conftest import SENTENCES
 

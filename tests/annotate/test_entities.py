@@ -8,7 +8,12 @@ from spacy.tokens import Span
 from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import annotate_file
-from spacy_btl.annotate.entities import (
+from spacy_btl.cli import btl
+from spacy_btl.corpora.docbin import read_docs
+from spacy_btl.errors import AnnotateError
+from spacy_btl.formats.convert import convert
+from spacy_btl.mentions import read_mentions
+from spacy_btl.notes.entities import (
     MANY,
     Failure,
     annotate_notes,
@@ -16,12 +21,7 @@ from spacy_btl.annotate.entities import (
     spans_keys,
     stop_at_failure,
 )
-from spacy_btl.annotate.notes import Note
-from spacy_btl.cli import btl
-from spacy_btl.corpora.docbin import read_docs
-from spacy_btl.errors import AnnotateError
-from spacy_btl.formats.convert import convert
-from spacy_btl.mentions import read_mentions
+from spacy_btl.notes.notes import Note
 from spacy_btl.pipeline.annotations import set_spans
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES

@@ -10,14 +10,14 @@ import spacy
 from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.fhir_settings import Fhir, Kind, Release
-from spacy_btl.annotate.formats import FORMATS, format_of
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.cli import btl
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import BtlError
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.fhir_settings import Fhir, Kind, Release
+from spacy_btl.outputs.formats import FORMATS, format_of
+from spacy_btl.outputs.stamp import Stamp
 from tests.annotate.conftest import write_notes
 
 TEXT = "\U0001f637 No fever. Aspirin 100 mg. CRP 84 mg/l."

@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from spacy_btl.annotate.entities import Annotated, Entity, Failure
-from spacy_btl.annotate.formats import brat_config, format_of
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.corpora.report import ConversionReport
 from spacy_btl.errors import AnnotateError
 from spacy_btl.formats.brat import read_brat
 from spacy_btl.formats.brat_types import label_of
+from spacy_btl.notes.entities import Annotated, Entity, Failure
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.formats import brat_config, format_of
+from spacy_btl.outputs.stamp import Stamp
 
 TEXT = "severe fever\nand cough"
 PART = Annotated(

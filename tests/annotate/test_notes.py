@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from spacy_btl.annotate.notes import read_notes, scan_notes
 from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.notes.notes import read_notes, scan_notes
 from tests.annotate.conftest import write_notes
 
 NOTES = [

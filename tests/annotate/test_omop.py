@@ -9,11 +9,11 @@ import pyarrow.parquet
 import pytest
 
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.annotate.concepts import read_concepts
-from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet, note_nlp_rows
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError
+from spacy_btl.notes.entities import Entity
+from spacy_btl.outputs.concepts import read_concepts
+from spacy_btl.outputs.omop import NOTE_NLP, note_nlp_csv, note_nlp_parquet, note_nlp_rows
 from tests.annotate.conftest import write_notes
 
 DDL = """

@@ -10,14 +10,14 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.annotate.annotate import Options, annotate_file
-from spacy_btl.annotate.entities import Annotated, Entity, annotate_notes
-from spacy_btl.annotate.formats import format_of
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp
 from spacy_btl.errors import AnnotateError, BtlError, CorpusError
 from spacy_btl.formats.convert import convert
 from spacy_btl.inception.layers import NAMED_ENTITY
 from spacy_btl.inception.write import layer_named
+from spacy_btl.notes.entities import Annotated, Entity, annotate_notes
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.formats import format_of
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.preannotations.words import sentences_of, words_of
 from tests.annotate.conftest import write_notes
 from tests.formats.reading import COUGH, DRY, FEVER, MENTIONS, TEXT, read, shown, utf16

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from spacy_btl.annotate.annotate import Options
 from spacy_btl.annotate.annotate import annotate_file as annotate_here
-from spacy_btl.annotate.loading import Source
-from spacy_btl.annotate.notes import read_notes
 from spacy_btl.cli import btl
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.notes.loading import Source
+from spacy_btl.notes.notes import read_notes
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES
 
@@ -237,6 +237,21 @@ def test_outputs_of_the_local_engine_alone_are_refused(name, tmp_path):
 def test_a_pipeline_that_is_not_there_is_refused_before_the_work(tmp_path):
     with pytest.raises(BtlError, match="Cannot load the pipeline"):
         module.annotate_file("absent", tmp_path, tmp_path / "out.parquet", Options(), None)
+
+
+def test_notes_that_are_unlike_are_told(session, mapped_path, tmp_path):
+    texts = ["xq zv 9 9 9 kj 7 7 qq ww"[i % 6 :] * 2 for i in range(20)]
+    notes = write_notes(tmp_path / "notes.jsonl", list(enumerate(texts)))
+    here = annotate_here(str(mapped_path), notes, tmp_path / "here.parquet", Options())
+    output = tmp_path / "there.parquet"
+    there = module.annotate_file(str(mapped_path), notes, output, Options(), session)
+    assert there.unlike.startswith("The 20 notes are unlike")
+    # The rows are permuted in the order in which they come, for p.
+    assert there.unlike.split("p = ")[0] == here.unlike.split("p = ")[0]
+    assert there.unlike.split("):")[-1] == here.unlike.split("):")[-1]
+    rows = session.read.parquet(str(output))
+    assert "facts" not in rows.columns
+    assert rows.filter("note_id IS NULL").count() == 0
 
 
 def test_the_command(session, calibrated_path, tmp_path):

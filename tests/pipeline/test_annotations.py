@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 
-from spacy_btl.annotate.entities import entities_of
 from spacy_btl.errors import BtlWarning
+from spacy_btl.notes.entities import entities_of
 from spacy_btl.pipeline.annotations import best_subset, install_extensions, set_entities
 
 VOCAB = spacy.blank("en").vocab

@@ -7,9 +7,9 @@ import pytest
 import spacy
 from typer.testing import CliRunner
 
-from spacy_btl.annotate.entities import mentions_of, spans_keys
 from spacy_btl.cli import btl
 from spacy_btl.errors import CalibratorError
+from spacy_btl.notes.entities import mentions_of, spans_keys
 from spacy_btl.pipeline.thresholds import Thresholds, read_thresholds, set_thresholds
 from tests.annotate.conftest import write_notes
 from tests.conftest import SENTENCES

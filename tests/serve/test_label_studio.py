@@ -3,7 +3,7 @@
 import pytest
 import spacy
 
-from spacy_btl.annotate.entities import mentions_of
+from spacy_btl.notes.entities import mentions_of
 from spacy_btl.serve.app import make_app
 from spacy_btl.serve.model import Model
 from tests.conftest import SENTENCES

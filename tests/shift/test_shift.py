@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import spacy_btl.cli  # noqa: F401  (adds the commands)
 from spacy_btl.annotate.annotate import annotate_file
-from spacy_btl.annotate.entities import thinned
 from spacy_btl.calibration.calibration_maps import ConfidenceMap
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.reference import COUNTS, DISTANCE, Reference
 from spacy_btl.corpora.docbin import read_docs, write_docs
+from spacy_btl.notes.entities import thinned
 from spacy_btl.pipeline.annotations import FACTS, NEAREST
 from spacy_btl.pipeline.knn_calibrator import find_calibrator
 from spacy_btl.pipeline.unlike import is_far, unlike_source

@@ -6,11 +6,11 @@ import re
 import pytest
 import spacy
 
-from spacy_btl.annotate.entities import Entity
 from spacy_btl.colors import DISPLACY_COLORS, color_of, contrast
 from spacy_btl.context.assertions import Assertions
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn
+from spacy_btl.notes.entities import Entity
 from spacy_btl.pipelines import fingerprint
 from spacy_btl.web import content
 from spacy_btl.web.corrections import Correction, place_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spacy_btl.annotate.entities import Entity
+from spacy_btl.notes.entities import Entity
 from spacy_btl.web.corrections import Correction, added, corrected, place_of, retyped
 
 FEVER = Entity("n", 3, 8, "fever", "Sign", 0.9)

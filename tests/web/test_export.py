@@ -7,7 +7,7 @@ from zipfile import ZipFile
 import pytest
 import spacy
 
-from spacy_btl.annotate.entities import Entity
+from spacy_btl.notes.entities import Entity
 from spacy_btl.web.export import Reviewed, download
 from spacy_btl.web.session import decided, opened, read_note
 from tests.conftest import SENTENCES

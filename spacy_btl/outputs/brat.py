@@ -3,12 +3,12 @@
 import re
 from collections.abc import Collection, Iterator
 
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp, entities_by_note, file_name
 from spacy_btl.context.assertions import KINDS
 from spacy_btl.errors import AnnotateError
 from spacy_btl.formats.brat_types import brat_type
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.stamp import Stamp, entities_by_note, file_name
 
 # Text without a line end of brat, which reads .ann files with Python's `splitlines`.
 PIECE = re.compile(r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")

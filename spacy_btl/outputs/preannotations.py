@@ -4,10 +4,10 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from spacy_btl.annotate.entities import Annotated
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import NOTE_ID, Stamp, entities_by_note, file_name
 from spacy_btl.inception.write import make_cas, type_system
+from spacy_btl.notes.entities import Annotated
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.stamp import NOTE_ID, Stamp, entities_by_note, file_name
 from spacy_btl.preannotations.records import doccano_record, prediction, prodigy_task
 from spacy_btl.preannotations.words import Words, sentences_of
 

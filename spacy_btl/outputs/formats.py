@@ -6,11 +6,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from spacy_btl.annotate.brat import brat_config, brat_files
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.fhir import fhir_entries, fhir_lines, not_in_fhir
-from spacy_btl.annotate.omop import note_nlp_csv, note_nlp_parquet
-from spacy_btl.annotate.preannotations import (
+from spacy_btl.context.assertions import Assertions
+from spacy_btl.errors import AnnotateError
+from spacy_btl.inception.write import xmi_problem
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.brat import brat_config, brat_files
+from spacy_btl.outputs.fhir import fhir_entries, fhir_lines, not_in_fhir
+from spacy_btl.outputs.omop import note_nlp_csv, note_nlp_parquet
+from spacy_btl.outputs.preannotations import (
     doccano_lines,
     json_cas_files,
     label_studio_tasks,
@@ -18,11 +22,7 @@ from spacy_btl.annotate.preannotations import (
     xmi_files,
     xmi_types,
 )
-from spacy_btl.annotate.stamp import Stamp
-from spacy_btl.annotate.tables import import_pyarrow
-from spacy_btl.context.assertions import Assertions
-from spacy_btl.errors import AnnotateError
-from spacy_btl.inception.write import xmi_problem
+from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.preannotations.records import doccano_problem
 
 # The Arrow types of the columns of assertions.

@@ -13,11 +13,11 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from spacy_btl.about import __version__
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.fhir_settings import Fhir, Kind, Release
-from spacy_btl.annotate.notes import Note
-from spacy_btl.annotate.stamp import Stamp, entities_by_note
 from spacy_btl.context.assertions import PATIENT, Assertions
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.fhir_settings import Fhir, Kind, Release
+from spacy_btl.outputs.stamp import Stamp, entities_by_note
 
 Resource = dict[str, Any]
 

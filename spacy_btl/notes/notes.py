@@ -9,9 +9,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spacy_btl.annotate.tables import Row, read_csv, read_jsonl, read_parquet
 from spacy_btl.errors import AnnotateError
 from spacy_btl.folders import File, files_below, refuse_part_of_lake, suffix_of
+from spacy_btl.notes.tables import Row, read_csv, read_jsonl, read_parquet
 from spacy_btl.preannotations.words import Words
 
 BYTE_ORDER_MARK = "\ufeff"

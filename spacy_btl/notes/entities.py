@@ -8,9 +8,9 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
-from spacy_btl.annotate.notes import Note
 from spacy_btl.context.assertions import Assertions, assertions
 from spacy_btl.errors import AnnotateError, BtlError
+from spacy_btl.notes.notes import Note
 from spacy_btl.pipeline.annotations import FACTS, confidence
 from spacy_btl.pipeline.btl_ner import BtlNer
 from spacy_btl.preannotations.words import words_of

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from spacy.language import Language
 
-from spacy_btl.annotate.entities import spans_keys
+from spacy_btl.notes.entities import spans_keys
 from spacy_btl.pipeline.thresholds import Thresholds, set_thresholds
 from spacy_btl.pipelines import import_code, load_pipeline
 

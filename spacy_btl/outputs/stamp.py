@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from spacy_btl.annotate.concepts import Concepts
-from spacy_btl.annotate.entities import Annotated, Entity
-from spacy_btl.annotate.fhir_settings import Fhir
-from spacy_btl.annotate.notes import Note
 from spacy_btl.errors import AnnotateError
+from spacy_btl.notes.entities import Annotated, Entity
+from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.concepts import Concepts
+from spacy_btl.outputs.fhir_settings import Fhir
 
 NOTE_ID = "note_id"  # the key of the id in the data of a task of Label Studio
 MAX_NAME = 200  # bytes of a file name: most file systems allow 255

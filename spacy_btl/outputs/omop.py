@@ -9,10 +9,10 @@ from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
 from spacy_btl.about import __version__
-from spacy_btl.annotate.concepts import Concepts
-from spacy_btl.annotate.entities import Entity
-from spacy_btl.annotate.tables import import_pyarrow
 from spacy_btl.context.assertions import PATIENT, Assertions
+from spacy_btl.notes.entities import Entity
+from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.concepts import Concepts
 
 
 class Field(NamedTuple):

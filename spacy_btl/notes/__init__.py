@@ -1,0 +1,1 @@
+"""Notes in, and what a pipeline finds in them."""

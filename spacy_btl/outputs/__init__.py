@@ -1,0 +1,1 @@
+"""What a pipeline found, in the forms in which others read it."""
