@@ -237,6 +237,16 @@ def press_until(page, slider, keys, expected) -> None:
     pytest.fail(f"{keys[-1]} did not show {expected}")
 
 
+SELECT = """word => {
+    const note = document.querySelector('.note');
+    const walker = document.createTreeWalker(note, NodeFilter.SHOW_TEXT);
+    while (!walker.nextNode().data.includes(word));
+    const node = walker.currentNode, start = node.data.indexOf(word);
+    getSelection().setBaseAndExtent(node, start, node, start + word.length);
+    note.dispatchEvent(new MouseEvent('mouseup'));
+}"""
+
+
 @pytest.mark.slow
 def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -244,10 +254,11 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     if chromium is None:
         pytest.skip("chromium is not installed")
     pipeline = opened(spacy.load(model))
-    note = read_note(pipeline, NOTE)
+    typed = f"\N{GRINNING FACE}\n{NOTE}"  # two units to a browser, and one character to Python
+    note = read_note(pipeline, typed)
     common, rare = (titles(pipeline, note, tau=tau) for tau in (LOW, HIGH))
     sure = titles(pipeline, note, tau=HIGH, min_confidence=1.0)
-    fever = NOTE.index("fever")
+    fever = typed.index("fever")
     assert place("Sign", fever, fever + len("fever")) in common
     assert common != rare != sure
     with sync_api.sync_playwright() as playwright:
@@ -260,20 +271,29 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
         page.on("websocket", lambda socket: requests.append(socket.url.replace("ws", "http", 1)))
         page.goto(address)
         page.locator("mark.entity").first.wait_for()
-        page.get_by_role("textbox").first.fill(NOTE)
+        page.get_by_role("textbox").first.fill(typed)
         page.get_by_role("button", name="Find entities").click()
         wait_for(page, rare)
+
+        mark = page.locator("mark.entity").last
+        mark.click()
+        page.locator(f'mark.chosen[title="{mark.get_attribute("title")}"]').first.wait_for()
 
         with page.expect_download() as download:
             page.get_by_role("button", name="Download JSON").click()
         rows = json.loads(Path(download.value.path()).read_text("utf-8"))
-        assert [row["text"] for row in rows] == [NOTE[row["start"] : row["end"]] for row in rows]
+        assert [row["text"] for row in rows] == [typed[row["start"] : row["end"]] for row in rows]
         assert [place(row["label"], row["start"], row["end"]) for row in rows] == rare
 
         tau, confidence = (page.get_by_role("slider").nth(i) for i in (0, 1))
         press_until(page, tau, ("End", "Home"), common)
         press_until(page, tau, ("Home", "End"), rare)
         press_until(page, confidence, ("Home", "End"), sure)
+
+        page.evaluate(SELECT, "fever")
+        page.get_by_role("button", name="Add", exact=True).click()
+        added = place(pipeline.labels[0], fever, fever + len("fever"))
+        page.locator(f'mark.chosen[title="{added}"]').wait_for()
         browser.close()
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert requests
