@@ -1,4 +1,4 @@
-"""`python -m spacy btl visualize`: view the entities of notes in a browser."""
+"""`python -m spacy btl visualize`: view and correct the entities of notes in a browser."""
 
 from pathlib import Path
 
@@ -25,10 +25,10 @@ def visualize_cli(
     id_column: str = typer.Option("id", help="The column, or key, of the id of notes"),
     port: int = typer.Option(8501, min=1, max=65535, help="The port on 127.0.0.1"),
 ) -> None:
-    """View the entities of a note in a browser.
+    """View and correct the entities of notes in a browser.
 
     The page is served on 127.0.0.1 only, until the command is stopped (Ctrl-C). It needs no
-    internet connection and writes nothing to disk.
+    internet connection, and writes nothing to disk but what is downloaded.
     """
     from spacy_btl.web.server import serve
 
