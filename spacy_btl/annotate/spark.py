@@ -231,7 +231,7 @@ def _to_arrow(annotated: Annotated, stamp: Stamp, *, with_facts: bool) -> Any:
     pyarrow = import_pyarrow()
     fields = [*row_fields(stamp), ("error", "string")]
     types = [(name, pyarrow.type_for_alias(kind)) for name, kind in fields]
-    others = [
+    others: list[dict[str, Any]] = [
         {"note_id": failure.note_id, "error": failure.reason} for failure in annotated.failures
     ]
     if with_facts:
