@@ -111,7 +111,7 @@ def _draw(pipeline: OpenPipeline, corpus: str) -> None:
         left, right = st.columns([8, 5], gap="medium")
         with left:
             _draw_text(pipeline, note, entities, hidden)
-        with right:
+        with right.container(key="panel"):
             if st.session_state["selection"] is not None:
                 draw_selection(pipeline, note)
             if entities:

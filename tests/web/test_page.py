@@ -116,7 +116,8 @@ def test_notes_of_a_folder_keep_their_corrections(calibrated_path, tmp_path):
     assert "Note 2 of 2: b" in [text.value for text in page.text]
     assert "crp" in marked(page)
     assert button(page, "Next").disabled
-    assert "of 2 opened notes" in page.get("download_button")[0].proto.label
+    page.selectbox(key="format").set_value("Prodigy").run()
+    assert page.get("download_button")[0].proto.label == "Download Prodigy of 2 opened notes"
     button(page, "Previous").click().run()
     assert marked(page) == without != first
     page.text_area(key="text").set_value("no fever").run()
