@@ -94,10 +94,17 @@ def _draw(pipeline: OpenPipeline, corpus: str) -> None:
     st.title("Entities of a note", anchor=False)
     if st.session_state["notes"]:
         _draw_position()
-    results = st.empty()
+    if problem := st.session_state.pop("problem", None):
+        raise PageError(problem)
+    note = state.read()
+    if note is not None:
+        results = st.container()  # in its place, so that the browser keeps what does not change
+    else:
+        place = st.empty()  # the results of another note go at once
+        with place, st.spinner("Reading the note"):
+            note = _read(pipeline)
+        results = place.container()
     with results:
-        note = _read(pipeline)
-    with results.container():
         for warning in filter(None, (pipeline.missing, FAR if note.far else "")):
             st.warning(warning)
         found = decided(pipeline, note, choice.tau)
@@ -132,17 +139,11 @@ def _draw_position() -> None:
 
 
 def _read(pipeline: OpenPipeline) -> OpenNote:
-    """Run the pipeline over the note in the text field, once. Meanwhile no other note is shown."""
-    if problem := st.session_state.pop("problem", None):
-        raise PageError(problem)
-    text, name = st.session_state["text"], st.session_state["name"]
-    read: OpenNote | None = st.session_state.get("read")
-    if read is None or (read.note.text, read.note.id) != (text, name):
-        st.session_state.pop("read", None)
-        with st.spinner("Reading the note"):
-            read = read_note(pipeline, text, name)
-        st.session_state["read"] = read
-    return read
+    """Run the pipeline over the note in the text field."""
+    st.session_state.pop("read", None)
+    note = read_note(pipeline, st.session_state["text"], st.session_state["name"])
+    st.session_state["read"] = note
+    return note
 
 
 def _draw_text(

@@ -85,6 +85,14 @@ def open_files() -> None:
         go(0)
 
 
+def read() -> OpenNote | None:
+    """The note in the text field, if the pipeline has read it."""
+    state = st.session_state
+    note: OpenNote | None = state.get("read")
+    shown = (state["text"], state["name"])
+    return note if note is not None and (note.note.text, note.note.id) == shown else None
+
+
 def is_listed() -> bool:
     """Whether the note that is shown is one of the notes, and was not changed by typing."""
     state = st.session_state
