@@ -1,7 +1,7 @@
 r"""Load an installed pipeline by its name and show what it finds in notes.
 
 The picture of overlapping mentions is a page that --html writes, of the first document of the
-.spacy file that docs/overlapping.md makes:
+.spacy file that docs/overlapping.md makes. Negated mentions are struck through, by negspacy:
 
 python scripts/show_entities.py corpus/nested.spacy --html overlapping.html
 chromium --headless --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1000,120 \
@@ -10,6 +10,7 @@ python -c "from PIL import Image; image = Image.open('overlapping.png').convert(
     image.quantize(256, dither=0).save('docs/images/overlapping.png', optimize=True)"
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import spacy
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from spacy_btl.corpora.docbin import read_docs
 from spacy_btl.mentions import MENTIONS
-from spacy_btl.notes.entities import mentions_of, spans_keys
+from spacy_btl.notes.entities import entities_of, mentions_of, spans_keys
 from spacy_btl.pipeline.annotations import confidence
 from spacy_btl.web.content import marked
 
@@ -33,10 +34,14 @@ def main(
     package: str, notes: list[Path] | None = typer.Argument(None), html: Path | None = None
 ) -> None:
     """Print the mentions of NOTES, with their confidence, as PACKAGE finds them, and write the
-    marked notes to HTML. If PACKAGE is a .spacy file, its annotation is shown."""
+    marked notes to HTML. If PACKAGE is a .spacy file, its annotation is shown, and what
+    `btl_context` says of it where negspacy is installed."""
     console = Console(markup=False)
     if package.endswith(".spacy"):
-        docs = read_docs(Path(package), spacy.blank("en").vocab)[:1]
+        nlp = spacy.blank("en")
+        if find_spec("negspacy") is not None:
+            nlp.add_pipe("btl_context", config={"spans_keys": [MENTIONS]})
+        docs = list(nlp.pipe(read_docs(Path(package), nlp.vocab)[:1]))
         found = [(doc.user_data["note_id"], list(doc.spans[MENTIONS])) for doc in docs]
     else:
         nlp = spacy.load(package)
@@ -55,7 +60,8 @@ def main(
         console.print(table)
     if html is not None:
         content = "".join(
-            marked(doc.text, mentions) for doc, (_, mentions) in zip(docs, found, strict=True)
+            marked(doc.text, list(entities_of(title, mentions)))
+            for doc, (title, mentions) in zip(docs, found, strict=True)
         )
         html.write_text(PAGE.format(marked=content), encoding="utf-8")
 

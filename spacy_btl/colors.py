@@ -1,6 +1,7 @@
 """Colours for displaCy: a pastel for each of the 33 entity types, like hues for like types.
 
-All are light, for dark letters on light and dark pages.
+All are light, for dark letters on light and dark pages. What is less sure is paler: nearer to the
+page.
 """
 
 from collections.abc import Iterable
@@ -57,6 +58,9 @@ OTHERS = tuple(
     for lightness, hue in product((0.84, 0.78, 0.9), range(24))
 )
 NEAR = 40.0  # the distance of two colours that are easily confused
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#14171c"
+BLACK, WHITE = "#000000", "#ffffff"  # one of them has a contrast of 4.58 with any colour
+PALEST = 0.12  # the share of a colour where the confidence is 0
 
 
 def color_of(label: str) -> str:
@@ -82,10 +86,37 @@ def _distance(color: str, others: Iterable[str]) -> float:
 
 
 def _between(first: str, second: str) -> float:
-    (r, g, b), (s, h, c) = (
-        [int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in (first, second)
-    )
+    (r, g, b), (s, h, c) = _parts(first), _parts(second)
     red = (r + s) / 2
     return (
         (2 + red / 256) * (r - s) ** 2 + 4 * (g - h) ** 2 + (2 + (255 - red) / 256) * (b - c) ** 2
     ) ** 0.5
+
+
+def faded(color: str, confidence: float | None, page: str) -> tuple[str, str]:
+    """A colour that is the nearer to that of the page the lower a confidence is, and letters that
+    are legible on it. Without a confidence it is the colour itself."""
+    share = 1.0 if confidence is None else PALEST + (1 - PALEST) * confidence**2
+    mixed = "#" + "".join(
+        f"{round(share * one + (1 - share) * other):02x}"
+        for one, other in zip(_parts(color), _parts(page), strict=True)
+    )
+    return mixed, max((BLACK, WHITE), key=lambda letters: contrast(letters, mixed))
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast of two colours by WCAG 2, from 1 to 21; 4.5 is legible (level AA)."""
+    dark, light = sorted((_luminance(first), _luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = (part / 255 for part in _parts(color))
+    r, g, b = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def _parts(color: str) -> list[int]:
+    return [int(color[i : i + 2], 16) for i in (1, 3, 5)]

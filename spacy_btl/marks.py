@@ -3,29 +3,35 @@
 displaCy's entities cannot overlap, and its spans part the words of the text and let labels cover
 each other. A mark is drawn around the words and ends with its label, so it wraps as text does.
 Where two mentions cross, the one that begins later is cut: its open side has no border.
+The lower its confidence, the paler is a mark; one that is rather wrong than right is dashed.
 """
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from spacy_btl.colors import DARK_PAGE, LIGHT_PAGE, faded
 from spacy_btl.lines import LINE_END
 
 # Marks within each other that are drawn. Deeper mentions are counted below the text.
 MAX_DEPTH = 8
-# Dark letters on a pastel, on a light page and on a dark one. The title is the tooltip. The lines
-# are as far apart as the marks within each other need.
+# The title is the tooltip. The lines are as far apart as the marks within each other need.
 MARK = (
-    '<mark class="entity" title="{about}" style="background:{color};color:#1a1a1a;'
+    '<mark class="entity" data-mention="{place}" title="{about}" style="{colors};'
     "padding:{pad:.2f}em 0.25em;margin:0 0.05em;line-height:{line:.2f}em;"
-    "box-shadow:inset 0 0 0 1px rgba(0,0,0,0.22);border-radius:{left} {right} {right} {left};"
+    "border-radius:{left} {right} {right} {left};"
     '-webkit-box-decoration-break:clone;box-decoration-break:clone">'
 )
+# As the page is light or dark: its `color-scheme` says which.
+COLORS = "background:light-dark({light},{dark});color:light-dark({light_letters},{dark_letters})"
+FIRM = ";box-shadow:inset 0 0 0 1px light-dark(rgba(0,0,0,0.3),rgba(255,255,255,0.3))"
+DASHED = ";outline:1px dashed light-dark(rgba(0,0,0,0.5),rgba(255,255,255,0.5));outline-offset:-1px"
 LABEL = (
     '<span style="font-size:0.72em;font-weight:600">{label}'
     '<span style="font-weight:400">{figure}</span></span>'
 )
 ROUND, CUT = "0.3em", "0"
+UNLIKELY = 0.5  # mentions of less confidence are rather wrong than right
 
 
 class Mention(NamedTuple):
@@ -145,15 +151,26 @@ def _text(text: str, start: int, end: int, around: Sequence[_Piece]) -> Iterator
 
 def _begin(piece: _Piece, height: int, color: str) -> str:
     mention = piece.mention
+    label = html.escape(mention.label)
     return MARK.format(
-        about=f"{html.escape(mention.label)}{', negated' if mention.negated else ''}, "
+        place=f"{mention.start} {mention.end} {label}",
+        about=f"{label}{', negated' if mention.negated else ''}, "
         f"characters {mention.start} to {mention.end}",
-        color=color,
+        colors=_colors(color, mention.confidence),
         pad=0.12 + 0.2 * height,
         line=1.9 + 0.4 * height,
         left=ROUND if piece.start == mention.start else CUT,
         right=ROUND if piece.end == mention.end else CUT,
     )
+
+
+def _colors(color: str, confidence: float | None) -> str:
+    light, light_letters = faded(color, confidence, LIGHT_PAGE)
+    dark, dark_letters = faded(color, confidence, DARK_PAGE)
+    colors = COLORS.format(
+        light=light, dark=dark, light_letters=light_letters, dark_letters=dark_letters
+    )
+    return colors + (FIRM if confidence is None or confidence >= UNLIKELY else DASHED)
 
 
 def _end(piece: _Piece, *, alone: bool) -> str:

@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_btl.colors import DISPLACY_COLORS, NEAR, OTHERS, _between, color_of, colors_of
+from spacy_btl.colors import (
+    DARK_PAGE,
+    DISPLACY_COLORS,
+    LIGHT_PAGE,
+    NEAR,
+    OTHERS,
+    _between,
+    color_of,
+    colors_of,
+    contrast,
+    faded,
+)
 from spacy_btl.marks import MAX_DEPTH, Mention, drawn
-
-
-def luminance(color: str) -> float:
-    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 @pytest.mark.parametrize("prefix", ["PROBLEM-", "befund_", "类型"])
@@ -35,10 +40,24 @@ def test_a_type_keeps_its_colour_where_none_is_near():
     assert twins["Date"] == DISPLACY_COLORS["Date"]
 
 
+@pytest.mark.parametrize("page", [LIGHT_PAGE, DARK_PAGE])
+def test_a_colour_is_the_nearer_to_the_page_the_lower_the_confidence_and_stays_legible(page):
+    for color in (*OTHERS, *DISPLACY_COLORS.values()):
+        assert faded(color, None, page)[0] == faded(color, 1.0, page)[0] == color
+        faded_all = [faded(color, value / 20, page) for value in range(21)]
+        assert min(contrast(letters, mixed) for mixed, letters in faded_all) >= 4.5, color
+        distances = [contrast(mixed, page) for mixed, _ in faded_all]
+        assert distances == sorted(distances)
+
+
+def test_what_is_rather_wrong_than_right_is_dashed():
+    source = drawn("ab", [Mention(0, 1, "A", 0.49), Mention(1, 2, "A", 0.5)], colors_of("A"))
+    assert ["dashed" in mark for mark in source.split("<mark")[1:]] == [True, False]
+
+
 def test_dark_letters_are_legible_on_all():
     for color in (*OTHERS, *DISPLACY_COLORS.values()):
-        contrast = (luminance(color) + 0.05) / (luminance("#1b1f24") + 0.05)
-        assert contrast > 4.5, color
+        assert contrast(color, "#1b1f24") > 4.5, color
 
 
 class Drawing(HTMLParser):

@@ -65,6 +65,7 @@ def write_report(metrics: dict[str, Any], path: Path, errors: list | None = None
     colors = colors_of({*metrics["types"], *labels})
     page = environment.get_template("report.html.jinja").render(
         metrics=metrics,
+        corpus=Path(metrics["corpus"]["file"]).stem,
         version=__version__,
         scores=_grouped(metrics["scores"]),
         versus=_compared(metrics["versus"]),
@@ -120,8 +121,8 @@ def _notable(metrics: Mapping[str, Any]) -> list[Point]:
         return []
     notable: list[Point] = [
         {**min(points, key=lambda point: abs(point["tau"])), "note": "no shift"},
-        {**max(points, key=lambda point: point["tag_macro_f"]), "note": "highest token F1"},
-        {**max(points, key=lambda point: point["tag_uar"]), "note": "highest UAR"},
+        {**max(points, key=lambda point: point["tag_macro_f"]), "note": "highest token F1 here"},
+        {**max(points, key=lambda point: point["tag_uar"]), "note": "highest UAR here"},
     ]
     tau = metrics["pipeline"]["settings"]["tau"] if metrics["overlapping"] else {}
     if not isinstance(tau, dict):  # one for all types

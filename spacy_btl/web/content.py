@@ -1,4 +1,4 @@
-"""The content of the page: marked text, tables and downloads. Does not depend on Streamlit."""
+"""The content of the page: marked text and tables. Does not depend on Streamlit."""
 
 import html
 import json
@@ -8,49 +8,56 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from spacy_btl.colors import colors_of
-from spacy_btl.context.assertions import assertions
-from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.marks import Mention, drawn
-from spacy_btl.notes.entities import Annotated, entities_of
-from spacy_btl.notes.notes import Note
-from spacy_btl.outputs.formats import BRAT, rows
-from spacy_btl.outputs.stamp import Stamp
-from spacy_btl.pipeline.annotations import confidence
+from spacy_btl.notes.entities import Entity
 from spacy_btl.pipeline.explanation import TokenExplanation, in_context, top_neighbors
-from spacy_btl.pipelines import fingerprint, model_name
-from spacy_btl.web.session import OpenNote, OpenPipeline
+from spacy_btl.pipelines import fingerprint
+from spacy_btl.web.corrections import Correction
+from spacy_btl.web.session import OpenPipeline
 
 N_NEIGHBORS = 8  # to show for an entity
+N_BARS = 4  # of the labels of all its neighbours
+OUTSIDE = "#d7d7d7"  # the colour of what is no entity
 CHIP = """<span style="background: {color}; color: #1a1a1a; padding: 0.1em 0.5em; \
 border-radius: 0.35em; margin: 0 0.35em 0.35em 0; display: inline-block; \
 font-size: 0.8em;">{label} <b>{count}</b></span>"""
+BAR = """<div style="display: flex; gap: 0.5em; align-items: center; font-size: 0.85em">\
+<span style="flex: 0 0 45%; overflow-wrap: anywhere">{label}</span>\
+<span style="flex: 1"><span style="display: block; height: 0.7em; border-radius: 0.2em; \
+width: {share:.0%}; background: {color}; box-shadow: inset 0 0 0 1px rgba(0, 0, 0, 0.25)"></span>\
+</span><span style="flex: 0 0 2.6em; text-align: right">{share:.0%}</span></div>"""
 
 
-def marked(text: str, ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
-    """Render a text as HTML: entities, or mentions that overlap, in the colour of their type, with
-    confidence. Negated ones are struck through.
+def marked(text: str, entities: Sequence[Entity], labels: Sequence[str] = ()) -> str:
+    """Render a text as HTML: entities, or mentions that overlap, in the colour of their type, the
+    paler the lower their confidence. Negated ones are struck through.
 
     labels (Sequence[str]): All types of the pipeline, so that each keeps its colour in every note.
     """
-    colors = colors_of([*labels, *(ent.label_ for ent in ents)])
-    mentions = []
-    for ent in ents:
-        said = assertions(ent)
-        negated = said is not None and said.negated
-        mentions.append(Mention(ent.start_char, ent.end_char, ent.label_, confidence(ent), negated))
+    colors = colors_of([*labels, *(one.label for one in entities)])
+    mentions = [
+        Mention(
+            one.start,
+            one.end,
+            one.label,
+            one.confidence,
+            one.assertions is not None and one.assertions.negated,
+        )
+        for one in entities
+    ]
     return drawn(text, mentions, colors)
 
 
-def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
+def legend(entities: Sequence[Entity], labels: Sequence[str] = ()) -> str:
     """Render the types with the number of their entities as HTML, the most frequent first.
 
     labels (Sequence[str]): See `marked`.
     """
-    counts = Counter(ent.label_ for ent in ents)
+    counts = Counter(one.label for one in entities)
     colors = colors_of([*labels, *counts])
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return "".join(
@@ -59,29 +66,93 @@ def legend(ents: Sequence[Span], labels: Sequence[str] = ()) -> str:
     )
 
 
-def overlapping(ent: Span, ents: Sequence[Span]) -> list[Span]:
-    """Those of some mentions that overlap one of them."""
+def headline(entity: Entity, entities: Sequence[Entity], labels: Sequence[str] = ()) -> str:
+    """Render an entity as HTML: its words, its type, and what is known of it.
+
+    entities (Sequence[Entity]): All that are shown, to name those that overlap it.
+    labels (Sequence[str]): See `marked`.
+    """
+    chip = CHIP.format(
+        color=colors_of([*labels, entity.label])[entity.label],
+        label=html.escape(entity.label),
+        count="",
+    )
+    facts = [
+        "No confidence" if entity.confidence is None else f"Confidence {entity.confidence:.2f}",
+        *(entity.assertions.kinds if entity.assertions else ()),
+    ]
+    if others := overlapping(entity, entities):
+        facts.append("overlaps " + "; ".join(map(named, others)))
+    return (
+        f'<div style="overflow-wrap:anywhere">{quoted(entity.text)} {chip}'
+        f'<br><span style="font-size:0.9em">{html.escape(", ".join(facts))}</span></div>'
+    )
+
+
+def named(entity: Entity) -> str:
+    """An entity in a list."""
+    figure = "" if entity.confidence is None else f", {entity.confidence:.2f}"
+    return f"{one_line(entity.text)}: {entity.label}{figure}"
+
+
+def one_line(text: str) -> str:
+    """A text without line ends."""
+    return " ".join(text.split())
+
+
+def quoted(text: str) -> str:
+    """Render words of the note as HTML."""
+    return f'<b style="overflow-wrap:anywhere">{html.escape(one_line(text))}</b>'
+
+
+def described(correction: Correction) -> str:
+    """Render a correction as HTML."""
+    found, meant = correction
+    text, change = "", ""
+    if found is not None:
+        text, change = found.text, f"{found.label} deleted"
+    if meant is not None:
+        text, change = meant.text, f"{meant.label} added"
+    if found is not None and meant is not None:
+        change = f"{found.label} is {meant.label}"
+    return f"{quoted(text)} {html.escape(change)}"
+
+
+def overlapping(entity: Entity, entities: Sequence[Entity]) -> list[Entity]:
+    """Those of some entities that overlap one of them."""
     return [
-        other for other in ents if other != ent and other.start < ent.end and ent.start < other.end
+        other
+        for other in entities
+        if other != entity and other.start < entity.end and entity.start < other.end
     ]
 
 
-def entity_rows(ents: Sequence[Span]) -> list[dict[str, Any]]:
+def entity_rows(entities: Sequence[Entity]) -> list[dict[str, Any]]:
     """Return a table row for each entity, with its assertions if there are any."""
-    table = []
-    for ent in ents:
-        said = assertions(ent)
-        table.append(
-            {
-                "text": " ".join(ent.text.split()),
-                "type": ent.label_,
-                "confidence": confidence(ent),
-                "start": ent.start_char,
-                "end": ent.end_char,
-                **({} if said is None else said._asdict()),
-            }
-        )
-    return table
+    return [
+        {
+            "text": one_line(one.text),
+            "type": one.label,
+            "confidence": one.confidence,
+            "start": one.start,
+            "end": one.end,
+            **({} if one.assertions is None else one.assertions._asdict()),
+        }
+        for one in entities
+    ]
+
+
+def vote_bars(shares: Sequence[tuple[str, float]], labels: Sequence[str] = ()) -> str:
+    """Render the shares of `vote_shares` as bars in HTML.
+
+    labels (Sequence[str]): See `marked`.
+    """
+    colors = colors_of(labels)
+    colors |= {f"{border}-{label}": color for label, color in colors.items() for border in "BI"}
+    return "".join(
+        BAR.format(color=colors.get(label, OUTSIDE), label=html.escape(label), share=share)
+        for label, share in shares[:N_BARS]
+    )
 
 
 def vote_shares(explanations: Sequence[TokenExplanation]) -> list[tuple[str, float]]:
@@ -115,33 +186,6 @@ def neighbor_rows(
         }
         table.append(row)
     return table
-
-
-def as_json(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
-    """Return the entities as JSON, in the rows of `btl annotate --with-text`."""
-    entities = list(rows(_annotated(note, ents), _stamp(pipeline)))
-    return (json.dumps(entities, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
-
-
-def as_brat(pipeline: OpenPipeline, note: OpenNote, ents: Sequence[Span]) -> bytes:
-    """Return the entities as a brat .ann file, as `btl annotate` writes it."""
-    files = dict(BRAT.render("", _annotated(note, ents), _stamp(pipeline), 0))
-    return files[f"{note.name}.ann"]
-
-
-def _stamp(pipeline: OpenPipeline) -> Stamp:
-    return Stamp(
-        *model_name(pipeline.nlp),
-        date="",
-        integer_ids=False,
-        with_text=True,
-        asserts=bool(find_contexts(pipeline.nlp)),
-    )
-
-
-def _annotated(note: OpenNote, ents: Sequence[Span]) -> Annotated:
-    source = Note(note.name, note.doc.text, where=note.name)
-    return Annotated([source], list(entities_of(note.name, ents)), [])
 
 
 def read_metrics(path: Path, pipeline: OpenPipeline) -> list[dict[str, Any]]:

@@ -3,9 +3,11 @@
 Nothing here depends on Streamlit, and nothing is written to disk.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
+from pathlib import Path
 from threading import Lock
 
 from spacy.language import Language
@@ -17,19 +19,29 @@ from spacy_btl.calibration.decisions import Tau
 from spacy_btl.context.pipe import find_contexts
 from spacy_btl.errors import PageError
 from spacy_btl.guarantee.promises import read_promises
-from spacy_btl.notes.entities import docs_of, mentions_of, spans_keys, unreadable
-from spacy_btl.notes.notes import Note
-from spacy_btl.pipeline.annotations import confidence, write_mentions
+from spacy_btl.notes.entities import (
+    Entity,
+    docs_of,
+    entities_of,
+    mentions_of,
+    spans_keys,
+    unreadable,
+)
+from spacy_btl.notes.notes import Note, read_notes
+from spacy_btl.pipeline.annotations import write_mentions
 from spacy_btl.pipeline.decoding import decode
 from spacy_btl.pipeline.knn_calibrator import KnnCalibrator, find_calibrator
 from spacy_btl.pipeline.logits import has_logits_of, hiding_pipes, run_before
 from spacy_btl.pipeline.unlike import is_far
 from spacy_btl.pipelines import load_pipeline
+from spacy_btl.preannotations.words import words_of
 
 NO_CALIBRATOR = (
     "This pipeline has no fitted `knn_calibrator`, so the page shows no {missing}tau or "
     "neighbours. Add one with `python -m spacy btl calibrate`."
 )
+
+MAX_NOTES = 10_000  # of a file or folder: they are in memory
 
 
 @dataclass(frozen=True)
@@ -57,15 +69,42 @@ class OpenPipeline:
 class OpenNote:
     """A note that the pipeline has read.
 
-    name (str): The name of downloads.
+    note (Note): With its words.
     probabilities (Optional[float64 [T, C]]): The calibrator's; None without a calibrator.
     far (bool): Whether it is far from all that the pipeline knows.
     """
 
-    name: str
+    note: Note
     doc: Doc
     probabilities: Probabilities | None
     far: bool = False
+
+    def span(self, start: int, end: int, label: str) -> Span:
+        """The whole words that characters are in, without white space around them, as a span.
+
+        RAISES: PageError, if there are none.
+        """
+        text = self.note.text or ""
+        words = text[start:end]
+        start, end = (
+            start + len(words) - len(words.lstrip()),
+            end - len(words) + len(words.rstrip()),
+        )
+        if start < end:
+            span = self.doc.char_span(start, end, label=label, alignment_mode="expand")
+            if span is not None:
+                return span
+        raise PageError("This is white space. Select words.")
+
+
+@cache
+def listed_notes(path: Path, text_column: str, id_column: str) -> tuple[Note, ...]:
+    """Read the first `MAX_NOTES` notes of a file or folder once per process.
+
+    RAISES: BtlError, as `read_notes`.
+    """
+    notes = read_notes(path, text_column=text_column, id_column=id_column)
+    return tuple(islice(notes, MAX_NOTES))
 
 
 @cache
@@ -89,15 +128,17 @@ def opened(nlp: Language) -> OpenPipeline:
     return OpenPipeline(nlp, pipe, missing, tuple(sorted(labels)), tuple(keys), promises)
 
 
-def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote:
+def read_note(pipeline: OpenPipeline, text: str, name: str | int = "note") -> OpenNote:
     """Run the pipeline over a note.
+
+    name (Union[str, int]): Its id.
 
     RAISES: PageError, for a note that is empty, too long, or makes a pipe fail. The message never
         quotes the note.
     """
     if not text.strip():
         raise PageError("The note is empty. Paste one, or open a file.")
-    note = Note(name, text, where=name)
+    note = Note(name, text, where=str(name))
     with pipeline.lock:
         doc = unreadable(note, pipeline.nlp.max_length) or docs_of(pipeline.nlp, [note])[0]
         if isinstance(doc, str):
@@ -110,41 +151,43 @@ def read_note(pipeline: OpenPipeline, text: str, name: str = "note") -> OpenNote
             kept = has_logits_of(doc, pipe.calibrator.fitted_datastore().network)
             read = doc if kept else run_before(pipeline.nlp, doc, pipe.name)
             (probabilities,) = pipe.predict([read])
-    return OpenNote(name, doc, probabilities, far)
+    return OpenNote(note._replace(words=words_of(doc)), doc, probabilities, far)
 
 
-def read_file(data: bytes) -> str:
+def read_file(data: bytes, name: str) -> str:
     """Decode a file. RAISES: PageError, if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise PageError("This file is not UTF-8. Save the note as UTF-8 text.") from None
+        raise PageError(f"{name}: not UTF-8. Save the note as UTF-8 text.") from None
 
 
-def chosen_entities(
-    pipeline: OpenPipeline,
-    note: OpenNote,
-    *,
-    tau: Tau | None = None,
-    min_confidence: float = 0.0,
-    labels: Collection[str] = (),
-) -> list[Span]:
-    """Decode the note again, without running the pipeline, and select entities, or all mentions of
-    a pipeline whose mentions can overlap.
+def decided(pipeline: OpenPipeline, note: OpenNote, tau: Tau | None = None) -> list[Entity]:
+    """Decide the entities of a note again, without running the pipeline, or all mentions of a
+    pipeline whose mentions can overlap.
 
     tau (Optional[float | Dict[str, float]]): Instead of the calibrator's own.
-    min_confidence (float): Entities of other pipes, which have no confidence, are always selected.
-    labels (Collection[str]): The types to select; all if empty.
     """
     if pipeline.pipe is not None and note.probabilities is not None:
         calibrator = pipeline.pipe.calibrator
-        (decoded,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
-        write_mentions(note.doc, *decoded, labels=calibrator.fitted_datastore().labels)
+        (found,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
+        write_mentions(note.doc, *found, labels=calibrator.fitted_datastore().labels)
         for context in find_contexts(pipeline.nlp):
             context(note.doc)
-    found = mentions_of(note.doc, pipeline.keys)
-    ents = [ent for ent in found if not labels or ent.label_ in labels]
-    return [ent for ent in ents if (value := confidence(ent)) is None or value >= min_confidence]
+    return list(entities_of(note.note.id, mentions_of(note.doc, pipeline.keys)))
+
+
+def shown(
+    entities: Sequence[Entity], *, min_confidence: float = 0.0, labels: Collection[str] = ()
+) -> tuple[list[Entity], int]:
+    """The entities to show, and how many of these types are hidden by their confidence.
+
+    min_confidence (float): Entities without a confidence, of other pipes, are always shown.
+    labels (Collection[str]): The types to show; all if empty.
+    """
+    of_types = [one for one in entities if not labels or one.label in labels]
+    sure = [one for one in of_types if one.confidence is None or one.confidence >= min_confidence]
+    return sure, len(of_types) - len(sure)
 
 
 def caveat(calibrator: Calibrator, tau: Tau) -> str:

@@ -227,12 +227,31 @@ def test_curve_calibration_and_confusions_are_shown(plain):
     for plot in ("tau from -0.5 to 1.5", "share of tokens", "share of entities", "Heat map of 34"):
         assert plot in labels
     assert ["0no shift", "60.0%", "60.0%", "80.0%"] in plain.rows
-    assert ["1.5highest UAR", "75.0%", "60.0%", "80.0%"] in plain.rows
+    assert ["1.5highest UAR here", "75.0%", "60.0%", "80.0%"] in plain.rows
     assert ["−0.5", "55.0%", "60.0%", "80.0%"] in plain.rows
     for figure in ("ECE42.1%", "Brier score0.431", "NLL0.441"):
         assert figure in plain.words
     tokens = sum(n for gold, _, n in make_metrics()["confusion"]["cells"] if gold == 1)
     assert [TYPES[0], TYPES[2], "900", f"{900 / tokens:.1%}"] in plain.rows
+
+
+def test_it_is_titled_by_model_corpus_and_date(plain):
+    metrics = make_metrics()
+    corpus = Path(metrics["corpus"]["file"]).stem
+    assert f"<title>{metrics['model']} on {corpus}, {metrics['date']}</title>" in plain.source
+    assert f"<h1>{metrics['model']} on {corpus}</h1>" in plain.source
+    assert f"Evaluation of {metrics['date']}" in plain.words
+
+
+def test_choosing_tau_by_the_documents_of_the_report_is_called_optimistic(plain, tmp_path):
+    assert "To choose tau by them is optimistic" in plain.words
+    without = page(tmp_path, {**make_metrics(), "curve": None}, [])
+    assert "optimistic" not in without.words
+
+
+def test_paper_is_light(plain):
+    assert "@media screen and (prefers-color-scheme: dark)" in plain.source
+    assert "prefers-color-scheme: dark" not in plain.source.partition("@media print")[2]
 
 
 def test_what_the_pipeline_gives_no_numbers_for_is_said(tmp_path):

@@ -118,7 +118,7 @@ def test_writes_a_calibrated_pipeline_its_report_and_its_wheel(finished):
         "en_my_notes-0.1.0-py3-none-any.whl"
     ]
     report = (output / "report.html").read_text("utf-8")
-    assert "<title>Evaluation of en_my_notes 0.1.0</title>" in report
+    assert "<title>en_my_notes 0.1.0 on test, " in report
     assert (output / "pipeline" / "README.md").is_file()
     assert told.steps == STEPS
     assert told.progress == sorted(told.progress)
@@ -229,7 +229,7 @@ def test_a_changed_option_is_said_and_only_what_depends_on_it_is_done_again(agai
     assert told.steps == ["card", "package"]
     assert told.reasons["card"] == "changed: name, version"
     assert files(output / "packages") == {"en_other-1.2.0-py3-none-any.whl"}
-    assert "Evaluation of en_other 1.2.0" in (output / "report.html").read_text("utf-8")
+    assert "<h1>en_other 1.2.0 on test</h1>" in (output / "report.html").read_text("utf-8")
     told = Recorder()
     fit(notes, output, replace(options, effort="small"), told)
     assert told.chosen["networks"].value == ["btl"]

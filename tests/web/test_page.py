@@ -19,7 +19,7 @@ pytest.importorskip("streamlit", reason="the page needs Streamlit: pip install '
 from streamlit.testing.v1 import AppTest
 
 from spacy_btl.training.calibrate import calibrate
-from spacy_btl.web.session import chosen_entities, opened, read_note
+from spacy_btl.web.session import decided, opened, read_note, shown
 from tests.conftest import SENTENCES
 
 NOTE = SENTENCES[0][0]
@@ -33,44 +33,117 @@ def same_main(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
-def draw(model: str) -> None:
+def draw(model: str, notes: str = "") -> None:
     from spacy_btl.web.page import show
 
-    show(model)
+    show(model, notes=notes)
 
 
-def app(model: Path) -> AppTest:
-    test = AppTest.from_function(draw, kwargs={"model": str(model)}, default_timeout=PATIENCE)
-    test.session_state["text"] = NOTE
+def app(model: Path, notes: str = "") -> AppTest:
+    kwargs = {"model": str(model), "notes": notes}
+    test = AppTest.from_function(draw, kwargs=kwargs, default_timeout=PATIENCE)
+    if not notes:
+        test.session_state["text"] = NOTE
     return test.run()
+
+
+def button(page: AppTest, label: str):
+    (found,) = (one for one in page.button if one.label == label)
+    return found
+
+
+def marked(page: AppTest) -> str:
+    """The marked text, as the browser's part gets it."""
+    (found,) = page.get("bidi_component")
+    return json.loads(found.proto.json)["html"]
 
 
 def test_the_controls_are_there_and_act(calibrated_path):
     page = app(calibrated_path)
     assert not page.exception
     assert not page.error
-    assert page.selectbox
+    assert page.selectbox(key="chosen")
+    found = marked(page).count("<mark")
     page.slider(key="min_confidence").set_value(1.0).run()
+    hidden = found - marked(page).count("<mark")
+    assert hidden
+    assert any(f"{hidden} hidden by" in caption.value for caption in page.caption)
     page.multiselect(key="labels").set_value(["Test"]).run()
     assert not page.error
-    assert not page.selectbox  # no entity is left to explain
+    # no entity is left to explain
+    assert "chosen" not in {one.key for one in page.selectbox}
+    assert "<mark" not in marked(page)
+
+
+def test_an_entity_is_retyped_deleted_and_restored(calibrated_path):
+    page = app(calibrated_path)
+    start, end, label = page.session_state["chosen"]
+    page.selectbox(key=f"type of {(start, end, label)}").set_value("Value").run()
+    assert not page.error
+    assert page.session_state["chosen"] == (start, end, "Value")
+    assert f'data-mention="{start} {end} Value"' in marked(page)
+    assert f'data-mention="{start} {end} {label}"' not in marked(page)
+    button(page, "Delete").click().run()
+    assert f'data-mention="{start} {end} ' not in marked(page)
+    button(page, "Undo").click().run()
+    assert f'data-mention="{start} {end} {label}"' in marked(page)
+    assert "Undo" not in {one.label for one in page.button}
+
+
+def test_words_that_are_selected_are_added(calibrated_path):
+    page = app(calibrated_path)
+    page.session_state["selection"] = (5, 9)  # of "patient"
+    page.run()
+    page.selectbox(key="new_type").set_value("Test").run()
+    button(page, "Add").click().run()
+    assert not page.error
+    assert 'data-mention="4 11 Test"' in marked(page)
+    assert page.session_state["chosen"] == (4, 11, "Test")
+    assert page.session_state["selection"] is None
+
+
+def test_notes_of_a_folder_keep_their_corrections(calibrated_path, tmp_path):
+    for name, (text, _) in zip("ab", SENTENCES, strict=False):
+        (tmp_path / f"{name}.txt").write_text(text)
+    page = app(calibrated_path, str(tmp_path))
+    assert "Note 1 of 2: a" in [text.value for text in page.text]
+    assert button(page, "Previous").disabled
+    first = marked(page)
+    button(page, "Delete").click().run()
+    without = marked(page)
+    button(page, "Next").click().run()
+    assert not page.error
+    assert "Note 2 of 2: b" in [text.value for text in page.text]
+    assert "crp" in marked(page)
+    assert button(page, "Next").disabled
+    page.selectbox(key="format").set_value("Prodigy").run()
+    assert page.get("download_button")[0].proto.label == "Download Prodigy of 2 opened notes"
+    button(page, "Previous").click().run()
+    assert marked(page) == without != first
+    page.text_area(key="text").set_value("no fever").run()
+    assert "A note that was typed" in [text.value for text in page.text]
+
+
+def test_a_note_that_is_far_from_all_that_is_known_says_so(calibrated_path, monkeypatch):
+    monkeypatch.setattr("spacy_btl.web.session.is_far", lambda pipe, doc: True)
+    page = app(calibrated_path)
+    assert any("far from all" in warning.value for warning in page.warning)
 
 
 def test_without_a_calibrator_there_are_no_sliders(trained_path):
     page = app(trained_path)
     assert not page.error
     assert not page.slider
-    assert "calibrate" in page.info[0].value
+    assert "calibrate" in page.warning[0].value
 
 
-def test_a_mention_that_is_selected_shows_its_confidence_and_what_overlaps_it(overlapping_path):
+def test_mentions_that_overlap_are_on_the_page(overlapping_path):
     page = app(overlapping_path)
     page.text_area(key="text").set_value("no fever or cough today").run()
     assert not page.error
     assert page.slider(key="min_confidence")
     assert any("Table of 3 mentions" in expander.label for expander in page.expander)
-    assert page.text[0].value.startswith("Confidence 0.")
-    assert "overlaps fever: Sign" in page.text[0].value
+    assert marked(page).count("<mark") == 3
 
 
 def test_an_empty_note_has_a_message(calibrated_path):
@@ -131,10 +204,10 @@ def _wait(url: str, server: subprocess.Popen) -> None:
     pytest.fail("the page was not served")
 
 
-def titles(pipeline, note, **settings) -> list[str]:
+def titles(pipeline, note, *, tau, min_confidence=0.0) -> list[str]:
     """What a pointer sees on the marks, by the pipeline itself."""
-    ents = chosen_entities(pipeline, note, **settings)
-    return [place(ent.label_, ent.start_char, ent.end_char) for ent in ents]
+    ents, _ = shown(decided(pipeline, note, tau), min_confidence=min_confidence)
+    return [place(ent.label, ent.start, ent.end) for ent in ents]
 
 
 def place(label: str, start: int, end: int) -> str:
@@ -165,6 +238,16 @@ def press_until(page, slider, keys, expected) -> None:
     pytest.fail(f"{keys[-1]} did not show {expected}")
 
 
+SELECT = """word => {
+    const note = document.querySelector('.note');
+    const walker = document.createTreeWalker(note, NodeFilter.SHOW_TEXT);
+    while (!walker.nextNode().data.includes(word));
+    const node = walker.currentNode, start = node.data.indexOf(word);
+    getSelection().setBaseAndExtent(node, start, node, start + word.length);
+    note.dispatchEvent(new MouseEvent('mouseup'));
+}"""
+
+
 @pytest.mark.slow
 def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -172,10 +255,11 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
     if chromium is None:
         pytest.skip("chromium is not installed")
     pipeline = opened(spacy.load(model))
-    note = read_note(pipeline, NOTE)
+    typed = f"\N{GRINNING FACE}\n{NOTE}"  # two units to a browser, and one character to Python
+    note = read_note(pipeline, typed)
     common, rare = (titles(pipeline, note, tau=tau) for tau in (LOW, HIGH))
     sure = titles(pipeline, note, tau=HIGH, min_confidence=1.0)
-    fever = NOTE.index("fever")
+    fever = typed.index("fever")
     assert place("Sign", fever, fever + len("fever")) in common
     assert common != rare != sure
     with sync_api.sync_playwright() as playwright:
@@ -188,20 +272,29 @@ def test_a_note_goes_in_and_entities_come_out_in_a_browser(address, model):
         page.on("websocket", lambda socket: requests.append(socket.url.replace("ws", "http", 1)))
         page.goto(address)
         page.locator("mark.entity").first.wait_for()
-        page.get_by_role("textbox").first.fill(NOTE)
+        page.get_by_role("textbox").first.fill(typed)
         page.get_by_role("button", name="Find entities").click()
         wait_for(page, rare)
+
+        mark = page.locator("mark.entity").last
+        mark.click()
+        page.locator(f'mark.chosen[title="{mark.get_attribute("title")}"]').first.wait_for()
 
         with page.expect_download() as download:
             page.get_by_role("button", name="Download JSON").click()
         rows = json.loads(Path(download.value.path()).read_text("utf-8"))
-        assert [row["text"] for row in rows] == [NOTE[row["start"] : row["end"]] for row in rows]
+        assert [row["text"] for row in rows] == [typed[row["start"] : row["end"]] for row in rows]
         assert [place(row["label"], row["start"], row["end"]) for row in rows] == rare
 
         tau, confidence = (page.get_by_role("slider").nth(i) for i in (0, 1))
         press_until(page, tau, ("End", "Home"), common)
         press_until(page, tau, ("Home", "End"), rare)
         press_until(page, confidence, ("Home", "End"), sure)
+
+        page.evaluate(SELECT, "fever")
+        page.get_by_role("button", name="Add", exact=True).click()
+        added = place(pipeline.labels[0], fever, fever + len("fever"))
+        page.locator(f'mark.chosen[title="{added}"]').wait_for()
         browser.close()
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert requests
