@@ -72,9 +72,9 @@ def of_openmed(row: Row) -> Row:
     }
 
 
-def page() -> str:
+def page(path: Path = RESULTS, of_peer: Path = OPENMED) -> str:
     """The page, as markdown."""
-    results, openmed = srsly.read_json(RESULTS), srsly.read_json(OPENMED)
+    results, openmed = srsly.read_json(path), srsly.read_json(of_peer)
     corpora = [
         of_corpus(name, corpus, results["risk"]) for name, corpus in results["corpora"].items()
     ]

@@ -80,8 +80,7 @@ class Job:
     def __init__(self, output: Path, kind: Format, identity: dict[str, Any]) -> None:
         self.output = output
         self.kind = kind
-        name = f"{kind.name}{', one file' if kind.merge is not None else ''}"
-        self.identity = {"format": name, "format_version": FORMAT_VERSION, **identity}
+        self.identity = {"format": kind.name, "format_version": FORMAT_VERSION, **identity}
         self.parts = _beside(output, ".parts")
         self.manifest = _beside(output, ".manifest.json")
         self.errors = _beside(output, ".errors.jsonl")

@@ -80,6 +80,7 @@ def headline(entity: Entity, entities: Sequence[Entity], labels: Sequence[str] =
     facts = [
         "No confidence" if entity.confidence is None else f"Confidence {entity.confidence:.2f}",
         *(entity.assertions.kinds if entity.assertions else ()),
+        *([f"under {entity.section}"] if entity.section else ()),
     ]
     if others := overlapping(entity, entities):
         facts.append("overlaps " + "; ".join(map(named, others)))
@@ -137,6 +138,7 @@ def entity_rows(entities: Sequence[Entity]) -> list[dict[str, Any]]:
             "start": one.start,
             "end": one.end,
             **({} if one.assertions is None else one.assertions._asdict()),
+            **({} if one.section is None else {"section": one.section}),
         }
         for one in entities
     ]

@@ -6,9 +6,9 @@ from io import BytesIO
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from spacy_btl.context.pipe import find_contexts
 from spacy_btl.notes.entities import Annotated, Entity
 from spacy_btl.notes.notes import Note
+from spacy_btl.outputs.columns import columns_of
 from spacy_btl.outputs.formats import BRAT, FORMATS, Format, rows
 from spacy_btl.outputs.stamp import Stamp
 from spacy_btl.pipelines import model_name
@@ -51,7 +51,7 @@ def download(name: str, pipeline: OpenPipeline, reviewed: Sequence[Reviewed]) ->
         date="",
         integer_ids=False,
         with_text=True,
-        asserts=bool(find_contexts(pipeline.nlp)),
+        **columns_of(pipeline.nlp),
     )
     entities = [entity for one in reviewed for entity in one.entities]
     part = Annotated([one.note for one in reviewed], entities, [])

@@ -17,6 +17,7 @@ from spacy_btl.arrays import Probabilities
 from spacy_btl.calibration.calibrator import Calibrator
 from spacy_btl.calibration.decisions import Tau
 from spacy_btl.context.pipe import find_contexts
+from spacy_btl.context.sections import find_sections
 from spacy_btl.errors import PageError
 from spacy_btl.guarantee.promises import read_promises
 from spacy_btl.notes.entities import (
@@ -172,6 +173,8 @@ def decided(pipeline: OpenPipeline, note: OpenNote, tau: Tau | None = None) -> l
         calibrator = pipeline.pipe.calibrator
         (found,) = decode([note.doc], [note.probabilities], calibrator, tau=tau)
         write_mentions(note.doc, *found, labels=calibrator.fitted_datastore().labels)
+        for sections in find_sections(pipeline.nlp):
+            sections(note.doc)
         for context in find_contexts(pipeline.nlp):
             context(note.doc)
     return list(entities_of(note.note.id, mentions_of(note.doc, pipeline.keys)))

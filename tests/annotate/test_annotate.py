@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -62,6 +63,25 @@ def test_every_entity_of_every_note_is_written_in_their_order(
     assert counts.entities.total() == len(expected)
     beside = {path.name for path in tmp_path.iterdir()}
     assert beside == {notes.name, name, f"{name}.errors.jsonl", f"{name}.manifest.json"}
+
+
+def test_parquet_is_one_file_if_asked_for(calibrated_path, notes, tmp_path):
+    names = ("note_nlp.parquet", "parts.parquet")
+    for name in names:
+        annotate_file(str(calibrated_path), notes, tmp_path / name, SMALL)
+        alone = tmp_path / f"one-{name}"
+        annotate_file(str(calibrated_path), notes, alone, replace(SMALL, one_file=True))
+        assert alone.is_file()
+        assert pyarrow.parquet.ParquetFile(alone).num_row_groups > 1
+        clock = {"nlp_datetime": None}  # when each job began
+        expected = [{**row, **clock} for row in rows(tmp_path / name)]
+        assert [{**row, **clock} for row in rows(alone)] == expected
+    with pytest.raises(BtlError, match="started with another one file"):
+        annotate_file(
+            str(calibrated_path), notes, tmp_path / names[0], replace(SMALL, one_file=True)
+        )
+    with pytest.raises(BtlError, match="--one-file is for"):
+        annotate_file(str(calibrated_path), notes, tmp_path / "a.csv", Options(one_file=True))
 
 
 def test_brat_and_the_omop_table(calibrated_path, notes, tmp_path):

@@ -62,16 +62,22 @@ def test_the_page_is_made_of_what_is_drawn(tmp_path, monkeypatch):
         )
     }
     saved = save_arrays(arrays, {"types": ["Sign"], "folds": 3})
-    (tmp_path / "counts.xz").write_bytes(lzma.compress(saved))
-    draw(tmp_path / "counts.xz", tmp_path / "drawn.json")
+    counted = tmp_path / "guarantee_Mine.safetensors.xz"
+    counted.write_bytes(lzma.compress(saved))
+    draw([counted], tmp_path / "drawn.json")
     drawn = srsly.read_json(tmp_path / "drawn.json")
-    assert (drawn["documents"], drawn["folds"], drawn["draws"]) == (DOCUMENTS, 3, 5)
-    assert {(row["kind"], row["match"]) for row in drawn["rows"]} == {
+    mine = drawn["corpora"]["Mine"]
+    assert (mine["documents"], mine["folds"], drawn["draws"]) == (DOCUMENTS, 3, 5)
+    assert {(row["kind"], row["match"]) for row in mine["rows"]} == {
         tuple(name.split()) for name in arrays
     }
     drawn["need"]["of_truth"] = {"risk": 0.05, "power": 0.8, "most": 10}
     srsly.write_json(tmp_path / "drawn.json", drawn)
+    row = {"corpus": "Mine", "match": "strict", "level": 0.7, "types": ["Sign"]}
+    peer = {"version": "1", "rows": [{**row, "given": [0.5], "broken": [0.25]}]}
+    srsly.write_json(tmp_path / "openmed.json", peer)
     page = runpy.run_path(str(ROOT / "scripts" / "guarantee_page.py"))["page"]
-    text = page(tmp_path / "drawn.json")
-    assert f"Out-of-fold predictions of {DOCUMENTS} documents of MACCROBAT" in text
-    assert "| recall 80 (overlap) | 100 drawn with replacement | 1 |" in text
+    text = page(tmp_path / "drawn.json", tmp_path / "openmed.json")
+    assert f"**Mine**, {DOCUMENTS} documents, 1 types, 3 folds" in text
+    assert "| recall 80 (overlap) |" in text
+    assert "| Mine | 70 (strict) | 50.0 | 25.0 | 25.0 (Sign) |" in text

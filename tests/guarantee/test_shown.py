@@ -1,5 +1,6 @@
 """The command, and where else a promise is shown: the summary of `annotate` and the page."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def test_annotate_repeats_it(promised, calibrated_path, tmp_path):
     status, output = run("annotate", promised[0], tmp_path / "notes", tmp_path / "a.jsonl")
     assert status == 0, output
     assert f"Promised, for notes like those that it rests on: {TOLD}" in output
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
+    covered = {row["promise"] for row in rows if row["label"] == "Sign"}
+    assert covered == {"recall 0.8, risk 0.05, overlap"}
+    assert {row["promise"] for row in rows if row["label"] != "Sign"} <= {None}
+    arguments = (promised[0], tmp_path / "notes", tmp_path / "c.jsonl", "--min-confidence", "0.1")
+    assert run("annotate", *arguments)[0] == 0
+    assert "promise" not in json.loads((tmp_path / "c.jsonl").open().readline())
     _, output = run("annotate", calibrated_path, tmp_path / "notes", tmp_path / "b.jsonl")
     assert "Promised" not in output
 
