@@ -86,6 +86,7 @@ def assertions() -> str:
         versions=", ".join(
             sorted({f"{one['package']} {one['version']}" for one in measured["libraries"].values()})
         ),
+        sections=srsly.read_json(ROOT / "experiments" / "results" / "sections.json"),
         types="Sign_symptom, Disease_disorder, Medication, Diagnostic_procedure, "
         "Therapeutic_procedure and Clinical_event",
     )

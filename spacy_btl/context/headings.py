@@ -5,26 +5,30 @@ from collections.abc import Iterator
 
 # Titles that are headings in any case at the start of a line, and in capitals whatever follows.
 USUAL = """
-addendum; admission date; admission diagnosis; admission diagnoses; admission medications;
-allergies; anesthesia; assessment; assessment and plan; chief complaint; clinical history;
-complications; condition at discharge; consultants; consultation; current medications;
-description of procedure; details of procedure; diagnosis; diagnoses; discharge condition;
-discharge date; discharge diagnosis; discharge diagnoses; discharge instructions; discharge
-medications; disposition; emergency department course; estimated blood loss; exam; examination;
-family history; family medical history; findings; follow up; follow-up; gross description;
-habits; heent; history; history and physical; history of present illness; history of presenting
-complaint; home medications; hospital course; hpi; imaging; impression; impression and plan;
-impressions; indication; indication for procedure; indications; interim history; interpretation;
-investigations; labs; laboratory; laboratory data; laboratory findings; laboratory studies; lab
-results; medical history; medications; medications on admission; mental status examination;
-neurological examination; objective; operation; operation performed; operative findings;
-operative report; past history; past medical history; past psychiatric history; past surgical
-history; pathology; personal history; physical exam; physical examination; plan; pmh;
-postoperative diagnosis; postoperative diagnoses; preoperative diagnosis; preoperative
-diagnoses; presenting complaint; procedure; procedure in detail; procedure performed;
-procedures; prognosis; psh; radiology; reason for admission; reason for consultation; reason for
-visit; recommendation; recommendations; results; review of systems; ros; social history;
-specimen; specimens; studies; subjective; summary; surgical history; technique; treatment; vital
+abdomen; addendum; admission date; admission diagnoses; admission diagnosis; admission
+medications; allergies; anesthesia; assessment; assessment and plan; back; cardiac;
+cardiovascular; cc; chest; chief complaint; clinical history; cns; complications; condition at
+discharge; constitutional; consultants; consultation; current medications; description of
+procedure; details of procedure; diagnoses; diagnosis; diagnostic data; diet; discharge
+condition; discharge date; discharge diagnoses; discharge diagnosis; discharge instructions;
+discharge medications; disposition; ears; emergency department course; estimated blood loss;
+exam; examination; extremities; eyes; family history; family medical history; fhx; findings;
+follow up; follow-up; gait; gastrointestinal; general; genitourinary; gross description; habits;
+head; heart; heent; history; history and physical; history of present illness; history of
+presenting complaint; home medications; hospital course; hpi; imaging; impression; impression
+and plan; impressions; indication; indication for procedure; indications; interim history;
+interpretation; investigations; lab; lab results; laboratory; laboratory data; laboratory
+findings; laboratory studies; labs; lungs; lymphatics; medical history; medications; medications
+on admission; meds; mental status; mental status examination; musculoskeletal; neck; neuro;
+neurologic; neurological; neurological examination; nose; objective; operation; operation
+performed; operative findings; operative report; past history; past medical history; past
+psychiatric history; past surgical history; pathology; pe; personal history; pex; physical exam;
+physical examination; plan; pmh; postoperative diagnoses; postoperative diagnosis; preoperative
+diagnoses; preoperative diagnosis; presenting complaint; procedure; procedure in detail;
+procedure performed; procedures; prognosis; psh; psychiatric; radiology; reason for admission;
+reason for consultation; reason for visit; recommendation; recommendations; respiratory;
+results; review of systems; ros; shx; skin; social history; specimen; specimens; studies;
+subjective; substance abuse history; summary; surgical history; technique; treatment; vital
 signs; vitals
 """
 TITLES = frozenset(" ".join(title.split()) for title in USUAL.split(";"))
@@ -32,7 +36,8 @@ LETTERS = 5  # of a title in capitals, at least, which is not usual: "BP: 120/80
 MOST_CAPITALS = 0.6  # of the letters of a note: beyond, capitals mark nothing
 
 END = r"[\n\r\v\f\x85\u2028\u2029]"  # of a line
-LINE_START = rf"(?:^|(?<={END}))[ \t#*•-]*"
+# The start of a line; or behind a comma that stands for a lost line end: "normal.,Neck: supple".
+LINE_START = rf"(?:^|(?<={END})|(?<=[.:;)],))[ \t#*•-]*"
 CAPITALS = r"[A-Z][A-Z0-9'’&/()-]*(?: +[A-Z0-9'’&/()-]+){0,7}"
 # In capitals, with a colon: at the start of a line, or behind a sign where line ends were lost.
 WITH_COLON = re.compile(rf"(?:{LINE_START}|(?<=[.,;:)])[ ,]*)({CAPITALS}) *:")
