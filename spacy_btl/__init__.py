@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from spacy_btl.compiled.encoder import compiled_transformer as compiled_transformer
     from spacy_btl.context.assertions import assertions as assertions
     from spacy_btl.context.pipe import BtlContext as BtlContext
+    from spacy_btl.context.sections import BtlSections as BtlSections
+    from spacy_btl.context.sections import section as section
     from spacy_btl.evaluation.evaluate import evaluate as evaluate
     from spacy_btl.exchange.huggingface import export_hf as export_hf
     from spacy_btl.exchange.huggingface import import_hf as import_hf

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spacy.language import Language
+from spacy.pipeline import EntityLinker
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
@@ -28,6 +29,7 @@ class Entity(NamedTuple):
     confidence (Optional[float]): `span._.confidence`; None if the pipeline gives none.
     assertions (Optional[Assertions]): None if the pipeline writes none of it.
     section (Optional[str]): The heading above it, in lower case; None if there is none.
+    kb_id (Optional[str]): The id that an `entity_linker` gave it, `ent.kb_id_`; None without one.
     """
 
     note_id: str | int
@@ -38,6 +40,7 @@ class Entity(NamedTuple):
     confidence: float | None
     assertions: Assertions | None = None
     section: str | None = None
+    kb_id: str | None = None
 
 
 class Failure(NamedTuple):
@@ -211,7 +214,7 @@ def mentions_of(doc: Doc, keys: Collection[str]) -> list[Span]:
                 "pipe that deletes the group."
             )
         found |= {_place(span): span for span in doc.spans[key]}
-    found = {**{_place(ent): ent for ent in doc.ents}, **found}
+    found |= {_place(ent): ent for ent in doc.ents}  # which alone have ids of a linker
     return [found[place] for place in sorted(found)]
 
 
@@ -224,5 +227,15 @@ def entities_of(note_id: str | int, spans: Iterable[Span]) -> Iterator[Entity]:
     for ent in spans:
         value = confidence(ent)
         rounded = None if value is None else round(float(value), DIGITS)
-        place = (ent.start_char, ent.end_char)
-        yield Entity(note_id, *place, ent.text, ent.label_, rounded, assertions(ent), section(ent))
+        kb_id = None if ent.kb_id_ in ("", EntityLinker.NIL) else ent.kb_id_
+        yield Entity(
+            note_id,
+            ent.start_char,
+            ent.end_char,
+            ent.text,
+            ent.label_,
+            rounded,
+            assertions(ent),
+            section(ent),
+            kb_id,
+        )

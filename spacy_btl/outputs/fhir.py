@@ -94,7 +94,7 @@ def _resource(entity: Entity, document: Resource, stamp: Stamp) -> Resource:
     settings = _settings(stamp)
     kind = settings.resources[entity.label]
     said = entity.assertions or Assertions()
-    content = CONTENT[kind](entity, said, settings.release)
+    content = CONTENT[kind](entity, said, settings)
     place: dict[str, Resource] = {
         "reference": {"valueReference": {"reference": f"DocumentReference/{document['id']}"}},
         "offset": {"valueInteger": entity.start},
@@ -121,33 +121,44 @@ def _id(*parts: str | int) -> str:
     return str(uuid5(NAMESPACE_URL, json.dumps(parts)))
 
 
-def _condition(entity: Entity, said: Assertions, release: Release) -> Resource:
+def _concept(entity: Entity, settings: Fhir) -> Resource:
+    """The words of the note, and the code that a linker found for them."""
+    if settings.system is None or entity.kb_id is None:
+        return {"text": entity.text}
+    return {**_coded(settings.system, entity.kb_id), "text": entity.text}
+
+
+def _condition(entity: Entity, said: Assertions, settings: Fhir) -> Resource:
     # R5 asks for a clinical status, and R4 has no code for an unknown one.
-    status = "inactive" if said.historical else "unknown" if release == Release.R5 else None
+    status = (
+        "inactive" if said.historical else "unknown" if settings.release == Release.R5 else None
+    )
     clinical = {} if status is None else {"clinicalStatus": _coded(CLINICAL, status)}
     return {
         **clinical,
         "verificationStatus": _coded(VERIFICATION, "refuted" if said.negated else "unconfirmed"),
         "category": [{"text": entity.label}],
-        "code": {"text": entity.text},
+        "code": _concept(entity, settings),
     }
 
 
-def _medication(entity: Entity, said: Assertions, release: Release) -> Resource:
-    concept = {"text": entity.text}
-    if release == Release.R4:
+def _medication(entity: Entity, said: Assertions, settings: Fhir) -> Resource:
+    concept = _concept(entity, settings)
+    if settings.release == Release.R4:
         status = "not-taken" if said.negated else "unknown"
         return {"status": status, "medicationCodeableConcept": concept}
     not_taken = {"adherence": {"code": _coded(ADHERENCE, "not-taking")}} if said.negated else {}
     return {"status": "recorded", "medication": {"concept": concept}, **not_taken}
 
 
-def _observation(entity: Entity, said: Assertions, release: Release) -> Resource:
+def _observation(entity: Entity, said: Assertions, settings: Fhir) -> Resource:
     negative = {"interpretation": [_coded(INTERPRETATION, "NEG")]} if said.negated else {}
+    concept = _concept(entity, settings)
+    coded = {"valueCodeableConcept": concept} if "coding" in concept else None
     return {
         "status": "preliminary",
         "code": {"text": entity.label},
-        "valueString": entity.text,
+        **(coded or {"valueString": entity.text}),
         **negative,
     }
 

@@ -32,12 +32,14 @@ class FhirFile(BaseModel):
 
     release (str): "R4" or "R5".
     resources (Dict[str, str]): The resource of each type of entity. Others are left out.
+    system (Optional[str]): The URI of the code system that a linker's ids are of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     release: Release = Release.R4
     resources: dict[str, Kind]
+    system: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Fhir:
 
     release: Release
     resources: Mapping[str, Kind]
+    system: str | None = None
     patients: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -65,4 +68,4 @@ def read_fhir(path: Path | None, patients: Path | None) -> Fhir:
         )
     file = read_yaml(path, FhirFile, "file of FHIR resources")
     known = {} if patients is None else read_patients(patients)
-    return Fhir(file.release, file.resources, known)
+    return Fhir(file.release, file.resources, file.system, known)

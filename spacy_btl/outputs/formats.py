@@ -120,6 +120,8 @@ def rows(part: Annotated, stamp: Stamp) -> Iterator[dict[str, Any]]:
             row |= {name: said and getattr(said, name) for name in Assertions._fields}
         if stamp.sections:
             row["section"] = entity.section
+        if stamp.links:
+            row["kb_id"] = entity.kb_id
         if stamp.promises:
             row["promise"] = stamp.promises.get(entity.label)
         if not stamp.with_text:
@@ -142,6 +144,7 @@ def row_fields(stamp: Stamp) -> list[tuple[str, str]]:
         ("model_version", "string"),
         *([(name, ASSERTION_TYPES[name]) for name in Assertions._fields] if stamp.asserts else []),
         *([("section", "string")] if stamp.sections else []),
+        *([("kb_id", "string")] if stamp.links else []),
         *([("promise", "string")] if stamp.promises else []),
     ]
 

@@ -11,6 +11,7 @@ from spacy_btl.about import __version__
 from spacy_btl.context.assertions import PATIENT, Assertions
 from spacy_btl.notes.entities import Entity
 from spacy_btl.notes.tables import import_pyarrow
+from spacy_btl.outputs.concepts import NO_CONCEPT
 from spacy_btl.outputs.stamp import Stamp
 
 
@@ -61,8 +62,9 @@ def note_nlp_rows(
     otherwise, uncertain mentions included; `term_temporal` is "past" if it is history, and
     "present" otherwise.
 
-    stamp (Stamp): Without `concepts`, `note_nlp_concept_id` is empty; without `section_concepts`,
-        `section_concept_id`.
+    stamp (Stamp): Without `concepts`, `note_nlp_concept_id` is the id of a linker if that is a
+        whole number; without a linker either, it is empty. Without `section_concepts`,
+        `section_concept_id` is.
     first_id (int): The `note_nlp_id` of the first row. The others count up from it.
     """
     for number, entity in enumerate(entities, start=first_id):
@@ -84,6 +86,9 @@ def note_nlp_rows(
         }
         if stamp.concepts is not None:
             values["note_nlp_concept_id"] = stamp.concepts.of(entity.label, entity.text)
+        elif stamp.links:
+            numbered = entity.kb_id is not None and entity.kb_id.isdecimal()
+            values["note_nlp_concept_id"] = int(str(entity.kb_id)) if numbered else NO_CONCEPT
         if stamp.section_concepts is not None:
             heading = entity.section or ""
             values["section_concept_id"] = stamp.section_concepts.of("", heading)

@@ -24,7 +24,8 @@ class Stamp(NamedTuple):
     text_column (str): The key of the text in the data of a task of Label Studio.
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
-    asserts, sections (bool): Whether the pipeline writes assertions, and marks headings.
+    asserts, sections, links (bool): Whether the pipeline writes assertions, marks headings, and
+        links entities to a knowledge base.
     promises (Optional[Mapping[str, str]]): What it promises of types; None if it promises nothing.
     fhir (Optional[Fhir]): For FHIR alone.
     concepts, section_concepts (Optional[Concepts]): For OMOP alone: of mentions, and of headings.
@@ -41,6 +42,7 @@ class Stamp(NamedTuple):
     layer: str = "NamedEntity:value"
     asserts: bool = False
     sections: bool = False
+    links: bool = False
     promises: Mapping[str, str] | None = None
     fhir: Fhir | None = None
     concepts: Concepts | None = None

@@ -21,6 +21,7 @@ from spacy_btl.outputs.stamp import Stamp
 from tests.annotate.conftest import write_notes
 
 TEXT = "\U0001f637 No fever. Aspirin 100 mg. CRP 84 mg/l."
+SYSTEM = "http://snomed.info/sct"
 RESOURCES = {"Sign": Kind.CONDITION, "Drug": Kind.MEDICATION, "Lab": Kind.OBSERVATION}
 
 
@@ -38,7 +39,7 @@ ENTITIES = [
 
 
 def stamp(release: Release = Release.R4, *, with_text: bool = False, **patients: str) -> Stamp:
-    fhir = Fhir(release, RESOURCES, {"n/1": "p-7"} | patients)
+    fhir = Fhir(release, RESOURCES, SYSTEM, {"n/1": "p-7"} | patients)
     return Stamp("en_model", "1.2.3", "2026-01-02T03:04:05", False, with_text, fhir=fhir)
 
 
@@ -90,6 +91,30 @@ def test_the_place_of_a_mention_is_that_of_its_text() -> None:
     assert "reference" not in empty["subject"]
     hidden = bundle(ENTITIES, stamp())["entry"][0]["resource"]
     assert hidden["content"] == [{"attachment": {"contentType": "text/plain; charset=utf-8"}}]
+
+
+@pytest.mark.parametrize("release", Release)
+def test_the_code_of_a_linker_is_a_coding(release: Release) -> None:
+    coded = [entity._replace(kb_id=f"4{place}") for place, entity in enumerate(ENTITIES)]
+    found = bundle(coded, stamp(release))
+    resources = by_type(found)
+    drug = resources["MedicationStatement"]
+    concepts = [
+        resources["Condition"]["code"],
+        drug.get("medicationCodeableConcept") or drug["medication"]["concept"],
+        resources["Observation"]["valueCodeableConcept"],
+    ]
+    assert [(one["text"], one["coding"]) for one in concepts] == [
+        (entity.text, [{"system": SYSTEM, "code": entity.kb_id}]) for entity in coded
+    ]
+    plain = by_type(bundle(ENTITIES, stamp(release)))
+    assert plain["Observation"]["valueString"] == "84 mg/l"
+    assert "coding" not in plain["Condition"]["code"]
+    pytest.importorskip("fhir.resources")
+    from fhir.resources.bundle import Bundle
+    from fhir.resources.R4B.bundle import Bundle as R4Bundle
+
+    (Bundle if release == Release.R5 else R4Bundle).model_validate(found)
 
 
 def test_what_is_negated_is_refuted_not_taken_or_negative() -> None:

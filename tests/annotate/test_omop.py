@@ -138,6 +138,12 @@ def test_a_concept_is_that_of_type_and_text_then_of_the_text_then_of_the_type(tm
     assert [row["note_nlp_concept_id"] for row in table] == ["0", "3"]
 
 
+def test_an_id_of_a_linker_that_is_a_number_is_a_concept():
+    linked = [Entity(1, 0, 5, "fever", "Sign", None, kb_id=kb_id) for kb_id in ("7", "C01", None)]
+    found = list(note_nlp_rows(linked, STAMP._replace(links=True), 1))
+    assert [row["note_nlp_concept_id"] for row in found] == [7, 0, 0]
+
+
 def test_the_concept_of_a_section_is_that_of_its_heading(tmp_path):
     sections = read_concepts(write_concepts(tmp_path, "5,Past History", columns="concept_id,text"))
     found = [
