@@ -52,7 +52,7 @@ class Options:
         of ids that are not among the notes.
     thresholds (Optional[Thresholds]): In place of the pipeline's own `min_confidence`.
     code (Optional[Path]): A Python file that registers pipes of other packages.
-    from_name, to_name, layer (str): See `Stamp`: for Label Studio, and for INCEpTION.
+    from_name, to_name, layer, choices_name: See `Stamp`: for Label Studio, and for INCEpTION.
     fhir, patients (Optional[Path]): See `read_fhir`.
     concepts, section_concepts (Optional[Path]): See `read_concepts`: for the OMOP table.
     one_file (bool): Write Parquet as one file, and not as a folder of parts.
@@ -70,6 +70,7 @@ class Options:
     from_name: str = "label"
     to_name: str = "text"
     layer: str = "NamedEntity:value"
+    choices_name: str | None = None
     fhir: Path | None = None
     patients: Path | None = None
     concepts: Path | None = None
@@ -144,6 +145,7 @@ def annotate_file(
             options.from_name,
             options.to_name,
             options.layer,
+            options.choices_name,
             fhir=fhir,
             concepts=_concepts(options.concepts),
             section_concepts=_concepts(options.section_concepts),
@@ -204,6 +206,7 @@ def check_settings(kind: Format, options: Options) -> None:
     for name in (
         "from_name",
         "to_name",
+        "choices_name",
         "layer",
         "fhir",
         "patients",

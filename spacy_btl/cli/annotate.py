@@ -74,6 +74,9 @@ def annotate_cli(
     strict: bool = typer.Option(False, help="Stop at the first note that fails"),
     from_name: str = typer.Option("label", help="Label Studio: the name of the Labels"),
     to_name: str = typer.Option("text", help="Label Studio: the name of the Text"),
+    choices_name: str | None = typer.Option(
+        None, help="Label Studio: the name of the Choices per region that are to hold assertions"
+    ),
     layer: str = typer.Option(
         "NamedEntity:value", help="INCEpTION: LAYER:FEATURE that is to hold the type"
     ),
@@ -109,8 +112,8 @@ def annotate_cli(
 
     thresholds = read_thresholds(min_confidence)
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
-    of_formats = (from_name, to_name, layer, fhir, patients, concepts, section_concepts)
-    options = Options(*columns, thresholds, code, *of_formats, one_file=one_file)
+    of_formats = (from_name, to_name, layer, choices_name, fhir, patients, concepts)
+    options = Options(*columns, thresholds, code, *of_formats, section_concepts, one_file)
     annotate = _on_spark if engine == Engine.spark else _here
     loaded: list[Language] = []
 

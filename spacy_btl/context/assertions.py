@@ -14,7 +14,7 @@ from spacy.tokens import Doc, Span
 from spacy_btl.errors import BtlWarning
 
 PATIENT, OTHER = "patient", "other"
-# What may be said of a mention, each with its attribute in brat.
+# What may be said of a mention, each with its name in brat and Label Studio.
 KINDS = {
     "negated": "Negated",
     "uncertain": "Uncertain",
@@ -22,6 +22,7 @@ KINDS = {
     "hypothetical": "Hypothetical",
     OTHER: "Family",
 }
+KIND_OF = {name.lower(): kind for kind, name in KINDS.items()}  # by the name in any case
 STORED = "btl_assertions"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spacy_btl.context.assertions import KINDS
+from spacy_btl.context.assertions import KIND_OF
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, text_problem
 from spacy_btl.corpora.report import ConversionReport
@@ -18,7 +18,6 @@ OTHER_KINDS = tuple("ERN*#")
 ATTRIBUTES = ("A", "M")  # M in old files
 # The name of an attribute, what it is said of, and its value if it has some to choose from.
 ATTRIBUTE = re.compile(r"[AM]\S*\t(\S+) (\S+)( \S.*)?")
-KIND_OF = {name.lower(): kind for kind, name in KINDS.items()}
 # The type, which may hold spaces though brat itself writes none, and the offsets.
 TYPE_AND_OFFSETS = re.compile(
     r"(.*[^ ]) +([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)", re.DOTALL

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from spacy_btl.context.assertions import KIND_OF
 from spacy_btl.corpora.claims import Claim, count_flaws, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, is_text, name_in, text_problem
 from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
@@ -18,6 +19,10 @@ NOT_PLAIN = "region of a web page or a dialogue, whose offsets are not those of 
 NO_ANNOTATION, CANCELLED = "task without an annotation", "annotation that was cancelled"
 # What JSON_MIN adds to the data of a task.
 ADDED = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
+
+
+# What marks a piece of text, and the assertions of it, keys of `context.assertions.KINDS`.
+Region = tuple[Any, tuple[str, ...]]
 
 
 class _Done(NamedTuple):
@@ -109,23 +114,39 @@ def _minimal(item: Item, source: Source, report: ConversionReport) -> Iterator[_
         report.notes_skipped[NO_ANNOTATION] += 1
     else:
         keys = _region_lists(record)
-        claims = _claims((one for key in keys for one in record[key]), item.where, report)
+        values = ((one, ()) for key in keys for one in record[key])
+        claims = _claims(values, item.where, report)
         data = {key: value for key, value in record.items() if key not in ADDED}
         note = _note(record.get("id"), record.get("annotator"), source, item)
         yield _Done(note, data, claims, item.where)
 
 
-def _values(results: list[Any], report: ConversionReport) -> Iterator[Any]:
-    """The values of the results that mark a piece of text. Others are counted."""
+def _values(results: list[Any], report: ConversionReport) -> Iterator[Region]:
+    """The values of the results that mark a piece of text, with the assertions that are chosen of
+    the region. Other results are counted."""
+    said: dict[Any, tuple[str, ...]] = {}
+    marked = []
     for result in results:
         value = result.get("value") if isinstance(result, dict) else None
-        if isinstance(value, dict) and any(key in value for key in ("start", *LABELS)):
-            if any(key in value for key in OTHER_KINDS):  # said of a region that has its own result
-                report.remarks[OTHER_ANNOTATION] += 1
-            else:
-                yield value
-        else:
+        if not isinstance(value, dict) or not any(key in value for key in ("start", *LABELS)):
             report.remarks[OTHER_ANNOTATION] += 1
+        elif kinds := _assertions(value):
+            said[result.get("id")] = kinds
+        elif any(key in value for key in OTHER_KINDS):  # said of a region that has its own result
+            report.remarks[OTHER_ANNOTATION] += 1
+        else:
+            marked.append((value, result.get("id")))
+    for value, region in marked:
+        yield value, said.get(region, ())
+
+
+def _assertions(value: dict[str, Any]) -> tuple[str, ...]:
+    """The assertions that are chosen, if all choices are assertions."""
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not all(map(is_text, choices)):
+        return ()
+    kinds = tuple(KIND_OF.get(choice.strip().lower(), "") for choice in choices)
+    return kinds if all(kinds) else ()
 
 
 def _region_lists(record: dict[str, Any]) -> list[str]:
@@ -189,16 +210,16 @@ def _text_key(done: Sequence[_Done]) -> str:
     return min(flaws, key=lambda key: (flaws[key], key != "text", -lengths[key]), default="")
 
 
-def _claims(values: Iterable[Any], where: str, report: ConversionReport) -> list[Claim]:
+def _claims(values: Iterable[Region], where: str, report: ConversionReport) -> list[Claim]:
     return [
         claim
-        for number, value in enumerate(values, start=1)
-        for claim in _region_claims(value, f"{where}, region {number}", f"T{number}", report)
+        for number, (value, said) in enumerate(values, start=1)
+        for claim in _region_claims(value, said, f"{where}, region {number}", f"T{number}", report)
     ]
 
 
 def _region_claims(
-    value: Any, where: str, number: str, report: ConversionReport
+    value: Any, said: tuple[str, ...], where: str, number: str, report: ConversionReport
 ) -> Iterator[Claim]:
     """The mentions of a region: one per label."""
     if "globalOffsets" in value or "startOffset" in value:
@@ -211,7 +232,7 @@ def _region_claims(
     labels = next((value[key] for key in LABELS if isinstance(value.get(key), list)), None) or [""]
     for i, raw in enumerate(labels):
         label = report.normalize_label(raw) if is_text(raw) else ""
-        mention = Mention(f"{number}.{i}" if i else number, label, ((start, end),))
+        mention = Mention(f"{number}.{i}" if i else number, label, ((start, end),), said)
         # Label Studio writes a line end in it as a backslash and an n.
         texts = (text, text.replace("\\n", "\n")) if isinstance(text, str) else ()
         yield Claim(where, mention, texts, problem=None if label else "region without a label")

@@ -229,7 +229,7 @@ FORMATS = {
         "label_studio.json",
         label_studio_tasks,
         Frame(b"[\n", b",\n", b"\n]\n"),
-        settings=("text_column", "from_name", "to_name"),
+        settings=("text_column", "from_name", "to_name", "choices_name"),
     ),
     "prodigy.jsonl": Format("prodigy.jsonl", prodigy_lines, LINES, with_words=True),
     "doccano.jsonl": Format("doccano.jsonl", doccano_lines, LINES, problem=doccano_problem),

@@ -25,6 +25,7 @@ def label_studio_tasks(name: str, part: Annotated, stamp: Stamp, first_row: int)
                     from_name=stamp.from_name,
                     to_name=stamp.to_name,
                     model_version=stamp.system,
+                    choices_name=stamp.choices_name,
                 )
             ],
         }

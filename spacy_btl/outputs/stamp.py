@@ -23,6 +23,7 @@ class Stamp(NamedTuple):
     with_text (bool): Whether rows hold the text of the entity.
     text_column (str): The key of the text in the data of a task of Label Studio.
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
+    choices_name (Optional[str]): The name of `Choices` there, for assertions; None leaves them out.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
     asserts, sections, links (bool): Whether the pipeline writes assertions, marks headings, and
         links entities to a knowledge base.
@@ -40,6 +41,7 @@ class Stamp(NamedTuple):
     from_name: str = "label"
     to_name: str = "text"
     layer: str = "NamedEntity:value"
+    choices_name: str | None = None
     asserts: bool = False
     sections: bool = False
     links: bool = False

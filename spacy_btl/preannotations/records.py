@@ -6,6 +6,7 @@ Old versions of Label Studio counted UTF-16 units.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from spacy_btl.context.assertions import KINDS, Assertions
 from spacy_btl.preannotations.words import Words
 
 DIGITS = 6  # of a score
@@ -34,9 +35,18 @@ class Mention(Protocol):
     def confidence(self) -> float | None:
         """Its confidence, if it has one."""
 
+    @property
+    def assertions(self) -> Assertions | None:
+        """What the note says of it, if that is known."""
+
 
 def prediction(
-    mentions: Sequence[Mention], *, from_name: str, to_name: str, model_version: str
+    mentions: Sequence[Mention],
+    *,
+    from_name: str,
+    to_name: str,
+    model_version: str,
+    choices_name: str | None = None,
 ) -> dict[str, Any]:
     """Return the mentions of a note as a prediction of Label Studio.
 
@@ -44,8 +54,10 @@ def prediction(
     https://labelstud.io/guide/predictions
 
     from_name, to_name (str): The names of `Labels` and `Text` in the labelling configuration.
+    choices_name (Optional[str]): The name of `Choices` of each region, which hold the assertions of
+        `context.assertions.KINDS`; None to leave them out.
     """
-    regions = [
+    regions: list[dict[str, Any]] = [
         {
             "id": f"T{number}",
             "from_name": from_name,
@@ -61,8 +73,21 @@ def prediction(
         }
         for number, mention in enumerate(mentions, start=1)
     ]
+    choices = [
+        {
+            **{name: region[name] for name in ("id", "to_name")},
+            "from_name": choices_name,
+            "type": "choices",
+            "value": {
+                **{name: region["value"][name] for name in ("start", "end", "text")},
+                "choices": [KINDS[kind] for kind in mention.assertions.kinds],
+            },
+        }
+        for region, mention in zip(regions, mentions, strict=True)
+        if choices_name is not None and mention.assertions and mention.assertions.kinds
+    ]
     score = _score(mean_confidence(mentions))
-    return {"model_version": model_version, "result": regions, **score}
+    return {"model_version": model_version, "result": [*regions, *choices], **score}
 
 
 def prodigy_task(

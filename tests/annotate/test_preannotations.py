@@ -10,6 +10,8 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_btl.annotate.annotate import Options, annotate_file
+from spacy_btl.context.assertions import Assertions
+from spacy_btl.corpora.report import OTHER_ANNOTATION
 from spacy_btl.errors import AnnotateError, BtlError, CorpusError
 from spacy_btl.formats.convert import convert
 from spacy_btl.inception.layers import NAMED_ENTITY
@@ -83,6 +85,40 @@ def test_tasks_come_back_from_label_studio(tmp_path: Path) -> None:
     assert not report.remarks  # characters are what Label Studio counts
 
 
+def asserted_tasks(choices_name: str | None) -> list[dict[str, Any]]:
+    """Fever is negated and another's, the others are judged, and nothing is said of them."""
+    found = part()
+    said = [Assertions.of(("negated", "other")), Assertions(), Assertions()]
+    entities = [
+        entity._replace(assertions=one) for entity, one in zip(found.entities, said, strict=True)
+    ]
+    stamp = STAMP._replace(choices_name=choices_name)
+    (data,) = render("x.label_studio.json", found._replace(entities=entities), stamp).values()
+    return list(json.loads(b"[" + data + b"]"))
+
+
+def test_assertions_come_back_from_label_studio(tmp_path: Path) -> None:
+    tasks = asserted_tasks("assertion")
+    *_, choices = tasks[0]["predictions"][0]["result"]
+    assert choices == {
+        "id": "T1",
+        "from_name": "assertion",
+        "to_name": "text",
+        "type": "choices",
+        "value": {"start": 5, "end": 10, "text": "fever", "choices": ["Negated", "Family"]},
+    }
+    rating = {**choices, "type": "rating", "value": {"start": 5, "end": 10, "rating": 3}}
+    other = {**choices, "value": {**choices["value"], "choices": ["Negated", "urgent"]}}
+    exported = [corrected(task, number) for number, task in enumerate(tasks, start=1)]
+    exported[0]["annotations"][0]["result"] += [rating, other]
+    (tmp_path / "export.json").write_text(json.dumps(exported), "utf-8")
+    notes, report = read(tmp_path / "export.json")
+    assert [mention.assertions for mention in notes[0].mentions] == [("negated", "other"), (), ()]
+    assert report.assertions == {"negated": 1, "other": 1}
+    assert report.remarks == {OTHER_ANNOTATION: 2}
+    assert asserted_tasks(None)[0]["predictions"][0]["result"][-1]["type"] == "labels"
+
+
 def test_tasks_that_nobody_corrected_are_no_corpus(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text(json.dumps(tasks()), "utf-8")
     with pytest.raises(CorpusError, match=r"to convert: task without an annotation \(2\)\."):
@@ -94,8 +130,10 @@ def test_label_studio_takes_the_tasks() -> None:
         "label_studio_sdk.label_interface", reason="needs label-studio-sdk, which no extra installs"
     )
     config = """<View><Labels name="label" toName="text"><Label value="Sign"/>
-    <Label value="Detail"/></Labels><Text name="text" value="$text"/></View>"""
-    for task in tasks():
+    <Label value="Detail"/></Labels><Text name="text" value="$text"/>
+    <Choices name="assertion" toName="text" perRegion="true" choice="multiple">
+    <Choice value="Negated"/><Choice value="Family"/></Choices></View>"""
+    for task in (*tasks(), *asserted_tasks("assertion")):
         (prediction,) = task["predictions"]
         errors = interface.LabelInterface(config).validate_prediction(prediction, True)
         assert errors == []
