@@ -137,8 +137,8 @@ def annotate_cli(
         warn(f"Left out of the output: {', '.join(found)}")
     if counts.words and counts.seconds:
         speed = f"{counts.words / counts.seconds:,.0f} words/s"
-        took = in_words(counts.seconds)
-        msg.info(f"{counts.words:,} words in {took}: {speed} ({processor(nlp)})")
+        took = f"{in_words(counts.seconds)}: {speed}" if counts.seconds >= 1 else "under a second"
+        msg.info(f"{counts.words:,} words in {took} ({processor(nlp)})")
     if counts.failed:
         warn(f"Failed notes and reasons: {output}.errors.jsonl")
     msg.good(f"Wrote {output}")

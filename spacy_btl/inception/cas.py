@@ -17,6 +17,7 @@ from spacy_btl.inception.layers import (
     Layered,
     document_note,
     is_annotated,
+    is_assertion,
     is_structure,
     notes_of_layers,
 )
@@ -24,6 +25,7 @@ from spacy_btl.inception.layers import (
 XMI = re.compile(r"<(?:\w+:)?XMI\b")
 JSON_KEYS = re.compile(r'"%(TYPES|FEATURE_STRUCTURES|VIEWS)"\s*:')
 RELATION = {"Governor", "Dependent"}  # the features of a relation's ends
+STRING, BOOLEAN = "uima.cas.String", "uima.cas.Boolean"
 CHAIN = "next"  # the feature of a link of a chain
 
 
@@ -73,13 +75,18 @@ def _document(source: Source, report: ConversionReport) -> Layered:
             report.remarks[OTHER_ANNOTATION] += 1
             continue
         features = {
-            feature.name: getattr(one, feature.name)
+            feature.name: _value(getattr(one, feature.name), feature.rangeType.name)
             for feature in one.type.all_features
-            if feature.rangeType.name == "uima.cas.String"
+            if feature.rangeType.name == STRING
+            or (feature.rangeType.name == BOOLEAN and is_assertion(feature.name))
         }
         where = f"{source.where}, annotation {number}"
         annotations.append(Annotation(where, layer, one.begin, one.end, features))
     return Layered(document_note(source, text), source.where, annotations)
+
+
+def _value(value: Any, kind: str) -> str | None:
+    return ("true" if value else None) if kind == BOOLEAN else value
 
 
 def _layer(kind: Any) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import srsly
 
+from spacy_btl.context.assertions import KIND_OF
 from spacy_btl.corpora.claims import Claim, note_from_claims
 from spacy_btl.corpora.note import Mention, Note, is_text, text_problem
 from spacy_btl.corpora.report import OTHER_ANNOTATION, ConversionReport
@@ -20,6 +21,7 @@ STRUCTURE = (
     *("de.tudarmstadt.ukp.inception.", "org.dkpro.core.api."),
 )
 CAS = (".xmi", ".json")
+FALSE = "false"  # of a feature that is true or false, in WebAnno TSV
 UNFINISHED = ("NEW", "INPROGRESS", "IGNORE", "LOCKED", "CURATIONINPROGRESS")
 Layer = tuple[str, str]  # its name, and that of a feature, or "" for a layer that is itself a type
 
@@ -41,6 +43,11 @@ class Layered(NamedTuple):
     note: Note
     where: str
     annotations: Sequence[Annotation]
+
+
+def is_assertion(feature: str) -> bool:
+    """Whether a feature says whether an assertion holds, by its name."""
+    return feature.lower() in KIND_OF
 
 
 def is_structure(layer: str) -> bool:
@@ -119,7 +126,8 @@ def _values_of(documents: Sequence[Layered]) -> dict[str, Counter[str]]:
         for annotation in document.annotations:
             layer = counts.setdefault(annotation.layer, Counter())
             layer.update([""])
-            layer.update(name for name, value in annotation.features.items() if value)
+            features = annotation.features.items()
+            layer.update(name for name, value in features if value and not is_assertion(name))
     return counts
 
 
@@ -174,11 +182,16 @@ def _claims(
     elif annotation.start == annotation.end:
         report.remarks["annotations of no text, not read"] += 1
     else:
+        said = tuple(
+            KIND_OF[name.lower()]
+            for name, value in annotation.features.items()
+            if is_assertion(name) and (value or FALSE).lower() != FALSE
+        )
         for feature in features:
             label = annotation.features.get(feature) if feature else _short(annotation.layer)
             label = report.normalize_label(label) if is_text(label) else ""
             place = (annotation.start, annotation.end)
-            mention = Mention(f"T{number}", label, (place,))
+            mention = Mention(f"T{number}", label, (place,), said)
             texts = () if annotation.text is None else (annotation.text,)
             problem = None if label else f"annotation without a value of {feature}"
             yield Claim(annotation.where, mention, texts, problem)

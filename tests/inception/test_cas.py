@@ -19,6 +19,7 @@ cassis = pytest.importorskip("cassis", reason="needs the extra: spacy-btl[incept
 
 DKPRO = "de.tudarmstadt.ukp.dkpro.core.api"
 FINDING, ITSELF, RELATION = "webanno.custom.Finding", "webanno.custom.Drug", "webanno.custom.Rel"
+JUDGED = "webanno.custom.Judged"
 STRING, ANNOTATION = "uima.cas.String", "uima.tcas.Annotation"
 PLACES = [(*FEVER, "Sign"), (*COUGH, "Sign"), (*DRY, "Detail")]
 
@@ -30,6 +31,10 @@ def type_system() -> Any:
     types.create_feature(finding, "kind", STRING)
     types.create_feature(finding, "note", STRING)
     types.create_type(ITSELF, ANNOTATION)
+    judged = types.create_type(JUDGED, ANNOTATION)
+    types.create_feature(judged, "kind", STRING)
+    for name in ("negated", "Family", "checked"):
+        types.create_feature(judged, name, "uima.cas.Boolean")
     relation = types.create_type(RELATION, ANNOTATION)
     for end in ("Governor", "Dependent"):
         types.create_feature(relation, end, ANNOTATION)
@@ -79,6 +84,21 @@ def test_what_cassis_writes_is_read(tmp_path: Path, form: str) -> None:
     (note,), report = read(src)
     assert (note.id, note.text, shown(note)) == ("note", TEXT, MENTIONS)
     assert (report.format, report.notes_read, report.remarks) == ("UIMA CAS", 1, {})
+
+
+@pytest.mark.parametrize("form", ["json", "xmi"])
+def test_features_that_are_true_or_false_are_assertions(tmp_path: Path, form: str) -> None:
+    kind = TYPES.get_type(JUDGED)
+    cas = document([])
+    for (start, end), values in (
+        (FEVER, {"negated": True, "Family": True}),
+        (COUGH, {"negated": False}),
+        (DRY, {}),
+    ):
+        cas.add(kind(begin=start, end=end, kind="Sign", **values))
+    (note,), report = read(write(tmp_path, form, cas))
+    assert [set(one.assertions) for one in note.mentions] == [{"negated", "other"}, set(), set()]
+    assert report.assertions == {"negated": 1, "other": 1}
 
 
 def test_a_folder_of_both_forms_and_an_empty_document(tmp_path: Path) -> None:

@@ -107,3 +107,19 @@ def test_a_bad_line_is_named(tmp_path: Path, body: str, line: int, flaw: str) ->
     assert str(caught.value).startswith(f"{src}, line {line}: looks like WebAnno TSV 3, but ")
     assert flaw in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_features_that_are_true_or_false_are_assertions(tmp_path: Path) -> None:
+    text = """#FORMAT=WebAnno TSV 3.3
+#T_SP=webanno.custom.Finding|kind|negated
+
+
+#Text=No fever or cough
+1-1\t0-2\tNo\t_\t_\t
+1-2\t3-8\tfever\tSign\ttrue\t
+1-3\t9-11\tor\t_\t_\t
+1-4\t12-17\tcough\tSign\tfalse\t
+"""
+    (note,), report = read(write(tmp_path, text))
+    assert [one.assertions for one in note.mentions] == [("negated",), ()]
+    assert report.assertions == {"negated": 1}
