@@ -34,7 +34,7 @@ def test_it_says_what_was_found_and_what_failed(calibrated_path, tmp_path):
     assert "out.jsonl.errors.jsonl" in result.output.replace("\n", "")
     n_words = sum(len(text.split()) for text in TEXTS)
     assert re.search(
-        rf"{n_words} words in \d+ seconds?: [\d,]+ words/s \(CPU, \d+ threads?, float32\)",
+        rf"{n_words} words in under a second \(CPU, \d+ threads?, float32\)",
         result.output,
     )
 
