@@ -26,6 +26,7 @@ LIBRARIES = {
     "negspacy_sensitive": "negspacy, en_clinical_sensitive",
     "medspacy": "medspaCy's ConText",
     "edsnlp": "EDS-NLP, French terms",
+    "learned": "a learned head",
 }
 
 
