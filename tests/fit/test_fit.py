@@ -244,9 +244,11 @@ def test_a_changed_option_is_said_and_only_what_depends_on_it_is_done_again(agai
 def test_assertions_are_added_if_asked_for_and_measured_with_the_rest(again, options):
     pytest.importorskip("negspacy", reason="pip install '.[context]' to test it")
     told = Recorder()
-    fit(again / "my-notes.jsonl", again / "out", replace(options, context=True), told)
-    assert told.steps == ["context", "evaluate", "card", "package"]
-    assert spacy.load(again / "out" / "pipeline").pipe_names[-1] == "btl_context"
+    asked = replace(options, sections=True, context=True)
+    fit(again / "my-notes.jsonl", again / "out", asked, told)
+    assert told.steps == ["sections", "context", "evaluate", "card", "package"]
+    names = spacy.load(again / "out" / "pipeline").pipe_names
+    assert names[-2:] == ["btl_sections", "btl_context"]
     told = Recorder()
     french = replace(options, context=True, lang="fr")
     with pytest.raises(BtlError, match="language is 'fr'"):
