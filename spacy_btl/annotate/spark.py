@@ -136,6 +136,11 @@ def annotate_file(
         if path.exists():
             raise AnnotateError(f"{path} exists. Delete it, or give another name.")
     kind = format_of(output)
+    if options.one_file:
+        raise AnnotateError(
+            "--one-file: the Spark engine writes a folder of parts. Leave it out, or use the local "
+            "engine."
+        )
     if kind.name not in ("parquet", "jsonl"):
         raise AnnotateError(
             f"{output}: the Spark engine writes .parquet or .jsonl only, with rows of entities."

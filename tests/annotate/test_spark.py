@@ -234,6 +234,13 @@ def test_outputs_of_the_local_engine_alone_are_refused(name, tmp_path):
         module.annotate_file("absent", tmp_path, tmp_path / name, Options(), None)
 
 
+def test_one_file_is_refused(tmp_path):
+    with pytest.raises(AnnotateError, match="--one-file: the Spark engine writes a folder"):
+        module.annotate_file(
+            "absent", tmp_path, tmp_path / "a.parquet", Options(one_file=True), None
+        )
+
+
 def test_a_pipeline_that_is_not_there_is_refused_before_the_work(tmp_path):
     with pytest.raises(BtlError, match="Cannot load the pipeline"):
         module.annotate_file("absent", tmp_path, tmp_path / "out.parquet", Options(), None)
