@@ -38,9 +38,11 @@ MOST_CAPITALS = 0.6  # of the letters of a note: beyond, capitals mark nothing
 END = r"[\n\r\v\f\x85\u2028\u2029]"  # of a line
 # The start of a line; or behind a comma that stands for a lost line end: "normal.,Neck: supple".
 LINE_START = rf"(?:^|(?<={END})|(?<=[.:;)],))[ \t#*•-]*"
-CAPITALS = r"[A-Z][A-Z0-9'’&/()-]*(?: +[A-Z0-9'’&/()-]+){0,7}"
+# Words and runs of signs are bounded, or begun once: a long run of either must not cost a square.
+CAPITALS = r"[A-Z][A-Z0-9'’&/()-]{0,39}(?: +[A-Z0-9'’&/()-]{1,40}){0,7}"
+SIGN = r"(?:(?<=[.;:)])[ ,]*|(?<![ ,]) *,[ ,]*)"
 # In capitals, with a colon: at the start of a line, or behind a sign where line ends were lost.
-WITH_COLON = re.compile(rf"(?:{LINE_START}|(?<=[.,;:)])[ ,]*)({CAPITALS}) *:")
+WITH_COLON = re.compile(rf"(?:{LINE_START}|{SIGN})({CAPITALS}) *:")
 # In capitals, and alone in its line.
 ALONE = re.compile(rf"{LINE_START}({CAPITALS}) *(?={END}|$)")
 # Of any case, at the start of a line, with a colon or alone.

@@ -124,20 +124,20 @@ def _minimal(item: Item, source: Source, report: ConversionReport) -> Iterator[_
 def _values(results: list[Any], report: ConversionReport) -> Iterator[Region]:
     """The values of the results that mark a piece of text, with the assertions that are chosen of
     the region. Other results are counted."""
-    said: dict[Any, tuple[str, ...]] = {}
+    said: dict[str, tuple[str, ...]] = {}  # by the id that the results of a region share
     marked = []
     for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict) or not any(key in value for key in ("start", *LABELS)):
             report.remarks[OTHER_ANNOTATION] += 1
-        elif kinds := _assertions(value):
-            said[result.get("id")] = kinds
+        elif is_text(region := result.get("id")) and (kinds := _assertions(value)):
+            said[region] = tuple(dict.fromkeys((*said.get(region, ()), *kinds)))
         elif any(key in value for key in OTHER_KINDS):  # said of a region that has its own result
             report.remarks[OTHER_ANNOTATION] += 1
         else:
-            marked.append((value, result.get("id")))
+            marked.append((value, region))
     for value, region in marked:
-        yield value, said.get(region, ())
+        yield value, said.get(region, ()) if is_text(region) else ()
 
 
 def _assertions(value: dict[str, Any]) -> tuple[str, ...]:

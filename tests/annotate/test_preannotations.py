@@ -119,6 +119,21 @@ def test_assertions_come_back_from_label_studio(tmp_path: Path) -> None:
     assert asserted_tasks(None)[0]["predictions"][0]["result"][-1]["type"] == "labels"
 
 
+def test_choices_of_two_controls_are_of_the_region_whose_id_they_share(tmp_path: Path) -> None:
+    exported = [corrected(task, 1) for task in asserted_tasks("assertion")[:1]]
+    results = exported[0]["annotations"][0]["result"]
+    value = results[-1]["value"]
+    results[-1]["value"] = {**value, "choices": ["Negated"]}
+    results.append({**results[-1], "value": {**value, "choices": ["Family"]}})
+    # What has no id belongs to no region.
+    results.append({**results[-1], "id": None, "value": {**value, "choices": ["Uncertain"]}})
+    (tmp_path / "export.json").write_text(json.dumps(exported), "utf-8")
+    (note,), report = read(tmp_path / "export.json")
+    assert [mention.assertions for mention in note.mentions] == [("negated", "other"), (), ()]
+    assert report.assertions == {"negated": 1, "other": 1}
+    assert report.remarks == {OTHER_ANNOTATION: 1}
+
+
 def test_tasks_that_nobody_corrected_are_no_corpus(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text(json.dumps(tasks()), "utf-8")
     with pytest.raises(CorpusError, match=r"to convert: task without an annotation \(2\)\."):

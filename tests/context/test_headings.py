@@ -45,6 +45,13 @@ def test_headings_are_told_by_their_form(text, expected):
     assert [text[start:end] for start, end in found] == expected
 
 
+@pytest.mark.parametrize("run", [",", "A)"])
+def test_a_long_run_of_signs_costs_no_square(run):
+    """It would take more than an hour."""
+    text = f"{run * 200_000}.,PLAN: rest"
+    assert [text[start:end] for start, end in headings(text)] == ["PLAN"]
+
+
 @pytest.fixture
 def nlp():
     """A pipeline whose entities are the words `fever`, `exam` and `plan`, in any case."""
