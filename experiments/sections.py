@@ -5,8 +5,8 @@
 
     python experiments/sections.py read NOTES.jsonl
 
-The second prints what was judged, for another reader. NOTES are those of MTSamples, with `text`; DEMO.spacy is the converted demo corpus. The result holds
-no text.
+The second prints what was judged, for another reader. NOTES are those of MTSamples, with `text`;
+DEMO.spacy is the converted demo corpus. The result holds no text.
 """
 
 import json
