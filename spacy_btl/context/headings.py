@@ -70,6 +70,15 @@ def title(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+def title_of_tokens(text: str) -> str:
+    """The title in the tokens of a heading, which have more than it where a tokenizer leaves signs
+    and words on it: "normal.,NECK"."""
+    text = f"{text.lstrip(' .,;:)')}:"
+    found = [*_usual(text), *_capitals(text)]
+    start, end = max(found, key=lambda place: (place[1], -place[0]), default=(0, len(text) - 1))
+    return title(text[start:end])
+
+
 def _usual(text: str) -> Iterator[tuple[int, int]]:
     for match in (*TITLED.finditer(text), *WITH_COLON.finditer(text)):
         if title(match[1]) in TITLES:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_btl.context.headings import headings, title
+from spacy_btl.context.headings import headings, title_of_tokens
 
 SECTIONS = "btl_sections"
 HEADINGS = "headings"  # the group of `doc.spans`
@@ -71,7 +71,7 @@ def section(span: Span) -> str | None:
     """
     above = list(span.doc.spans.get(HEADINGS, ()))
     place = bisect.bisect_right([heading.start for heading in above], span.start)
-    return title(above[place - 1].text) if place else None
+    return title_of_tokens(above[place - 1].text) if place else None
 
 
 def find_sections(nlp: Language) -> list[BtlSections]:

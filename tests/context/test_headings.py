@@ -75,6 +75,14 @@ def test_headings_are_no_entities_and_others_have_a_section(nlp):
     assert [section(ent) for ent in back.ents] == [None, "exam", "plan", "plan"]
 
 
+def test_a_section_is_the_title_alone_where_tokens_have_more(nlp):
+    doc = nlp(
+        "Lungs were normal.,NECK: Fever.,CARE UNIT COURSE: fever.,Plan: fever, x3,Exam: fever"
+    )
+    assert [ent._.section for ent in doc.ents] == ["neck", "care unit course", "plan", "plan"]
+    assert doc.spans[HEADINGS][0].text != "NECK"  # of spaCy's tokenizer
+
+
 def test_mentions_that_overlap_are_taken_out_too_and_a_second_run_changes_nothing(nlp):
     doc = nlp.make_doc("EXAM: no fever")
     doc.spans["btl"] = [Span(doc, 0, 1, "Sign"), Span(doc, 0, 4, "Sign"), Span(doc, 3, 4, "Sign")]
