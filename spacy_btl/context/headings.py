@@ -74,7 +74,7 @@ def title_of_tokens(text: str) -> str:
     """The title in the tokens of a heading, which have more than it where a tokenizer leaves signs
     and words on it: "normal.,NECK"."""
     text = f"{text.lstrip(' .,;:)')}:"
-    found = [*_usual(text), *_capitals(text)]
+    found = [*_usual(text), *(match.span(1) for match in WITH_COLON.finditer(text))]
     start, end = max(found, key=lambda place: (place[1], -place[0]), default=(0, len(text) - 1))
     return title(text[start:end])
 
