@@ -39,9 +39,9 @@ def add_sections_cli(
     output: Path = typer.Argument(..., help="The folder to save the pipeline in"),
     force: bool = FORCE,
 ) -> None:
-    """Mark headings: they are no entities, and each entity has a section.
+    """Mark headings, and the section of each entity.
 
-    It adds the pipe btl_sections, which tells headings by their form, takes entities out of them,
+    Headings are no entities then. It adds the pipe btl_sections, which tells headings by their form, takes entities out of them,
     and gives each entity the heading above it: ent._.section. `btl annotate` writes it.
     """
     from spacy_btl.training.add_sections import add_sections

@@ -32,7 +32,7 @@ class BtlSections:
         `doc.ents`.
 
     >>> _ = nlp.add_pipe("btl_sections")
-    >>> doc = nlp("HISTORY: severe fever . PLAN: rest")
+    >>> doc = nlp("History\\nsevere fever today")
     >>> [(ent.text, ent._.section) for ent in doc.ents]
     [('severe', 'history'), ('fever', 'history')]
     """
