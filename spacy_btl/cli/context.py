@@ -41,7 +41,7 @@ def add_sections_cli(
 ) -> None:
     """Mark headings, and the section of each entity.
 
-    Headings are no entities then. It adds the pipe btl_sections, which tells headings by their form, takes entities out of them,
+    It adds the pipe btl_sections, which tells headings by their form, takes entities out of them,
     and gives each entity the heading above it: ent._.section. `btl annotate` writes it.
     """
     from spacy_btl.training.add_sections import add_sections

@@ -23,7 +23,7 @@ def make_btl_sections(nlp: Language, name: str, spans_keys: list[str]) -> "BtlSe
 
 
 class BtlSections:
-    """Marks the headings of a note as `doc.spans["headings"]`, and takes entities out of them.
+    r"""Marks the headings of a note as `doc.spans["headings"]`, and takes entities out of them.
 
     `span._.section` is the heading above a span, in lower case. Headings are told by their form,
     see `context.headings.headings`, and nothing is learned.
@@ -32,7 +32,7 @@ class BtlSections:
         `doc.ents`.
 
     >>> _ = nlp.add_pipe("btl_sections")
-    >>> doc = nlp("History\\nsevere fever today")
+    >>> doc = nlp("History\nsevere fever today")
     >>> [(ent.text, ent._.section) for ent in doc.ents]
     [('severe', 'history'), ('fever', 'history')]
     """
