@@ -52,7 +52,8 @@ class Options:
         of ids that are not among the notes.
     thresholds (Optional[Thresholds]): In place of the pipeline's own `min_confidence`.
     code (Optional[Path]): A Python file that registers pipes of other packages.
-    from_name, to_name, layer, choices_name: See `Stamp`: for Label Studio, and for INCEpTION.
+    from_name, to_name, layer, choices_name, assertion_features: See `Stamp`: for Label Studio, and
+        for INCEpTION.
     fhir, patients (Optional[Path]): See `read_fhir`.
     concepts, section_concepts (Optional[Path]): See `read_concepts`: for the OMOP table.
     one_file (bool): Write Parquet as one file, and not as a folder of parts.
@@ -76,6 +77,7 @@ class Options:
     concepts: Path | None = None
     section_concepts: Path | None = None
     one_file: bool = False
+    assertion_features: bool = False
 
 
 def annotate_file(
@@ -146,6 +148,7 @@ def annotate_file(
             options.to_name,
             options.layer,
             options.choices_name,
+            options.assertion_features,
             fhir=fhir,
             concepts=_concepts(options.concepts),
             section_concepts=_concepts(options.section_concepts),
@@ -208,6 +211,7 @@ def check_settings(kind: Format, options: Options) -> None:
         "to_name",
         "choices_name",
         "layer",
+        "assertion_features",
         "fhir",
         "patients",
         "concepts",
@@ -227,7 +231,8 @@ def check_settings(kind: Format, options: Options) -> None:
         )
     if "layer" in kind.settings:
         require_cassis()
-        type_system(options.layer)  # here, so that its error comes before any note
+        # Here, so that its error comes before any note.
+        type_system(options.layer, asserts=options.assertion_features)
 
 
 def _possible(note: Note, kind: Format) -> Note:
@@ -280,7 +285,7 @@ def _identity(
     }
 
 
-def _value(setting: str | Path | None) -> str | None:
+def _value(setting: str | bool | Path | None) -> str | bool | None:
     """A setting as a JSON value: what a file holds, by its digest."""
     if isinstance(setting, Path):
         return blake2b(setting.read_bytes(), digest_size=16).hexdigest()

@@ -80,6 +80,9 @@ def annotate_cli(
     layer: str = typer.Option(
         "NamedEntity:value", help="INCEpTION: LAYER:FEATURE that is to hold the type"
     ),
+    assertion_features: bool = typer.Option(
+        False, help="INCEpTION: also write assertions, as features of the layer"
+    ),
     fhir: Path | None = typer.Option(
         None, help="FHIR: the YAML file that says which type is which resource"
     ),
@@ -112,8 +115,9 @@ def annotate_cli(
 
     thresholds = read_thresholds(min_confidence)
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
-    of_formats = (from_name, to_name, layer, choices_name, fhir, patients, concepts)
-    options = Options(*columns, thresholds, code, *of_formats, section_concepts, one_file)
+    of_tools = (from_name, to_name, layer, choices_name)
+    of_formats = (fhir, patients, concepts, section_concepts, one_file, assertion_features)
+    options = Options(*columns, thresholds, code, *of_tools, *of_formats)
     annotate = _on_spark if engine == Engine.spark else _here
     loaded: list[Language] = []
 

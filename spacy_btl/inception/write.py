@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from spacy_btl.about import how_to_install
+from spacy_btl.context.assertions import KINDS, Assertions
 from spacy_btl.errors import CorpusError
 from spacy_btl.inception.layers import NAMED_ENTITY
 
@@ -16,9 +17,10 @@ LAYER = re.compile(r"([a-zA-Z]\w*(?:\.[a-zA-Z]\w*)*):([a-zA-Z]\w*)", re.ASCII)
 # What XML 1.0 can hold.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-STRING = "uima.cas.String"
+STRING, BOOLEAN = "uima.cas.String", "uima.cas.Boolean"
 
 Places = Iterable[tuple[int, int]]
+Mention = tuple[int, int, str, Assertions | None]
 
 
 def require_cassis() -> None:
@@ -50,41 +52,60 @@ def xmi_problem(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def type_system(layer: str) -> Any:
+def type_system(layer: str, *, asserts: bool) -> Any:
     """The types of DKPro Core, which INCEpTION has built in, and of the layer if it is none of
-    them. layer (str): `LAYER:FEATURE`."""
+    them.
+
+    layer (str): `LAYER:FEATURE`.
+    asserts (bool): Whether the layer has features for assertions too, true or false, by the names
+        of `context.assertions.KINDS`.
+    RAISES: CorpusError, if a feature of the layer is there and holds something else.
+    """
     import cassis
 
     name, feature = layer_named(layer)
     types = cassis.load_dkpro_core_typesystem()
     kind = types.get_type(name) if types.contains_type(name) else types.create_type(name)
-    found = kind.get_feature(feature)
-    if found is None:
-        types.create_feature(kind, feature, STRING)
-    elif found.rangeType.name != STRING:
-        raise CorpusError(f"--layer {layer}: the feature {feature} of this layer holds no text.")
+    _add_feature(types, kind, feature, STRING, f"--layer {layer}")
+    for assertion in KINDS.values() if asserts else ():
+        _add_feature(types, kind, assertion, BOOLEAN, f"--assertion-features, --layer {layer}")
     return types
+
+
+def _add_feature(types: Any, kind: Any, name: str, holds: str, given: str) -> None:
+    found = kind.get_feature(name)
+    if found is None:
+        types.create_feature(kind, name, holds)
+    elif found.rangeType.name != holds:
+        wanted = "text" if holds == STRING else "true or false"
+        raise CorpusError(
+            f"{given}: the feature {name} of this layer does not hold {wanted}. Give another layer "
+            "or feature."
+        )
 
 
 def make_cas(
     text: str,
     tokens: Places,
     sentences: Places,
-    mentions: Iterable[tuple[int, int, str]],
+    mentions: Iterable[Mention],
     layer: str,
+    *,
+    asserts: bool,
 ) -> Any:
     """Make a CAS of a note.
 
     tokens, sentences (Iterable[Tuple[int, int]]): Characters, end exclusive. No token or sentence
         begins or ends with white space, and each token is in one sentence: INCEpTION opens no
         other document.
-    mentions (Iterable[Tuple[int, int, str]]): Characters and type. They may overlap.
-    layer (str): `LAYER:FEATURE`.
+    mentions (Iterable[Tuple[int, int, str, Optional[Assertions]]]): Characters, type, and what the
+        note says of it; None where that is not known. They may overlap.
+    layer, asserts: See `type_system`.
     RETURNS (cassis.Cas): `to_xmi` and `to_json` write its offsets in UTF-16 units.
     """
     import cassis
 
-    types = type_system(layer)
+    types = type_system(layer, asserts=asserts)
     name, feature = layer_named(layer)
     cas = cassis.Cas(typesystem=types)
     cas.sofa_string, cas.sofa_mime = text, "text/plain"
@@ -92,5 +113,12 @@ def make_cas(
         make = types.get_type(f"{SEGMENTATION}.{kind}")
         cas.add_all([make(begin=start, end=end) for start, end in places])
     make = types.get_type(name)
-    cas.add_all([make(begin=start, end=end, **{feature: label}) for start, end, label in mentions])
+    for start, end, label, said in mentions:
+        values = {feature: label, **(_features(said) if asserts else {})}
+        cas.add(make(begin=start, end=end, **values))
     return cas
+
+
+def _features(said: Assertions | None) -> dict[str, bool]:
+    """The features of a mention that was judged, each true or false."""
+    return {} if said is None else {name: kind in said.kinds for kind, name in KINDS.items()}

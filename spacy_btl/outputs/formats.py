@@ -237,11 +237,13 @@ FORMATS = {
         "xmi",
         xmi_files,
         with_words=True,
-        settings=("layer",),
+        settings=("layer", "assertion_features"),
         problem=xmi_problem,
         once=xmi_types,
     ),
-    "cas.json": Format("cas.json", json_cas_files, with_words=True, settings=("layer",)),
+    "cas.json": Format(
+        "cas.json", json_cas_files, with_words=True, settings=("layer", "assertion_features")
+    ),
     "fhir.json": FHIR,
     ".fhir": FHIR._replace(name="fhir", render=fhir_lines, joined=None),
     ".parquet": Format("parquet", _parquet, settings=("one_file",), merge=merge_parquet),

@@ -70,7 +70,8 @@ def xmi_files(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Files
 
 def xmi_types(labels: Collection[str], stamp: Stamp) -> Files:
     """Yield the types of the files of XMI."""
-    yield "TypeSystem.xml", type_system(stamp.layer).to_xml().encode("utf-8")
+    types = type_system(stamp.layer, asserts=stamp.assertion_features)
+    yield "TypeSystem.xml", types.to_xml().encode("utf-8")
 
 
 def json_cas_files(name: str, part: Annotated, stamp: Stamp, first_row: int) -> Files:
@@ -86,10 +87,16 @@ def _cases(part: Annotated, stamp: Stamp) -> Iterator[tuple[str, Any]]:
     """Yield the notes of a part as CAS, with their file names."""
     for note, entities in entities_by_note(part):
         words = _words(note)
-        mentions = [(entity.start, entity.end, entity.label) for entity in entities]
-        sentences = sentences_of(words, [(start, end) for start, end, _ in mentions]).tolist()
-        tokens = words.tokens[words.words].tolist()
-        yield file_name(note), make_cas(str(note.text), tokens, sentences, mentions, stamp.layer)
+        sentences = sentences_of(words, [(one.start, one.end) for one in entities]).tolist()
+        cas = make_cas(
+            str(note.text),
+            words.tokens[words.words].tolist(),
+            sentences,
+            [(one.start, one.end, one.label, one.assertions) for one in entities],
+            stamp.layer,
+            asserts=stamp.assertion_features,
+        )
+        yield file_name(note), cas
 
 
 def _words(note: Note) -> Words:

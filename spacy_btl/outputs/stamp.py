@@ -25,6 +25,7 @@ class Stamp(NamedTuple):
     from_name, to_name (str): The names of `Labels` and `Text` in Label Studio's configuration.
     choices_name (Optional[str]): The name of `Choices` there, for assertions; None leaves them out.
     layer (str): `LAYER:FEATURE`, the layer of INCEpTION and the feature that holds the type.
+    assertion_features (bool): Whether the layer has features for assertions, too.
     asserts, sections, links (bool): Whether the pipeline writes assertions, marks headings, and
         links entities to a knowledge base.
     promises (Optional[Mapping[str, str]]): What it promises of types; None if it promises nothing.
@@ -42,6 +43,7 @@ class Stamp(NamedTuple):
     to_name: str = "text"
     layer: str = "NamedEntity:value"
     choices_name: str | None = None
+    assertion_features: bool = False
     asserts: bool = False
     sections: bool = False
     links: bool = False

@@ -1,6 +1,7 @@
 """Pre-annotations, read again by our readers, and by the tools' own libraries."""
 
 import json
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,21 @@ def test_tasks_come_back_from_label_studio(tmp_path: Path) -> None:
     assert not report.remarks  # characters are what Label Studio counts
 
 
-def asserted_tasks(choices_name: str | None) -> list[dict[str, Any]]:
+SAID = [Assertions.of(("negated", "other")), Assertions(), Assertions()]
+
+
+def asserted(said: Sequence[Assertions | None] = SAID) -> Annotated:
     """Fever is negated and another's, the others are judged, and nothing is said of them."""
     found = part()
-    said = [Assertions.of(("negated", "other")), Assertions(), Assertions()]
     entities = [
         entity._replace(assertions=one) for entity, one in zip(found.entities, said, strict=True)
     ]
+    return found._replace(entities=entities)
+
+
+def asserted_tasks(choices_name: str | None) -> list[dict[str, Any]]:
     stamp = STAMP._replace(choices_name=choices_name)
-    (data,) = render("x.label_studio.json", found._replace(entities=entities), stamp).values()
+    (data,) = render("x.label_studio.json", asserted(), stamp).values()
     return list(json.loads(b"[" + data + b"]"))
 
 
@@ -189,8 +196,8 @@ def cassis() -> Any:
     return import_module("cassis")
 
 
-def write_cas(folder: Path, form: str, annotated: Annotated, layer: str = STAMP.layer) -> Path:
-    kind, stamp = format_of(Path(f"x.{form}")), STAMP._replace(layer=layer)
+def write_cas(folder: Path, form: str, annotated: Annotated, **settings: Any) -> Path:
+    kind, stamp = format_of(Path(f"x.{form}")), STAMP._replace(**settings)
     for name, data in [*kind.render("0", annotated, stamp, 0), *kind.once([], stamp)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -200,10 +207,41 @@ def write_cas(folder: Path, form: str, annotated: Annotated, layer: str = STAMP.
 @pytest.mark.parametrize("form", ["xmi", "cas.json"])
 @pytest.mark.parametrize("layer", [STAMP.layer, "custom.Span:label", "Finding:kind"])
 def test_a_cas_is_read_again(tmp_path: Path, cassis: Any, form: str, layer: str) -> None:
-    notes, report = read(write_cas(tmp_path, form, part(), layer))
+    notes, report = read(write_cas(tmp_path, form, part(), layer=layer))
     assert sorted((note.id, note.text) for note in notes) == [EMPTY, ("ward/n1", TEXT)]
     assert [shown(note) for note in notes if note.mentions] == [MENTIONS]
     assert not report.remarks
+
+
+@pytest.mark.parametrize("form", ["xmi", "cas.json"])
+@pytest.mark.parametrize("layer", [STAMP.layer, "Finding:kind"])
+def test_assertions_come_back_from_a_cas(
+    tmp_path: Path, cassis: Any, form: str, layer: str
+) -> None:
+    written = write_cas(tmp_path, form, asserted(), layer=layer, assertion_features=True)
+    notes, report = read(written)
+    (note,) = [note for note in notes if note.mentions]
+    assert shown(note) == MENTIONS
+    assert [mention.assertions for mention in note.mentions] == [("negated", "other"), (), ()]
+    assert report.assertions == {"negated": 1, "other": 1}
+    assert not report.remarks
+
+
+def test_what_dkpro_cassis_sees_of_assertions(tmp_path: Path, cassis: Any) -> None:
+    annotated = asserted([SAID[0], SAID[1], None])
+    folder = write_cas(tmp_path, "xmi", annotated, assertion_features=True)
+    types = cassis.load_typesystem(folder / "TypeSystem.xml")
+    assert types.get_type(NAMED_ENTITY).get_feature("Family").rangeType.name == "uima.cas.Boolean"
+    data = (folder / "ward" / "n1.xmi").read_bytes()
+    assert data.count(b'Negated="true"') == data.count(b'Negated="false"') == 1
+    cas = cassis.load_cas_from_xmi(data.decode(), typesystem=types)
+    found = {
+        one.get_covered_text(): (one.Negated, one.Uncertain) for one in cas.select(NAMED_ENTITY)
+    }
+    assert found == {"fever": (True, False), "mild dry cough": (False, False), "dry": (None, None)}
+    plain = write_cas(tmp_path / "plain", "xmi", annotated)
+    assert b"Negated" not in (plain / "ward" / "n1.xmi").read_bytes()
+    assert b"Negated" not in (plain / "TypeSystem.xml").read_bytes()
 
 
 def test_what_dkpro_cassis_sees(tmp_path: Path, cassis: Any) -> None:
@@ -324,11 +362,21 @@ def test_all_texts_come_back(tmp_path: Path, ruler: str, name: str) -> None:
         ("a.jsonl", {"layer": "a:b"}, r"--layer is for \.xmi and cas\.json, and not"),
         ("a.xmi", {"layer": "Finding"}, "give LAYER:FEATURE"),
         ("label_studio.json", {"text_column": "note_id"}, "Give the column of the texts another"),
-        ("a.xmi", {"layer": "NamedEntity:begin"}, "the feature begin of this layer holds no text"),
+        (
+            "a.xmi",
+            {"layer": "NamedEntity:begin"},
+            "the feature begin of this layer does not hold text",
+        ),
+        ("a.jsonl", {"assertion_features": True}, "--assertion-features is for "),
+        (
+            "a.cas.json",
+            {"layer": "Finding:Negated", "assertion_features": True},
+            "the feature Negated of this layer does not hold true or false",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_any_note(
-    tmp_path: Path, ruler: str, name: str, options: dict[str, str], message: str
+    tmp_path: Path, ruler: str, name: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BtlError, match=message):
         annotate(ruler, tmp_path, name, **options)
