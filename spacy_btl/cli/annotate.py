@@ -116,8 +116,9 @@ def annotate_cli(
     thresholds = read_thresholds(min_confidence)
     columns = (text_column, id_column, with_text, batch_size, part_size, strict, only)
     of_tools = (from_name, to_name, layer, choices_name)
-    of_formats = (fhir, patients, concepts, section_concepts, one_file, assertion_features)
-    options = Options(*columns, thresholds, code, *of_tools, *of_formats)
+    tables = (fhir, patients, concepts, section_concepts)
+    flags = (one_file, assertion_features)
+    options = Options(*columns, thresholds, code, *of_tools, *tables, *flags)
     annotate = _on_spark if engine == Engine.spark else _here
     loaded: list[Language] = []
 
